@@ -1,0 +1,147 @@
+"""Causal multi-head attention over projections that come from outside.
+
+Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C),
+and the positions to use. Two ways to compute the same weights stand side by side: `attend_plain`, whose
+products and softmax a compiler fuses, and `attend_fused`, PyTorch's own kernel.
+
+Shapes: B batch, T time (q queries, k keys), D width, H heads, C head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aeattn.nn.cache import LayerCache
+from aeattn.nn.positions import PositionKind, alibi_bias, alibi_slopes, distances, rotate
+from aeattn.nn.projection import Projection, encode_together
+
+QUERY_BLOCK = 128
+PLAIN_UP_TO = 512  # on a CPU, training: beyond this the fused kernel is faster (see bench/)
+
+
+def attend_plain(
+    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+) -> Tensor:
+    """softmax(q k' + bias) v, step by step: (B, H, Tq, C). `q` is scaled already. A row without any
+    allowed key gives zeros."""
+    scores = (q_BHTC @ k_BHTC.transpose(-2, -1)).float()
+    if bias is not None:
+        scores = scores + bias
+    weights = scores.softmax(dim=-1)
+    weights = F.dropout(weights, dropout) if dropout > 0 else weights
+    return weights.to(v_BHTC.dtype) @ v_BHTC
+
+
+def attend_blockwise(
+    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+) -> Tensor:
+    """`attend_plain` of a causal pass, a block of queries at a time, each with the keys up to its end
+    alone: what lies in the future is never computed. `bias` must forbid the future inside a block."""
+    blocks = []
+    for start in range(0, q_BHTC.shape[2], QUERY_BLOCK):
+        end = min(start + QUERY_BLOCK, q_BHTC.shape[2])
+        part = None if bias is None else bias[..., start:end, :end]
+        q, k, v = q_BHTC[:, :, start:end], k_BHTC[:, :, :end], v_BHTC[:, :, :end]
+        blocks.append(attend_plain(q, k, v, part, dropout))
+    return torch.cat(blocks, dim=2)
+
+
+def attend_fused(
+    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+) -> Tensor:
+    """The same through `scaled_dot_product_attention`."""
+    mask = None if bias is None else bias.to(q_BHTC.dtype)
+    return F.scaled_dot_product_attention(
+        q_BHTC, k_BHTC, v_BHTC, attn_mask=mask, dropout_p=dropout, scale=1.0
+    )
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: (B, T, D) -> (B, T, D).
+
+    `output` maps the heads in a row (H C) back to D; without it every head is D wide and they are added up.
+    With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), queries
+    have a learned gain. `d_rotary` is the width of the decoupled rotary part.
+    """
+
+    def __init__(
+        self,
+        query: Projection,
+        key: Projection,
+        value: Projection,
+        *,
+        n_heads: int,
+        d_head: int,
+        d_model: int,
+        output: nn.Linear | None,
+        positions: PositionKind = "none",
+        d_rotary: int = 0,
+        qk_norm: bool = False,
+        causal: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = query, key, value, output
+        self.n_heads, self.d_head, self.positions, self.causal = n_heads, d_head, positions, causal
+        self.dropout = dropout
+        self.query_gain = nn.Parameter(torch.ones(n_heads, 1, d_head)) if qk_norm else None
+        if positions == "alibi":
+            self.register_buffer("slopes", alibi_slopes(n_heads), persistent=False)
+        if positions == "decoupled":
+            self.query_rotary = nn.Linear(d_model, n_heads * d_rotary, bias=False)
+            self.key_rotary = nn.Linear(d_model, d_rotary, bias=False)
+        self.scale = 1.0 / math.sqrt(d_head + (d_rotary if positions == "decoupled" else 0))
+
+    def forward(self, x: Tensor, *, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D). `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus
+        infinity forbids. With a cache, `x` holds only the new characters, and `mask` covers all keys."""
+        q, k, v = self.heads(x, start=0 if cache is None else cache.length)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        bias = self.bias(q.shape[2], k.shape[2], mask, x.device)
+        plain = x.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] <= PLAIN_UP_TO
+        attend = attend_blockwise if plain else attend_fused
+        mixed_BHTC = attend(q, k, v, bias, self.dropout if self.training else 0.0)
+        return self.merge(mixed_BHTC)
+
+    def heads(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C); the first stands at `start`."""
+        projections = (self.query, self.key, self.value)
+        codes = encode_together(projections, x)
+        q, k, v = (self._split(p.decode(code)) for p, code in zip(projections, codes, strict=True))
+        if self.query_gain is not None:
+            q = F.rms_norm(q, (self.d_head,)) * self.query_gain.to(q.dtype)
+            k = F.rms_norm(k, (self.d_head,))
+        if self.positions == "rotary":
+            q, k = rotate(q, start), rotate(k, start)
+        if self.positions == "decoupled":
+            q_rotary = rotate(self._split(self.query_rotary(x)), start)
+            k_rotary = rotate(self.key_rotary(x).unsqueeze(1), start).expand_as(q_rotary)
+            q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary], dim=-1)
+        return q * self.scale, k, v
+
+    def bias(self, n_queries: int, n_keys: int, mask: Tensor | None, device: torch.device) -> Tensor | None:
+        """Everything that is added to the scores, broadcastable to (B, H, Tq, Tk), or None for nothing."""
+        bias = mask
+        if self.positions == "alibi":
+            alibi = alibi_bias(self.get_buffer("slopes"), n_queries, n_keys)
+            bias = alibi if bias is None else bias + alibi
+        if self.causal and n_queries > 1:
+            future = distances(n_queries, n_keys, device) < 0
+            zeros = torch.zeros((), device=device) if bias is None else bias
+            bias = torch.where(future, float("-inf"), zeros)
+        return bias
+
+    def merge(self, mixed_BHTC: Tensor) -> Tensor:
+        """Heads (B, H, T, C) back to the residual stream (B, T, D)."""
+        if self.output is None:
+            return mixed_BHTC.sum(dim=1)
+        merged: Tensor = self.output(mixed_BHTC.transpose(1, 2).flatten(2))
+        return merged
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)

@@ -1,0 +1,52 @@
+"""How attention learns where a character stands.
+
+    learned     an embedding a position, added to the input (in `transformer.py`; nothing here)
+    alibi       scores fall off linearly with distance (Press et al. 2022): additive, so absorbable
+    rotary      queries and keys are rotated (Su et al. 2021): not absorbable on decoded keys
+    decoupled   a few dimensions of their own carry the rotation, one key for all heads
+                (DeepSeek-V2, 2024): absorbable
+
+Shapes: B batch, T time, H heads, C head width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
+POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)
+ROTARY_BASE = 10_000.0
+
+
+def alibi_slopes(n_heads: int) -> Tensor:
+    """One slope a head, (H,), geometric from 2^(-8/H) to 2^-8 (Press et al. 2022, section 3)."""
+    return torch.exp2(-8.0 * torch.arange(1, n_heads + 1) / n_heads)
+
+
+def alibi_bias(slopes: Tensor, n_queries: int, n_keys: int) -> Tensor:
+    """What is added to the scores, (H, Tq, Tk) in float32: minus slope times distance.
+
+    Queries are the last `n_queries` of the `n_keys` positions.
+    """
+    distance = distances(n_queries, n_keys, slopes.device)
+    return -slopes.float()[:, None, None] * distance.clamp(min=0)
+
+
+def distances(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
+    """How far each key lies behind each query, (Tq, Tk), negative for the future."""
+    queries = torch.arange(n_keys - n_queries, n_keys, device=device)
+    return queries[:, None] - torch.arange(n_keys, device=device)[None, :]
+
+
+def rotate(x: Tensor, start: int) -> Tensor:
+    """Rotary embedding of (B, H, T, C), C even, whose first position is `start` (Su et al. 2021, eq. 34)."""
+    width = x.shape[-1] // 2
+    frequencies = ROTARY_BASE ** (-torch.arange(width, device=x.device, dtype=torch.float32) / width)
+    positions = torch.arange(start, start + x.shape[-2], device=x.device, dtype=torch.float32)
+    angles = positions[:, None] * frequencies[None, :]
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    left, right = x[..., :width], x[..., width:]
+    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
