@@ -1,0 +1,140 @@
+"""Training batches as a pure function of (seed, step), and fixed windows for evaluation.
+
+Shapes: B windows in a batch, T characters of context, N characters of text.
+A window is T + 1 neighbouring ids: inputs are its first T, targets its last T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aeattn.errors import InputError
+
+Ids = npt.NDArray[np.integer[Any]]
+Int64 = npt.NDArray[np.int64]
+
+IGNORED = -1  # the target of a position that is not scored
+
+
+class TrainBatches:
+    """Random windows of a text, without replacement within an epoch.
+
+    Epoch e cuts the text into windows whose predictions do not overlap, from a random offset (the phase), and
+    visits each window once, in random order. Phase and order depend on (seed, e) alone, by way of the raw
+    bits of a counter-based generator (Philox 4x64), which are the same on every platform and version. A batch
+    that an epoch cannot fill goes on with the next. Nothing is kept between steps, so a resumed run sees the
+    very batches that an uninterrupted one sees. Windows may span the border of two documents.
+
+    Args:
+        ids: the training text, shape (N,); a memory map will do.
+        batch: windows in a batch.
+        context: T.
+        seed: from 0 to 2**64 - 1.
+
+    Raises:
+        InputError: the text is shorter than context + 1 characters.
+    """
+
+    def __init__(self, ids: Ids, *, batch: int, context: int, seed: int) -> None:
+        if batch < 1 or context < 1 or not 0 <= seed < 1 << 64:
+            raise InputError("batch and context must be at least 1, and the seed from 0 to 2**64 - 1")
+        if len(ids) < context + 1:
+            raise InputError(
+                f"text has {len(ids):,} characters, a context of {context:,} needs at least {context + 1:,}: "
+                "give more text or lower --context"
+            )
+        self.ids, self.batch, self.context, self.seed = ids, batch, context, seed
+        self.windows = max(1, (len(ids) - context) // context)  # in an epoch, whatever its phase
+        self._phases = min(context, len(ids) - self.windows * context)
+        self._starts: dict[int, Int64] = {}
+
+    def at(self, step: int) -> Int64:
+        """Batch number `step`, counted from 0: shape (B, T + 1)."""
+        return self.shard(step, 0, 1)
+
+    def shard(self, step: int, rank: int, world: int) -> Int64:
+        """Rows rank::world of the batch: what worker `rank` of `world` takes."""
+        starts = self.starts(step)[rank::world]
+        window = np.arange(self.context + 1)
+        return np.asarray(self.ids[starts[:, None] + window], np.int64)
+
+    def starts(self, step: int) -> Int64:
+        """Where the windows of the batch begin in the text, shape (B,)."""
+        if step < 0:
+            raise ValueError(f"step must not be negative, but is {step}")
+        first = step * self.batch
+        epochs, places = np.divmod(np.arange(first, first + self.batch), self.windows)
+        starts = np.empty(self.batch, np.int64)
+        for epoch in np.unique(epochs):
+            rows = epochs == epoch
+            starts[rows] = self._epoch_starts(int(epoch))[places[rows]]
+        return starts
+
+    def epoch(self, step: int) -> float:
+        """How many times the text has been gone through before `step`."""
+        return step * self.batch / self.windows
+
+    def _epoch_starts(self, epoch: int) -> Int64:
+        """Starts of all windows of an epoch, in the order of the visit; the last two asked for are kept."""
+        if epoch not in self._starts:
+            while len(self._starts) > 1:
+                del self._starts[min(self._starts)]
+            key = np.array([self.seed, epoch], np.uint64)
+            bits = np.random.Philox(key=key).random_raw(self.windows + 1)
+            phase = int(bits[0]) % self._phases
+            self._starts[epoch] = phase + self.context * np.argsort(bits[1:], kind="stable")
+        return self._starts[epoch]
+
+
+def eval_windows(
+    ids: Ids, start: int, stop: int, context: int, batch: int = 64
+) -> Iterator[tuple[Int64, Int64]]:
+    """Neighbouring windows of the document ids[start:stop], which score each of its predictions once.
+
+    A document of n characters has n - 1 predictions: its first character is given, not predicted. The last
+    window is padded, with id 0 in the inputs and IGNORED in the targets.
+
+    Yields:
+        inputs, targets: int64, each of shape (at most `batch`, T).
+    """
+    return sliding_windows(ids, start, stop, context, context, batch)
+
+
+def sliding_windows(
+    ids: Ids, start: int, stop: int, context: int, stride: int, batch: int = 64
+) -> Iterator[tuple[Int64, Int64]]:
+    """Overlapping windows of the document ids[start:stop], which score each of its predictions once.
+
+    Each window begins `stride` characters after the one before, and scores its last `stride` predictions
+    alone (the first window scores all), so that each is made from more than context - stride characters,
+    where the document has as many before it. The other targets are IGNORED.
+
+    Yields:
+        inputs, targets: int64, each of shape (at most `batch`, T).
+    """
+    if not 1 <= stride <= context or batch < 1:
+        raise ValueError(f"need 1 <= stride <= context and batch >= 1, got {stride}, {context}, {batch}")
+    if not 0 <= start <= stop <= len(ids):
+        raise ValueError(f"need 0 <= start <= stop <= {len(ids)}, got {start} and {stop}")
+    predictions = stop - start - 1
+    count = 1 + -(-max(0, predictions - context) // stride) if predictions > 0 else 0
+    for first in range(0, count, batch):
+        firsts = start + stride * np.arange(first, min(first + batch, count))
+        yield _windows_at(ids, firsts, stop, context, scored_from=context - stride, whole=start)
+
+
+def _windows_at(
+    ids: Ids, firsts: Int64, stop: int, context: int, scored_from: int, whole: int
+) -> tuple[Int64, Int64]:
+    """Windows that begin at `firsts`; scored from column `scored_from` on, the one at `whole` in full."""
+    column = np.arange(context)
+    places = firsts[:, None] + column  # of the inputs; targets stand one to the right
+    inside = places + 1 < stop
+    inputs = np.where(inside, ids[np.minimum(places, stop - 1)].astype(np.int64), 0)
+    scored = inside & ((column >= scored_from) | (firsts == whole)[:, None])
+    targets = np.where(scored, ids[np.minimum(places + 1, stop - 1)].astype(np.int64), IGNORED)
+    return inputs, targets

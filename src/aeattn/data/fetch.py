@@ -1,0 +1,180 @@
+"""Texts that are neither the user's files nor shipped: downloaded or generated once, then kept in a cache.
+
+Everything is written beside its place and renamed into it, so that a cached file is whole, and so that
+several processes may do this at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from aeattn.data import manifest
+from aeattn.errors import InputError
+
+SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
+TIMEOUT_SECONDS = 30.0
+
+Progress = Callable[[str], None]
+
+# Notes of the transcribers in the source's files, which are not part of the books.
+_NOTES = {
+    "541_the_age_of_innocence.txt": r"\s+A Note on the Text\n.*",
+    "599_vanity_fair.txt": r"\[_Transcriber's Note: The name of the Greek[^]]*\] ",
+    "805_this_side_of_paradise.txt": r"\s+Appendix: Production notes.*",
+}
+
+
+def cache_dir() -> Path:
+    """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet."""
+    if chosen := os.environ.get("AEATTN_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "aeattn"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` at the end of the block, or vanishes if the block fails.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write {path} ({reason}); set AEATTN_CACHE to a folder with room") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
+    """The cached folder of a named corpus; what it lacks is downloaded and checked against its checksum."""
+    folder = cache_dir() / "corpora"
+    rows = [row for row in manifest.shipped() if row["file"].startswith(f"{name}/")]
+    missing = [row for row in rows if not _is_there(folder / row["file"], int(row["bytes"]))]
+    for number, row in enumerate(missing, start=1):
+        if progress:
+            progress(f"downloading {row['file']} ({number} of {len(missing)})")
+        _fetch_file(row, folder / row["file"])
+    return folder / name
+
+
+def _is_there(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _fetch_file(row: manifest.Row, path: Path) -> None:
+    url = source_url(row["source"])
+    data = as_listed(path.name, _download(url))
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise InputError(f"{url} is not the text it was (checksum differs); {_mend(row['file'])}")
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
+
+
+def source_url(source: str) -> str:
+    """Where `owner/repository@commit:path` can be downloaded."""
+    owner, repository, commit, path = re.split(r"[/@:]", source, maxsplit=3)
+    return SOURCE_URL.format(owner=owner, repository=repository, commit=commit, path=path)
+
+
+def as_listed(name: str, data: bytes) -> bytes:
+    """The source's file made into the one that the manifest lists; Shakespeare's is listed as it is.
+
+    Of the books, no-break spaces become spaces, three newlines at most follow each other, one ends the text,
+    and three transcribers' notes go.
+    """
+    if name == "input.txt":
+        return data
+    text = data.decode("utf-8", errors="replace").replace("\xa0", " ")
+    if pattern := _NOTES.get(name):
+        text = re.sub(pattern, "", text, flags=re.DOTALL)
+    return (re.sub("\n{4,}", "\n\n\n", text).strip() + "\n").encode()
+
+
+def _download(url: str) -> bytes:
+    import http.client
+    import urllib.request  # slow to import, and seldom needed
+
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
+            data: bytes = response.read()
+            return data
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"cannot download {url} ({reason}); {_mend(url)}") from error
+
+
+def _mend(what: str) -> str:
+    folder = "shakespeare/" if "shakespeare" in what else "books/train and books/valid"
+    return f"connect to the network, or set AEATTN_CORPORA to a folder that holds {folder}"
+
+
+def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
+    """The first `chars` characters of BookCorpus, a sentence a line, streamed from its public host once."""
+    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
+    if not path.is_file():
+        if progress:
+            progress(f"downloading the first {chars:,} characters of BookCorpus")
+        with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
+            for line in _bookcorpus_lines(chars):
+                file.write(line)
+    return path
+
+
+def _bookcorpus_lines(chars: int) -> Iterator[str]:
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ImportError as error:
+        raise InputError(
+            "bookcorpus needs the package datasets: pip install 'autoencoder-attention[bookcorpus]'"
+        ) from error
+    try:
+        rows = datasets.load_dataset(
+            "bookcorpus/bookcorpus", revision="refs/convert/parquet", split="train", streaming=True
+        )
+        for row in rows:
+            line = f"{row['text']}\n"[:chars]
+            yield line
+            chars -= len(line)
+            if not chars:
+                return
+    except Exception as error:  # of datasets, of the clients below it, or of the network
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"cannot stream bookcorpus ({first}); connect to the network, or use tales"
+        ) from error
+
+
+def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:
+    """The cached text of the built-in corpus, and its exact entropy in nats (of the whole text)."""
+    module: Any = importlib.import_module("aeattn.data.tales")
+    path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
+    facts = path.with_suffix(".json")
+    if not (path.is_file() and facts.is_file()):
+        if progress:
+            progress(f"writing {chars:,} characters of tales ({stream})")
+        text, nats = module.generate(chars, seed=seed, stream=stream)
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+        with whole_file(facts) as partial:
+            partial.write_text(json.dumps({"nats": nats, "chars": len(text)}), encoding="utf-8")
+    return path, float(json.loads(facts.read_text(encoding="utf-8"))["nats"])
+
+
+def _version(module: Any) -> str:
+    """Changes with the source of the tales: another grammar is another text."""
+    sources = sorted(Path(module.__file__).parent.glob("tales*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]

@@ -1,0 +1,151 @@
+"""How much of the validation text stands in the training text too: a book twice, a long quotation.
+
+Both texts are read in small letters and with every run of white space as one. A *shingle* is a passage of 64
+neighbouring characters; the share of the validation text that is shared is the share of its shingles that
+occur anywhere in the training text. Shingles are compared by 64-bit hashes. Of a large validation text, those
+hashes alone are compared that fall into a fixed one in 32 of all values: a shingle is looked at on both sides
+or on neither, so the share is an unbiased estimate. Memory is bounded by the validation text's hashes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.integer[Any]]
+Hashes = npt.NDArray[np.uint64]
+Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
+
+SHINGLE = 64  # characters; a power of two
+BLOCK_CHARS = 1 << 18
+SAMPLED_ABOVE_CHARS = 1 << 18  # a smaller validation text is compared in full
+SAMPLED_ONE_IN_BITS = 5
+
+_MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplication by it loses nothing modulo 2**64
+_FILTER_BITS = 22
+_SPACE_CODE = 32
+_NONE: Hashes = np.empty(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What validation text is in the training text.
+
+    Attributes:
+        share: of the shingles of all validation documents, from 0 to 1.
+        documents: the same for each validation document.
+        sources: the training documents that hold them, each with its part of all that was found, from 0 to 1.
+    """
+
+    share: float
+    documents: dict[str, float]
+    sources: dict[str, float]
+
+    def note(self) -> str | None:
+        """One line for the user, where a half per cent is shared, or 5 % of some document."""
+        worst = sorted(self.documents.items(), key=lambda item: -item[1])[:3]
+        if self.share < 0.005 and not (worst and worst[0][1] >= 0.05):
+            return None
+        shares = ", ".join(f"{name}: {_percent(share)}" for name, share in worst if share > 0)
+        source = max(self.sources, key=lambda name: self.sources[name])
+        return (
+            f"{_percent(self.share)} of the validation text occurs in the training text ({shares}; "
+            f"most of it in {source}): validation losses will be too good"
+        )
+
+
+def overlap(train: Texts, valid: Texts, characters: str) -> Overlap:
+    """Compares documents given as ids.
+
+    Args:
+        train, valid: name and ids (N,) of each document; memory maps will do.
+        characters: what the ids mean: id i is characters[i].
+    """
+    bits = SAMPLED_ONE_IN_BITS if sum(len(ids) for _, ids in valid) > SAMPLED_ABOVE_CHARS else 0
+    codes = _canonical_codes(characters)
+    hashes = [np.concatenate([_NONE, *_hashes(ids, codes, bits)]) for _, ids in valid]
+    wanted = np.unique(np.concatenate([_NONE, *hashes]))
+    found = np.zeros(len(wanted), np.bool_)
+    sources: Counter[str] = Counter()
+    for name, ids in train:
+        sources[name] += _mark(wanted, found, _hashes(ids, codes, bits))
+    shared = [found[np.searchsorted(wanted, own)] for own in hashes]
+    names = [name for name, _ in valid]
+    total = sources.total() or 1
+    return Overlap(
+        share=_mean(np.concatenate([np.empty(0, np.bool_), *shared])),
+        documents={name: _mean(mask) for name, mask in zip(names, shared, strict=True)},
+        sources={name: count / total for name, count in sources.items() if count},
+    )
+
+
+def _mark(wanted: Hashes, found: npt.NDArray[np.bool_], blocks: Iterator[Hashes]) -> int:
+    """Marks the wanted hashes that occur in the blocks; returns how many of the blocks' are wanted."""
+    shift = np.uint64(64 - _FILTER_BITS)
+    maybe = np.zeros(1 << _FILTER_BITS, np.bool_)  # most hashes are refused by their top bits alone
+    maybe[wanted >> shift] = True
+    hits = 0
+    for block in blocks:
+        likely = block[maybe[block >> shift]]
+        places = np.minimum(np.searchsorted(wanted, likely), max(0, len(wanted) - 1))
+        matched = places[wanted[places] == likely] if len(wanted) else places
+        found[matched] = True
+        hits += len(matched)
+    return hits
+
+
+def _canonical_codes(characters: str) -> npt.NDArray[np.uint64]:
+    """For each id a number that is the same for a capital and its small letter, and for all white space."""
+    codes = [_SPACE_CODE if c.isspace() else ord(c.lower()[0]) for c in characters]
+    return np.array(codes, np.uint64)
+
+
+def _hashes(ids: Ids, codes: npt.NDArray[np.uint64], bits: int) -> Iterator[Hashes]:
+    """The hashes of a document's shingles, block by block; those alone whose lowest `bits` bits are 0."""
+    tail: npt.NDArray[np.uint64] = _NONE  # the last SHINGLE - 1 characters of all before
+    space_before = False
+    for first in range(0, len(ids), BLOCK_CHARS):
+        block = codes[ids[first : first + BLOCK_CHARS]]
+        space = block == _SPACE_CODE
+        after_space = np.concatenate([[space_before], space[:-1]])
+        space_before = bool(space[-1])
+        text = np.concatenate([tail, block[~(space & after_space)]])
+        tail = text[-(SHINGLE - 1) :]
+        hashed = _shingle_hashes(text)
+        yield hashed[(hashed & np.uint64((1 << bits) - 1)) == 0] if bits else hashed
+
+
+def _shingle_hashes(text: npt.NDArray[np.uint64]) -> Hashes:
+    """A polynomial hash modulo 2**64 of each SHINGLE neighbouring codes, by doubling the length.
+
+    hash of 2n characters at i = (hash of n at i) * M**n + (hash of n at i + n)
+    """
+    hashed = _scramble(text)
+    length = 1
+    while length < SHINGLE:
+        if len(hashed) <= length:
+            return _NONE
+        power = np.uint64(pow(_MULTIPLIER, length, 1 << 64))
+        hashed = hashed[:-length] * power + hashed[length:]
+        length *= 2
+    return _scramble(hashed)
+
+
+def _scramble(values: npt.NDArray[np.uint64]) -> Hashes:
+    """A bijection of 64-bit numbers that lets every bit depend on all (the finaliser of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _mean(mask: npt.NDArray[np.bool_]) -> float:
+    return float(mask.mean()) if mask.size else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

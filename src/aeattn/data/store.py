@@ -1,0 +1,238 @@
+"""Texts as ids on disk: written once in constant memory, then read through a memory map.
+
+A store is two files: the ids, one after the other as a C array, and a JSON file that says what they are. The
+JSON file is written last, so a store without one is not a store. Stores and vocabularies are cached under
+names that are hashes of all that they depend on; an entry that is broken is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aeattn.data.corpora import Corpus, Document
+from aeattn.data.fetch import Progress, cache_dir, whole_file
+from aeattn.data.overlap import Overlap, overlap
+from aeattn.data.text import TextOptions
+from aeattn.data.tokenizer import CharTokenizer, Ids
+from aeattn.errors import InputError
+
+_VERSION = 1  # of the files' layout and of what normalisation does; part of every cache key
+
+
+@dataclass(frozen=True)
+class StoredDocument:
+    """A document's place: ids[start:stop] of its store."""
+
+    name: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """The ids of one or more documents.
+
+    Attributes:
+        ids: shape (N,), of the tokenizer's type; a read-only memory map.
+        documents: where each document stands.
+        unknown: how often each character outside the vocabulary was replaced by the substitute.
+        dropped: how often normalisation dropped each character.
+        sha256: of the ids' bytes.
+    """
+
+    ids: Ids
+    documents: tuple[StoredDocument, ...]
+    unknown: Counter[str]
+    dropped: Counter[str]
+    sha256: str
+
+    @classmethod
+    def open(cls, path: Path, verify: bool = False) -> TokenStore:
+        """Opens the store whose ids are at `path`.
+
+        Raises:
+            InputError: it is not there, incomplete or damaged; `verify` looks for flipped bits as well.
+        """
+        try:
+            facts = json.loads(_facts_path(path).read_text(encoding="utf-8"))
+            documents = tuple(StoredDocument(**document) for document in facts["documents"])
+            ids = _map(path, np.dtype(facts["dtype"]), facts["count"])
+            counts = Counter(facts["unknown"]), Counter(facts["dropped"])
+            sha256 = str(facts["sha256"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path}: not a whole store of ids ({error}); build it again") from error
+        if verify and hashlib.sha256(ids.data).hexdigest() != sha256:
+            raise InputError(f"{path}: the ids are not those that were written; build the store again")
+        return cls(ids, documents, *counts, sha256)
+
+    def texts(self) -> list[tuple[str, Ids]]:
+        """Name and ids of each document."""
+        return [(document.name, self.ids[document.start : document.stop]) for document in self.documents]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus ready to train on."""
+
+    tokenizer: CharTokenizer
+    train: TokenStore
+    valid: TokenStore
+    notes: list[str]
+
+
+def build_store(
+    documents: Sequence[Document], tokenizer: CharTokenizer, options: TextOptions, path: Path
+) -> TokenStore:
+    """Writes the ids of the documents, one after the other, to `path`, in memory that does not grow."""
+    unknown: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    places: list[StoredDocument] = []
+    at = 0
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        for document in documents:
+            start = at
+            for chunk in document.chunks(options, dropped):
+                data = tokenizer.encode(chunk, unknown).tobytes()
+                file.write(data)
+                digest.update(data)
+                at += len(chunk)
+            places.append(StoredDocument(document.name, start, at))
+    facts = {
+        "dtype": tokenizer.dtype.name,
+        "count": at,
+        "documents": [asdict(place) for place in places],
+        "unknown": dict(unknown.most_common()),
+        "dropped": dict(dropped.most_common()),
+        "sha256": digest.hexdigest(),
+    }
+    _write_json(_facts_path(path), facts)
+    return TokenStore.open(path)
+
+
+def cached_store(
+    documents: Sequence[Document], tokenizer: CharTokenizer, options: TextOptions, folder: Path | None = None
+) -> TokenStore:
+    """The store of the documents, from the cache if it is there and whole.
+
+    An entry is known by the documents (path, size and time of change, or checksum of the text; and the part
+    that is meant), the options and the vocabulary.
+    """
+    facts = {"documents": _identities(documents), "options": options.to_dict()}
+    facts |= {"vocabulary": tokenizer.characters}
+    path = (folder or cache_dir() / "stores") / f"{_key(facts)}.ids"
+    try:
+        return TokenStore.open(path, verify=True)
+    except InputError:
+        return build_store(documents, tokenizer, options, path)
+
+
+def cached_tokenizer(
+    documents: Sequence[Document], options: TextOptions, folder: Path | None = None
+) -> CharTokenizer:
+    """The vocabulary of what occurs in the documents, from the cache if it is there."""
+    facts = {"documents": _identities(documents), "options": options.to_dict()}
+    path = (folder or cache_dir() / "tokenizers") / f"{_key(facts)}.json"
+    try:
+        return CharTokenizer.load(path)
+    except InputError:
+        pass
+    tokenizer = CharTokenizer.from_chunks(chunk for d in documents for chunk in d.chunks(options))
+    with whole_file(path) as partial:
+        tokenizer.save(partial)
+    return tokenizer
+
+
+def prepare(
+    corpus: Corpus, tokenizer: CharTokenizer | None = None, progress: Progress | None = None
+) -> Prepared:
+    """Both sides of a corpus as ids, and what the user should know of them.
+
+    The vocabulary is what occurs in the training documents, unless `tokenizer` brings another.
+
+    Raises:
+        InputError: nothing is left of the training or the validation text after normalisation.
+    """
+    if progress:
+        progress(f"reading {len(corpus.train) + len(corpus.valid):,} texts")
+    if tokenizer is None:
+        tokenizer = cached_tokenizer(corpus.train, corpus.options)
+    train = cached_store(corpus.train, tokenizer, corpus.options)
+    valid = cached_store(corpus.valid, tokenizer, corpus.options)
+    for side, store in (("training", train), ("validation", valid)):
+        if not len(store.ids):
+            raise InputError(
+                f"the {side} text is empty after normalisation; give more text, or keep more of it"
+            )
+    notes = [*corpus.notes, *_notes("training", train), *_notes("validation", valid)]
+    if not all(document.generated for document in corpus.valid) and (
+        note := cached_overlap(train, valid, tokenizer).note()
+    ):
+        notes.append(note)
+    return Prepared(tokenizer, train, valid, notes)
+
+
+def cached_overlap(
+    train: TokenStore, valid: TokenStore, tokenizer: CharTokenizer, folder: Path | None = None
+) -> Overlap:
+    """`overlap` of two stores, from the cache if it is there."""
+    places = [[asdict(d) for d in store.documents] for store in (train, valid)]
+    key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "vocabulary": tokenizer.characters})
+    path = (folder or cache_dir() / "overlaps") / f"{key}.json"
+    try:
+        return Overlap(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        found = overlap(train.texts(), valid.texts(), tokenizer.characters)
+        _write_json(path, asdict(found))
+        return found
+
+
+def _notes(side: str, store: TokenStore) -> list[str]:
+    notes = []
+    if store.dropped:
+        notes.append(f"{side} text: {_summary(store.dropped)} dropped in normalising")
+    if store.unknown:
+        notes.append(f"{side} text: {_summary(store.unknown)} not in the vocabulary, read as the substitute")
+    return notes
+
+
+def _summary(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{character!r} {count:,}" for character, count in counts.most_common(5))
+    more = f", {len(counts) - 5} kinds more" if len(counts) > 5 else ""
+    return f"{counts.total():,} characters ({shown}{more})"
+
+
+def _identities(documents: Sequence[Document]) -> list[list[Any]]:
+    return [[document.name, document.identity()] for document in documents]
+
+
+def _key(facts: Mapping[str, Any]) -> str:
+    everything = {"version": _VERSION, "unicode": unicodedata.unidata_version, **facts}
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _facts_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _map(path: Path, dtype: np.dtype[Any], count: int) -> Ids:
+    if path.stat().st_size != count * dtype.itemsize:
+        raise ValueError(f"{path.stat().st_size:,} bytes instead of {count * dtype.itemsize:,}")
+    return np.memmap(path, dtype, mode="r") if count else np.empty(0, dtype)

@@ -1,0 +1,214 @@
+"""Characters to ids and back.
+
+A vocabulary is a sorted string of distinct characters; the id of a character is its place in that string.
+Characters outside the vocabulary are read as the *substitute*: the space if the vocabulary has one, else the
+newline, else its first character. `encode` counts them, so that whoever calls can report them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aeattn.errors import InputError
+
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+
+_KIND = "characters"
+_MAX_FILE_BYTES = 32 << 20  # every Unicode character, written out as JSON, takes less
+
+
+class CharTokenizer:
+    """A fixed vocabulary of characters.
+
+    Args:
+        characters: the vocabulary: at least one character, strictly ascending by code point.
+
+    Raises:
+        InputError: the vocabulary is empty, unsorted, has duplicates, or holds a lone surrogate.
+    """
+
+    def __init__(self, characters: str) -> None:
+        _check_vocabulary(characters)
+        self.characters = characters
+
+    @classmethod
+    def from_chunks(cls, chunks: Iterable[str]) -> CharTokenizer:
+        """The vocabulary of the characters that occur in `chunks`; raises InputError if there are none."""
+        found: set[str] = set()
+        for chunk in chunks:
+            found.update(chunk)
+        if not found:
+            raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
+        return cls("".join(sorted(found)))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.characters)
+
+    @property
+    def substitute(self) -> str:
+        """The character that stands for every character outside the vocabulary."""
+        return next((c for c in " \n" if c in self.characters), self.characters[0])
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest unsigned integer type that holds every id."""
+        return np.min_scalar_type(self.vocab_size - 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CharTokenizer) and other.characters == self.characters
+
+    def __hash__(self) -> int:
+        return hash(self.characters)
+
+    def __repr__(self) -> str:
+        return f"CharTokenizer({self.characters!r})"
+
+    def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
+        """Ids of the characters of `text`, shape (len(text),), of the smallest unsigned type that fits.
+
+        Args:
+            text: any string.
+            unknown: gains the number of times each character outside the vocabulary occurs.
+            strict: raise InputError where there are such characters, instead of substituting.
+        """
+        if strict or unknown is not None:
+            found = self.unknown_counts(text)
+            if strict and found:
+                raise InputError(f"characters outside the vocabulary: {_list(found)}; remove or replace them")
+            if unknown is not None:
+                unknown.update(found)
+        if self.vocab_size <= 256 and text.isascii():
+            translated = text.encode("ascii").translate(self._ascii_table)
+            return np.frombuffer(bytearray(translated), dtype=np.uint8)
+        return self._id_of_code.take(_codes(text), mode="clip")
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """The text of `ids`, any sequence of integers; raises ValueError for an id outside the vocabulary."""
+        array = np.asarray(ids).reshape(-1)
+        if array.size == 0:
+            return ""
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.vocab_size:
+            raise ValueError(f"ids must be integers from 0 to {self.vocab_size - 1}")
+        if array.dtype == np.uint8 and self.characters.isascii():
+            return array.tobytes().translate(self._ascii_of_id).decode("ascii")
+        return self._code_of_id.take(array).tobytes().decode("utf-32-le")
+
+    def unknown_counts(self, text: str) -> Counter[str]:
+        """How many times each character outside the vocabulary occurs in `text`."""
+        if text.isascii():
+            rest = text.encode("ascii").translate(None, self._ascii_known)
+            return Counter({chr(code): count for code, count in Counter(rest).items()})
+        codes = _codes(text)
+        unknown = codes[~self._known_code.take(codes, mode="clip")]
+        values, counts = np.unique(unknown, return_counts=True)
+        return Counter({chr(v): int(n) for v, n in zip(values, counts, strict=True)})
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": _KIND, "characters": list(self.characters)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CharTokenizer:
+        """Inverse of `to_dict`; raises InputError for anything that `to_dict` cannot have written."""
+        if not isinstance(values, Mapping) or set(values) != {"kind", "characters"}:
+            raise InputError("not a tokenizer: expected an object of 'kind' and 'characters' alone")
+        if values["kind"] != _KIND:
+            raise InputError(f"a tokenizer of kind {values['kind']!r} is not known; expected {_KIND!r}")
+        characters = values["characters"]
+        if not isinstance(characters, list) or len(characters) > 0x110000:
+            raise InputError("not a tokenizer: 'characters' must be a list of characters")
+        for character in characters:
+            if not isinstance(character, str) or len(character) != 1:
+                raise InputError(f"not a tokenizer: {str(character)[:20]!r} is not one character")
+        return cls("".join(characters))
+
+    def save(self, path: Path) -> None:
+        """Writes the vocabulary as JSON, whole or not at all."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(json.dumps(self.to_dict()) + "\n", encoding="ascii")
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> CharTokenizer:
+        """Reads what `save` wrote; raises InputError where the file is missing or is something else."""
+        try:
+            if path.stat().st_size > _MAX_FILE_BYTES:
+                raise InputError(
+                    f"{path}: too large for a tokenizer; give the file that a training run wrote"
+                )
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path}: not JSON ({error}); give the file that a training run wrote"
+            ) from error
+
+    # Lookup tables, made at first use.
+
+    @cached_property
+    def _codes(self) -> npt.NDArray[np.uint32]:
+        return _codes(self.characters)
+
+    @cached_property
+    def _id_of_code(self) -> Ids:
+        """Id of every code point up to the highest of the vocabulary, and one more entry for all above."""
+        table = np.full(int(self._codes[-1]) + 2, self.characters.index(self.substitute), self.dtype)
+        table[self._codes] = np.arange(self.vocab_size)
+        return table
+
+    @cached_property
+    def _known_code(self) -> npt.NDArray[np.bool_]:
+        table = np.zeros(int(self._codes[-1]) + 2, np.bool_)
+        table[self._codes] = True
+        return table
+
+    @cached_property
+    def _ascii_table(self) -> bytes:
+        return self._id_of_code.take(np.arange(256), mode="clip").astype(np.uint8).tobytes()
+
+    @cached_property
+    def _ascii_known(self) -> bytes:
+        return "".join(c for c in self.characters if c.isascii()).encode("ascii")
+
+    @cached_property
+    def _ascii_of_id(self) -> bytes:
+        return self.characters.encode("ascii").ljust(256, b"?")
+
+    @cached_property
+    def _code_of_id(self) -> npt.NDArray[np.uint32]:
+        return self._codes.astype("<u4")
+
+
+def _codes(text: str) -> npt.NDArray[np.uint32]:
+    """The code points of `text`; lone surrogates, which a command line can hold, pass as they are."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _check_vocabulary(characters: str) -> None:
+    if not isinstance(characters, str) or not characters:
+        raise InputError("a vocabulary must be a string of at least one character")
+    codes = _codes(characters).astype(np.int64)
+    steps = np.diff(codes)
+    if (steps == 0).any():
+        raise InputError("a vocabulary must not hold a character twice")
+    if (steps < 0).any():
+        raise InputError("the characters of a vocabulary must be in ascending order")
+    if ((codes >= 0xD800) & (codes < 0xE000)).any():
+        raise InputError("a vocabulary must not hold surrogates: they are not characters")
+
+
+def _list(unknown: Counter[str]) -> str:
+    shown = ", ".join(f"{c!r} ({n:,})" for c, n in unknown.most_common(8))
+    return shown + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")

@@ -1,0 +1,154 @@
+"""Downloads and the cache, against stand-ins for the network."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from aeattn.data import fetch, manifest
+from aeattn.data.corpora import BOOKCORPUS_CHARS, resolve
+from aeattn.errors import InputError
+
+BOOK = b"CHAPTER I\n\n\n\n\n\nIt was\xc2\xa0late.  \n\n"
+LISTED = b"CHAPTER I\n\n\nIt was late.\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for the public host, and a manifest of two books and a play in it."""
+    host = tmp_path / "host"
+    listed = {
+        "books/train/a.txt": LISTED,
+        "books/valid/b.txt": LISTED,
+        "shakespeare/input.txt": BOOK,
+    }
+    rows = []
+    for file, data in listed.items():
+        path = host / "owner" / "texts" / "c0ffee" / "raw" / Path(file).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(BOOK)
+        digest, size = hashlib.sha256(data).hexdigest(), str(len(data))
+        source = f"owner/texts@c0ffee:raw/{path.name}"
+        rows.append({"file": file, "author": "", "bytes": size, "sha256": digest, "source": source})
+    monkeypatch.setattr(manifest, "shipped", lambda: tuple(rows))
+    monkeypatch.setattr(fetch, "SOURCE_URL", f"file://{host}/{{owner}}/{{repository}}/{{commit}}/{{path}}")
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AEATTN_CORPORA", raising=False)
+    return host / "owner" / "texts" / "c0ffee" / "raw"
+
+
+def test_sources_become_addresses() -> None:
+    assert fetch.source_url("dbamman/litbank@3e50:original/a b.txt") == (
+        "https://github.com/dbamman/litbank/raw/3e50/original/a b.txt"
+    )
+    for row in manifest.shipped():
+        assert len(fetch.source_url(row["source"]).split("/")[6]) == 40  # a full commit
+
+
+def test_a_corpus_is_fetched_once_and_checked(source: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    corpus = resolve(["books"], progress=told.append)
+    assert [d.path and d.path.read_bytes() for d in (*corpus.train, *corpus.valid)] == [LISTED, LISTED]
+    assert told == ["downloading books/train/a.txt (1 of 2)", "downloading books/valid/b.txt (2 of 2)"]
+    resolve(["books"], progress=told.append)
+    assert len(told) == 2
+    assert resolve(["shakespeare"]).train[0].path == tmp_path / "cache/corpora/shakespeare/input.txt"
+
+
+def test_a_file_cut_short_is_fetched_again(source: Path, tmp_path: Path) -> None:
+    folder = fetch.fetch_corpus("books")
+    (folder / "train/a.txt").write_bytes(LISTED[:5])
+    assert (fetch.fetch_corpus("books") / "train/a.txt").read_bytes() == LISTED
+
+
+def test_a_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
+    (source / "a.txt").write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"checksum differs.*AEATTN_CORPORA"):
+        fetch.fetch_corpus("books")
+    assert not list((tmp_path / "cache").rglob("*.txt"))
+
+
+def test_no_network_says_what_to_do(source: Path) -> None:
+    (source / "input.txt").unlink()
+    with pytest.raises(
+        InputError, match=r"cannot download .*; connect to the network, or set AEATTN_CORPORA"
+    ):
+        fetch.fetch_corpus("shakespeare")
+
+
+def test_notes_of_the_transcribers_go() -> None:
+    text = b"Their Greek [_Transcriber's Note: The name of the Greek goddess\nAthene._] letters."
+    assert fetch.as_listed("599_vanity_fair.txt", text) == b"Their Greek letters.\n"
+    assert fetch.as_listed("other.txt", text) == text + b"\n"
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", "/a/b")
+    assert fetch.cache_dir() == Path("/a/b")
+    monkeypatch.delenv("AEATTN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert fetch.cache_dir() == Path("/x/aeattn")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fetch.cache_dir() == tmp_path / ".cache/aeattn"
+
+
+class DatasetsError(Exception):
+    pass
+
+
+@pytest.fixture
+def datasets(monkeypatch: pytest.MonkeyPatch, source: Path) -> ModuleType:
+    """A stand-in for the package `datasets`, which counts the rows that are read."""
+    module: Any = ModuleType("datasets")
+    module.exceptions = SimpleNamespace(DatasetsError=DatasetsError)
+    module.rows_read = 0
+
+    def load_dataset(path: str, *, revision: str, split: str, streaming: bool) -> Any:
+        assert (path, revision, split) == ("bookcorpus/bookcorpus", "refs/convert/parquet", "train")
+        assert streaming
+        for number in range(10**9):
+            module.rows_read += 1
+            yield {"text": f"sentence number {number} . " + "x" * 10_000}
+
+    module.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    return module
+
+
+def test_bookcorpus_is_streamed_once(datasets: ModuleType) -> None:
+    for _ in range(2):
+        corpus = resolve(["bookcorpus"])
+        (train,), (valid,) = corpus.train, corpus.valid
+        assert (train.name, train.start, valid.stop) == ("bookcorpus", 0.0, 1.0)
+        assert sum(len(c) for c in train.chunks(corpus.options)) == 10_189_103
+        assert sum(len(c) for c in valid.chunks(corpus.options)) == BOOKCORPUS_CHARS - 10_189_103
+        assert datasets.rows_read == pytest.approx(BOOKCORPUS_CHARS / 10_025, rel=0.01)
+    first = next(train.chunks(corpus.options))
+    assert first.startswith("sentence number 0 . x")
+    assert "x\nsentence number 1 . x" in first
+
+
+def test_bookcorpus_without_its_package_names_it(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"pip install 'autoencoder-attention\[bookcorpus\]'"):
+        resolve(["bookcorpus"])
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("no\nroute"), DatasetsError("no\nroute"), ValueError("no")]
+)
+def test_bookcorpus_without_a_network_says_so(
+    datasets: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(InputError, match=r"^cannot stream bookcorpus \(no\); connect to the network"):
+        resolve(["bookcorpus"])

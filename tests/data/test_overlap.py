@@ -1,0 +1,88 @@
+"""Finding validation text in the training text."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aeattn.data import overlap as module
+from aeattn.data.overlap import SHINGLE, overlap
+from aeattn.data.tokenizer import CharTokenizer, Ids
+
+TOKENIZER = CharTokenizer("".join(sorted(string.ascii_letters + " \n.")))
+
+
+def encode(text: str) -> Ids:
+    return TOKENIZER.encode(text, strict=True)
+
+
+def noise(length: int, seed: int) -> str:
+    letters = np.array(list(TOKENIZER.characters))
+    return "".join(np.random.default_rng(seed).choice(letters, length))
+
+
+def slow_share(train: list[str], valid: list[str]) -> float:
+    """Sets of passages, word for word."""
+
+    def shingles(text: str) -> list[str]:
+        spaced = "".join(" " if c.isspace() else c for c in text.lower())
+        while "  " in spaced:
+            spaced = spaced.replace("  ", " ")
+        return [spaced[at : at + SHINGLE] for at in range(len(spaced) - SHINGLE + 1)]
+
+    known = {shingle for text in train for shingle in shingles(text)}
+    hits = [shingle in known for text in valid for shingle in shingles(text)]
+    return sum(hits) / len(hits) if hits else 0.0
+
+
+pieces = st.lists(
+    st.sampled_from([noise(70, 1), noise(90, 2), noise(64, 3), " \n ", "\n", "a", " "]), max_size=6
+)
+documents = st.lists(pieces.map("".join), max_size=3)
+
+
+@settings(deadline=None)
+@given(documents, documents, st.sampled_from([1, 7, 64, 100, 1 << 18]))
+def test_shares_equal_their_slow_twin(train: list[str], valid: list[str], block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK_CHARS", block)
+        patch.setattr(module, "_FILTER_BITS", 8)
+        found = overlap(
+            [(f"t{n}", encode(text)) for n, text in enumerate(train)],
+            [(f"v{n}", encode(text)) for n, text in enumerate(valid)],
+            TOKENIZER.characters,
+        )
+    assert found.share == pytest.approx(slow_share(train, valid))
+
+
+def test_case_and_line_ends_do_not_hide_a_copy() -> None:
+    text = "It was the best of times.\nIt was the worst of times.  It was the age of wisdom " * 3
+    other = text.upper().replace(" ", "\n")
+    assert overlap([("a", encode(text))], [("b", encode(other))], TOKENIZER.characters).share == 1.0
+
+
+def test_large_texts_are_estimated_by_a_sample() -> None:
+    shared = noise(150_000, 4)
+    train = [("one", encode(noise(200_000, 5))), ("two", encode("a" + shared))]
+    valid = [("old", encode(shared)), ("new", encode(noise(300_000, 6)))]
+    found = overlap(train, valid, TOKENIZER.characters)
+    assert found.documents == {"old": 1.0, "new": 0.0}
+    assert found.share == pytest.approx(1 / 3, abs=0.03)
+    assert found.sources == {"two": 1.0}
+
+
+def test_the_note_says_where() -> None:
+    shared = noise(3000, 7)
+    valid = [("alice", encode(shared + noise(7000, 8))), ("emma", encode(noise(90_000, 9)))]
+    found = overlap([("copy", encode(shared))], valid, TOKENIZER.characters)
+    note = found.note()
+    assert note is not None
+    assert note.startswith("2.9 % of the validation text occurs in the training text (alice: 3")
+    assert "emma" not in note
+    assert "most of it in copy" in note
+    assert overlap([("none", encode(noise(3000, 10)))], valid, TOKENIZER.characters).note() is None
+    assert overlap([], [], TOKENIZER.characters).note() is None

@@ -1,0 +1,163 @@
+"""Stores of ids on disk, their cache, and the preparation of a corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aeattn.data import store as module
+from aeattn.data.corpora import Corpus, Document, resolve
+from aeattn.data.store import TokenStore, build_store, cached_store, cached_tokenizer, prepare
+from aeattn.data.text import TextOptions
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
+
+PLAIN = TextOptions()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths of the stores built during the test."""
+    built: list[Path] = []
+
+    def spy(*args: object) -> TokenStore:
+        built.append(args[-1])  # type: ignore[arg-type]
+        return build_store(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "build_store", spy)
+    return built
+
+
+def test_a_store_holds_what_went_in(tmp_path: Path) -> None:
+    texts = ["hello\nworld", "", "café!", "x" * 5000]
+    documents = [Document(f"d{n}", text=text) for n, text in enumerate(texts)]
+    tokenizer = CharTokenizer("\n !acdefhlorwx")
+    store = build_store(documents, tokenizer, TextOptions(keep="\n !acdefhlorwxé"), tmp_path / "a.ids")
+    assert store.ids.dtype == tokenizer.dtype
+    assert not store.ids.flags.writeable
+    assert [(d.name, len(d)) for d in store.documents] == [("d0", 11), ("d1", 0), ("d2", 5), ("d3", 5000)]
+    decoded = [tokenizer.decode(ids) for _, ids in store.texts()]
+    assert decoded == ["hello\nworld", "", "caf !", "x" * 5000]
+    assert store.unknown == Counter("é")
+    again = TokenStore.open(tmp_path / "a.ids", verify=True)
+    assert (again.documents, again.unknown, again.sha256) == (store.documents, store.unknown, store.sha256)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ids", "a.ids.json"]
+
+
+def test_an_empty_store_opens(tmp_path: Path) -> None:
+    store = build_store([], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids")
+    assert len(store.ids) == 0
+    assert TokenStore.open(tmp_path / "a.ids", verify=True).documents == ()
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"fine\xff")
+    with pytest.raises(InputError, match=r"bad\.txt"):
+        build_store(
+            [Document("bad", path=tmp_path / "bad.txt")], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+
+
+def test_the_cache_is_used(builds: list[Path]) -> None:
+    documents = [Document("a", text="abab")]
+    first = cached_store(documents, CharTokenizer("ab"), PLAIN)
+    assert cached_store(documents, CharTokenizer("ab"), PLAIN).sha256 == first.sha256
+    assert len(builds) == 1
+
+
+def test_whatever_changes_the_ids_changes_the_entry(tmp_path: Path, builds: list[Path]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("abab" * 10)
+    tokenizer = CharTokenizer("ab")
+    cached_store([Document("a", path=path)], tokenizer, PLAIN)
+    cached_store([Document("a", path=path, limit=3)], tokenizer, PLAIN)
+    cached_store([Document("a", path=path, stop=0.5)], tokenizer, PLAIN)
+    cached_store([Document("b", path=path)], tokenizer, PLAIN)
+    cached_store([Document("a", path=path)], tokenizer, TextOptions(lower=True))
+    cached_store([Document("a", path=path)], CharTokenizer("abc"), PLAIN)
+    cached_store([Document("a", text="abab")], tokenizer, PLAIN)
+    cached_store([Document("a", text="abba")], tokenizer, PLAIN)
+    path.write_text("baba" * 11)
+    assert cached_store([Document("a", path=path)], tokenizer, PLAIN).ids[0] == 1
+    assert len(set(builds)) == len(builds) == 9
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no ids", "no facts", "bad facts", "other facts"])
+def test_a_damaged_entry_is_made_again(builds: list[Path], damage: str) -> None:
+    documents = [Document("a", text="abab")]
+    whole = cached_store(documents, CharTokenizer("ab"), PLAIN).ids.copy()
+    ids, facts = builds[0], Path(f"{builds[0]}.json")
+    damages = {
+        "flip": lambda: ids.write_bytes(b"\1\1\1\1"),
+        "cut": lambda: ids.write_bytes(b"\0\1"),
+        "no ids": ids.unlink,
+        "no facts": facts.unlink,
+        "bad facts": lambda: facts.write_text("{"),
+        "other facts": lambda: facts.write_text("[1]"),
+    }
+    damages[damage]()
+    np.testing.assert_array_equal(cached_store(documents, CharTokenizer("ab"), PLAIN).ids, whole)
+    assert len(builds) == 2
+
+
+def test_the_vocabulary_is_cached_and_made_again(cache: Path) -> None:
+    documents = [Document("a", text="abracadabra")]
+    assert cached_tokenizer(documents, PLAIN).characters == "abcdr"
+    (entry,) = (cache / "tokenizers").iterdir()
+    for content, expected in (('{"kind": "characters", "characters": ["z"]}', "z"), ("broken", "abcdr")):
+        entry.write_text(content)
+        assert cached_tokenizer(documents, PLAIN).characters == expected
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="AEATTN_CACHE"):
+        cached_store([Document("a", text="abab")], CharTokenizer("ab"), PLAIN)
+
+
+def test_preparing_takes_the_vocabulary_from_the_training_side(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("abc *abd* " * 50)
+    (tmp_path / "two.txt").write_text("abcé ÿ" * 20)
+    corpus = resolve(
+        [str(tmp_path / "one.txt")], valid=[str(tmp_path / "two.txt")], options=TextOptions(keep="abcdeéÿ ")
+    )
+    prepared = prepare(corpus)
+    assert prepared.tokenizer.characters == " abcd"
+    assert len(prepared.train.ids) == 400
+    assert prepared.valid.unknown == {"é": 20, "ÿ": 20}
+    assert prepared.notes == [
+        "training text: 100 characters ('*' 100) dropped in normalising",
+        "validation text: 40 characters ('é' 20, 'ÿ' 20) not in the vocabulary, read as the substitute",
+    ]
+    assert prepare(corpus, CharTokenizer("abcé")).train.unknown == {" ": 100, "d": 50}
+
+
+def test_preparing_tells_of_text_on_both_sides(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    text = "".join(random.choice(list("abcdefgh "), 4000))
+    (tmp_path / "one.txt").write_text(text)
+    (tmp_path / "two.txt").write_text("ab" * 500 + text[:1000])
+    for _ in range(2):  # computed, then from the cache
+        notes = prepare(resolve([str(tmp_path / "one.txt")], valid=[str(tmp_path / "two.txt")])).notes
+        assert "of the validation text occurs in the training text (two: 4" in notes[-1]
+
+
+def test_nothing_left_is_an_error() -> None:
+    some, none = (Document("a", text="abc"),), (Document("b", text="***"),)
+    options = TextOptions(keep="abc")
+    with pytest.raises(InputError, match="empty"):
+        prepare(Corpus("x", none, some, options))
+    with pytest.raises(InputError, match="training text is empty"):
+        prepare(Corpus("x", none, some, options), CharTokenizer("abc"))
+    with pytest.raises(InputError, match="validation text is empty"):
+        prepare(Corpus("x", some, none, options))
