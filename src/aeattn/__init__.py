@@ -1,0 +1,53 @@
+"""Transformers whose queries, keys and values pass through a bottleneck.
+
+    aeattn.AutoencoderAttention(d_model, n_heads, bottleneck)     a module, (B, T, D) -> (B, T, D)
+    aeattn.LanguageModel(aeattn.ModelConfig(vocab_size))          ids (B, T) -> logits (B, T, V)
+    aeattn.load("runs/...")                                       a trained model: generate, logits, tokenizer
+
+Importing this package does nothing; PyTorch is imported when one of these names is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from aeattn.errors import InputError
+from aeattn.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from aeattn.generation.text_model import TextModel
+    from aeattn.nn.module import AutoencoderAttention
+    from aeattn.nn.sizing import size
+    from aeattn.nn.transformer import LanguageModel, ModelConfig
+    from aeattn.training.load import load
+
+_HOMES = {
+    "AutoencoderAttention": "aeattn.nn.module",
+    "LanguageModel": "aeattn.nn.transformer",
+    "ModelConfig": "aeattn.nn.transformer",
+    "TextModel": "aeattn.generation.text_model",
+    "load": "aeattn.training.load",
+    "size": "aeattn.nn.sizing",
+}
+
+__all__ = [
+    "AutoencoderAttention",
+    "InputError",
+    "LanguageModel",
+    "ModelConfig",
+    "TextModel",
+    "__version__",
+    "load",
+    "size",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'aeattn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

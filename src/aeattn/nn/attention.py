@@ -26,8 +26,7 @@ PLAIN_UP_TO = 512  # on a CPU, training: beyond this the fused kernel is faster 
 def attend_plain(
     q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
 ) -> Tensor:
-    """softmax(q k' + bias) v, step by step: (B, H, Tq, C). `q` is scaled already. A row without any
-    allowed key gives zeros."""
+    """softmax(q k' + bias) v, step by step: (B, H, Tq, C). `q` is scaled already."""
     scores = (q_BHTC @ k_BHTC.transpose(-2, -1)).float()
     if bias is not None:
         scores = scores + bias
@@ -55,9 +54,7 @@ def attend_fused(
 ) -> Tensor:
     """The same through `scaled_dot_product_attention`."""
     mask = None if bias is None else bias.to(q_BHTC.dtype)
-    return F.scaled_dot_product_attention(
-        q_BHTC, k_BHTC, v_BHTC, attn_mask=mask, dropout_p=dropout, scale=1.0
-    )
+    return F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, attn_mask=mask, dropout_p=dropout, scale=1.0)
 
 
 class Attention(nn.Module):
@@ -79,7 +76,7 @@ class Attention(nn.Module):
         d_model: int,
         output: nn.Linear | None,
         positions: PositionKind = "none",
-        d_rotary: int = 0,
+        d_rotary: int = 16,
         qk_norm: bool = False,
         causal: bool = True,
         dropout: float = 0.0,
@@ -90,15 +87,26 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.query_gain = nn.Parameter(torch.ones(n_heads, 1, d_head)) if qk_norm else None
         if positions == "alibi":
-            self.register_buffer("slopes", alibi_slopes(n_heads), persistent=False)
+            self.log_slopes = nn.Parameter(alibi_slopes(n_heads).log())
         if positions == "decoupled":
             self.query_rotary = nn.Linear(d_model, n_heads * d_rotary, bias=False)
             self.key_rotary = nn.Linear(d_model, d_rotary, bias=False)
         self.scale = 1.0 / math.sqrt(d_head + (d_rotary if positions == "decoupled" else 0))
 
-    def forward(self, x: Tensor, *, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D). `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus
-        infinity forbids. With a cache, `x` holds only the new characters, and `mask` covers all keys."""
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        blind: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D).
+
+        `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus infinity forbids, but must leave
+        every query a key. `blind`, broadcastable to (B, H, Tq, 1), is true for queries that get zeros instead.
+        With a cache, `x` holds only the new characters, and `mask` covers all keys.
+        """
         q, k, v = self.heads(x, start=0 if cache is None else cache.length)
         if cache is not None:
             k, v = cache.append(k, v)
@@ -106,7 +114,7 @@ class Attention(nn.Module):
         plain = x.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] <= PLAIN_UP_TO
         attend = attend_blockwise if plain else attend_fused
         mixed_BHTC = attend(q, k, v, bias, self.dropout if self.training else 0.0)
-        return self.merge(mixed_BHTC)
+        return self.merge(mixed_BHTC if blind is None else mixed_BHTC.masked_fill(blind, 0.0))
 
     def heads(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C); the first stands at `start`."""
@@ -128,7 +136,7 @@ class Attention(nn.Module):
         """Everything that is added to the scores, broadcastable to (B, H, Tq, Tk), or None for nothing."""
         bias = mask
         if self.positions == "alibi":
-            alibi = alibi_bias(self.get_buffer("slopes"), n_queries, n_keys)
+            alibi = alibi_bias(self.log_slopes.exp(), n_queries, n_keys)
             bias = alibi if bias is None else bias + alibi
         if self.causal and n_queries > 1:
             future = distances(n_queries, n_keys, device) < 0
@@ -144,4 +152,4 @@ class Attention(nn.Module):
         return merged
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)

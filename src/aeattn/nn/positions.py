@@ -1,7 +1,8 @@
 """How attention learns where a character stands.
 
     learned     an embedding a position, added to the input (in `transformer.py`; nothing here)
-    alibi       scores fall off linearly with distance (Press et al. 2022): additive, so absorbable
+    alibi       scores fall off linearly with distance (Press et al. 2022), by a slope that each head
+                learns: additive, so absorbable
     rotary      queries and keys are rotated (Su et al. 2021): not absorbable on decoded keys
     decoupled   a few dimensions of their own carry the rotation, one key for all heads
                 (DeepSeek-V2, 2024): absorbable
@@ -22,7 +23,7 @@ ROTARY_BASE = 10_000.0
 
 
 def alibi_slopes(n_heads: int) -> Tensor:
-    """One slope a head, (H,), geometric from 2^(-8/H) to 2^-8 (Press et al. 2022, section 3)."""
+    """Where the slopes start, (H,): geometric from 2^(-8/H) to 2^-8 (Press et al. 2022, section 3)."""
     return torch.exp2(-8.0 * torch.arange(1, n_heads + 1) / n_heads)
 
 

@@ -112,7 +112,7 @@ class PerHead(Projection):
         return torch.cat([head.encoder_weight for head in self._each()])
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return x.split([head.d_code for head in self._each()], dim=-1)
+        return torch.split(x, [head.d_code for head in self._each()], dim=-1)
 
     def code(self, encoded: Tensor) -> Tensor:
         parts = zip(self._each(), self._split(encoded), strict=True)
@@ -145,5 +145,5 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
     is faster than several narrow ones.
     """
     weights = torch.cat([p.encoder_weight for p in projections])
-    parts = F.linear(x, weights).split([p.d_code for p in projections], dim=-1)
+    parts = torch.split(F.linear(x, weights), [p.d_code for p in projections], dim=-1)
     return [p.code(part) for p, part in zip(projections, parts, strict=True)]

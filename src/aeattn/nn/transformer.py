@@ -72,7 +72,16 @@ class ModelConfig:
         self._check_choices()
 
     def _check_sizes(self) -> None:
-        positive = ("vocab_size", "context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "d_rotary")
+        positive = (
+            "vocab_size",
+            "context",
+            "d_model",
+            "n_layers",
+            "n_heads",
+            "d_ff",
+            "bottleneck",
+            "d_rotary",
+        )
         for name in positive:
             number = getattr(self, name)
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
@@ -232,7 +241,8 @@ class Block(nn.Module):
         if self.conv is not None:
             seen = self.conv(seen, cache)
         x = x + self.dropout(self.attention(seen, cache=cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return out
 
 
 class LanguageModel(nn.Module):

@@ -1,0 +1,36 @@
+# Everything runs in a virtual environment of its own, made on first use from pinned versions.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test check check-style format results clean
+
+demo: $(READY)            ## train the default model for about a minute and let it write
+	$(BIN)/aeattn train tales --minutes 1
+
+test: $(READY)            ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: check-style test   ## formatter, linter, types and tests, warnings as errors
+
+check-style: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+results: $(READY)         ## train the recorded runs again (hours) and write results/
+	$(BIN)/python bench/record.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aeattn needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

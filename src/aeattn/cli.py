@@ -1,0 +1,179 @@
+"""The command line: parse, call, print. Nothing heavy is imported before the arguments are known to be good."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aeattn.errors import InputError
+from aeattn.version import VERSION
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
+    options = make_parser().parse_args(arguments)
+    try:
+        from aeattn import commands
+
+        return commands.run(options)
+    except InputError as error:
+        return _complain(str(error), 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        sys.stderr.close()
+        return 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"aeattn: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = _Parser(
+        prog="aeattn", description="Transformers whose queries, keys and values pass through a bottleneck."
+    )
+    parser.add_argument("--version", action="version", version=f"aeattn {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_train(commands.add_parser("train", help="train a character model on text"))
+    _add_resume(commands.add_parser("resume", help="go on with an interrupted run"))
+    _add_evaluate(commands.add_parser("evaluate", help="measure how well a model predicts a text"))
+    _add_generate(commands.add_parser("generate", help="let a model write"))
+    _add_size(commands.add_parser("size", help="parameters, operations and cache bytes of models"))
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "corpus",
+        nargs="*",
+        metavar="CORPUS",
+        help="tales (default), books, shakespeare, bookcorpus, or paths",
+    )
+    parser.add_argument("--preset", metavar="NAME", help="model and training settings (default 460k)")
+    parser.add_argument("--recipe", metavar="NAME", help="how to read the text, for example books10m")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a TOML file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=_whole, metavar="N", help="number of updates")
+    length.add_argument("--chars", type=_whole, metavar="N", help="number of characters to train on")
+    length.add_argument("--minutes", type=float, metavar="X", help="as many updates as fit into so many minutes")
+    parser.add_argument("--seed", type=int, metavar="N", help="of weights, batches and dropout (default 0)")
+    parser.add_argument("--valid", action="append", default=[], metavar="PATH", help="text to validate on")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    _add_text_options(parser.add_argument_group("text"))
+    _add_model_options(parser.add_argument_group("model (over the preset)"))
+    _add_training_options(parser.add_argument_group("training (over the preset)"))
+
+
+def _add_text_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--ascii", action="store_true", default=None, help="fold to ASCII")
+    group.add_argument("--lower", action="store_true", default=None, help="lower-case")
+    group.add_argument("--unwrap", action="store_true", default=None, help="one paragraph a line")
+    group.add_argument("--keep", metavar="CHARS", help="drop all other characters")
+    group.add_argument(
+        "--limit-chars", type=_whole, metavar="N", help="only the first N characters of each training text"
+    )
+
+
+def _add_model_options(group: argparse._ArgumentGroup) -> None:
+    for name, text in (
+        ("context", "characters that the model sees"),
+        ("d-model", "width"),
+        ("n-layers", "layers"),
+        ("n-heads", "heads"),
+        ("d-ff", "width of the feed-forward"),
+        ("bottleneck", "width of the bottleneck"),
+    ):
+        group.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    for name in ("query", "key", "value"):
+        group.add_argument(
+            f"--{name}", metavar="KIND", help="linear, bottleneck or autoencoder; or one a layer: a,b,c"
+        )
+    group.add_argument("--positions", metavar="KIND", help="alibi, decoupled, rotary, learned or none")
+    group.add_argument("--dropout", type=float, metavar="X")
+    group.add_argument("--per-head", action="store_true", default=None, help="projections of its own a head")
+
+
+def _add_training_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--batch", type=int, metavar="N", help="windows a micro-batch")
+    group.add_argument("--accumulate", type=int, metavar="N", help="micro-batches an update")
+    group.add_argument("--optimizer", choices=("muon", "adamw"))
+    group.add_argument("--learning-rate", type=float, metavar="X", help="AdamW's")
+    group.add_argument("--matrix-learning-rate", type=float, metavar="X", help="Muon's")
+    group.add_argument("--weight-decay", type=float, metavar="X")
+    group.add_argument("--schedule", choices=("linear", "cosine", "wsd", "constant"))
+    group.add_argument("--warmup", type=float, metavar="X", help="fraction of all steps")
+    group.add_argument("--clip", type=float, metavar="X", help="largest gradient norm, 0 for none")
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, ...")
+    group.add_argument("--precision", choices=("auto", "fp32", "bf16"))
+    group.add_argument("--compile", choices=("auto", "on", "off"))
+    group.add_argument("--eval-every", type=int, metavar="STEPS")
+    group.add_argument("--sample-every", type=int, metavar="STEPS")
+    group.add_argument("--checkpoint-every", type=int, metavar="STEPS")
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--steps", type=_whole, metavar="N", help="train to this many updates in all")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("text", nargs="+", metavar="TEXT", help="files, folders, globs, or a corpus by name")
+    parser.add_argument("--stride", type=_whole, metavar="N", help="of the sliding window (default context / 4)")
+    parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
+    parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
+    parser.add_argument("--device", default="auto", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--prompt", default="", metavar="S")
+    source.add_argument("--prompt-file", metavar="FILE", help="- for standard input")
+    parser.add_argument("--chars", type=_whole, default=500, metavar="N", help="new characters (default 500)")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
+    parser.add_argument("--top-k", type=int, metavar="N")
+    parser.add_argument("--top-p", type=float, metavar="X")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages (default 1)")
+    parser.add_argument("--device", default="cpu", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", metavar="NAME", help="only this one")
+    parser.add_argument("--vocab-size", type=_whole, default=49, metavar="N", help="characters (default 49)")
+    parser.add_argument("--context", type=_whole, metavar="N", help="characters that the model sees")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--parameters", type=float, metavar="N", help="solve for the d_ff with as many")
+    budget.add_argument(
+        "--flops", type=float, metavar="N", help="solve for the d_ff with as many a training character"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _whole(text: str) -> int:
+    """A whole number of at least 1; 20M, 1.5e6 and 500k are understood."""
+    scale = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower(), 1)
+    try:
+        number = float(text[:-1] if scale > 1 else text) * scale
+    except ValueError:
+        number = float("nan")
+    if not (number >= 1 and number == int(number)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(number)

@@ -1,0 +1,263 @@
+"""What each command of the command line does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from aeattn.errors import InputError
+from aeattn.generation.escape import escape_controls
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was asked for; returns the exit code."""
+    return COMMANDS[options.command](options)
+
+
+def _say(text: str) -> None:
+    """Progress and notes go to standard error: standard output belongs to results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=2, allow_nan=False))
+
+
+# -- train and resume ---------------------------------------------------------------------------------------
+
+
+def train(options: argparse.Namespace) -> int:
+    from aeattn.training import setup
+
+    console = Console(stderr=True, highlight=False, quiet=options.quiet)
+    plan = setup.plan(options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars)
+    return _train(lambda reporter: setup.start(plan, reporter), console)
+
+
+def resume(options: argparse.Namespace) -> int:
+    from aeattn.training import setup
+
+    console = Console(stderr=True, highlight=False, quiet=options.quiet)
+    return _train(lambda reporter: setup.resume(options.run, reporter, steps=options.steps), console)
+
+
+def _train(make_trainer: Any, console: Console) -> int:
+    from aeattn.training.loop import Diverged, Interrupted
+    from aeattn.training.progress import make_reporter
+    from aeattn.training.setup import finish
+
+    reporter = make_reporter(console)
+    try:
+        trainer = make_trainer(reporter)
+        score = trainer.run()
+    except Diverged as error:
+        reporter.close()
+        _say(f"aeattn: {error}")
+        return 1
+    except Interrupted as error:
+        reporter.close()
+        _say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
+        return error.exit_code
+    finally:
+        reporter.close()
+    for line in finish(trainer, score):
+        print(line, flush=True)
+    return 0
+
+
+_MODEL_OPTIONS = (
+    "context",
+    "d_model",
+    "n_layers",
+    "n_heads",
+    "d_ff",
+    "bottleneck",
+    "positions",
+    "dropout",
+    "per_head",
+)
+_TRAINING_OPTIONS = (
+    "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
+    "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every", "checkpoint_every",
+)  # fmt: skip
+
+
+def options_of_train(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings from preset, config file and options, later ones over earlier ones, as nested dictionaries."""
+    from aeattn.training.config import overlay, read_toml
+    from aeattn.training.presets import DEFAULT_PRESET, preset
+
+    file = read_toml(options.config) if options.config else {}
+    name = options.preset or file.get("preset") or DEFAULT_PRESET
+    given = {key: value for key, value in vars(options).items() if value is not None}
+    kinds = {k: _placement(given[k]) for k in ("query", "key", "value") if k in given}
+    model = {k: given[k] for k in _MODEL_OPTIONS if k in given} | kinds
+    training = {k: given[k] for k in _TRAINING_OPTIONS if k in given}
+    data: dict[str, Any] = {k: given[k] for k in ("recipe", "limit_chars") if k in given}
+    data |= {k: given[k] for k in ("corpus", "valid") if given.get(k)}
+    text = {k: given[k] for k in ("ascii", "lower", "unwrap", "keep") if k in given}
+    changes = {
+        "preset": name,
+        "model": model,
+        "training": training,
+        "data": data | ({"text": text} if text else {}),
+    }
+    return overlay(overlay(dict(preset(str(name))), file), changes)
+
+
+def _placement(text: str) -> str | list[str]:
+    return text.split(",") if "," in text else text
+
+
+# -- evaluate ----------------------------------------------------------------------------------------------
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from aeattn.training.report import evaluate_run
+
+    result = evaluate_run(
+        options.run,
+        options.text,
+        device=options.device,
+        stride=options.stride,
+        sliding=not options.no_sliding,
+        baseline=not options.no_baseline,
+        say=_say,
+    )
+    if options.json:
+        _print_json(result)
+    else:
+        _print_evaluation(result)
+    return 0
+
+
+def _print_evaluation(result: dict[str, Any]) -> None:
+    table = Table("text", "characters", "nats/char", "bits/char", title=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in [*result["files"], {**result, "name": "all"}]:
+        table.add_row(row["name"], f"{row['chars']:,}", _four(row["nats_per_char"]), _four(row["bits_per_char"]))
+    if "sliding" in result:
+        row = result["sliding"]
+        name = f"all, sliding window (stride {row['stride']})"
+        table.add_row(name, f"{row['chars']:,}", _four(row["nats_per_char"]), _four(row["bits_per_char"]))
+    for order, nats in result.get("ngram_nats_per_char", {}).items():
+        table.add_row(f"{order}-gram baseline", "", _four(nats), "")
+    Console().print(table)
+
+
+def _four(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4f}"
+
+
+# -- generate ----------------------------------------------------------------------------------------------
+
+
+def generate(options: argparse.Namespace) -> int:
+    from aeattn.training.load import load
+
+    model = load(options.run, device=options.device)
+    prompt = _read_prompt(options)
+    rows = model.stream_rows(
+        prompt,
+        options.samples,
+        chars=options.chars,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+    )
+    if options.json:
+        _generate_json(options, model, prompt, rows)
+    elif options.samples == 1:
+        _stream(model.read_prompt(prompt), rows)
+    else:
+        columns = zip(*rows, strict=True)
+        for number, column in enumerate(columns, start=1):
+            print(f"--- sample {number}\n{_shown(model.read_prompt(prompt) + ''.join(column))}")
+    return 0
+
+
+def _generate_json(options: argparse.Namespace, model: Any, prompt: str, rows: Any) -> None:
+    start = time.perf_counter()
+    texts = ["".join(column) for column in zip(*rows, strict=True)] or [""] * options.samples
+    seconds = time.perf_counter() - start
+    chars = sum(map(len, texts))
+    first = model.read_prompt(prompt)
+    result = {
+        "text": first + texts[0],
+        "chars": chars,
+        "seconds": seconds,
+        "chars_per_second": chars / seconds if seconds else None,
+        "cache_bytes": model.cache_bytes(options.samples),
+    }
+    _print_json(result | ({"samples": [first + text for text in texts]} if options.samples > 1 else {}))
+
+
+def _stream(prompt: str, pieces: Any) -> None:
+    sys.stdout.write(_shown(prompt))
+    for piece in pieces:
+        sys.stdout.write(_shown(piece))
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def _shown(text: str) -> str:
+    """What a model wrote, safe for a terminal; a pipe gets it unchanged."""
+    return escape_controls(text) if sys.stdout.isatty() else text
+
+
+def _read_prompt(options: argparse.Namespace) -> str:
+    if options.prompt_file is None:
+        return str(options.prompt)
+    try:
+        raw = sys.stdin.buffer.read() if options.prompt_file == "-" else Path(options.prompt_file).read_bytes()
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
+    except OSError as error:
+        raise InputError(f"the prompt {options.prompt_file} cannot be read: {error.strerror}") from error
+
+
+# -- size --------------------------------------------------------------------------------------------------
+
+
+def size(options: argparse.Namespace) -> int:
+    from aeattn.training.presets import PRESETS
+    from aeattn.training.report import size_of_preset
+
+    names = [options.preset] if options.preset else list(PRESETS)
+    rows = [
+        size_of_preset(name, options.vocab_size, options.context, options.parameters, options.flops)
+        for name in names
+    ]
+    if options.json:
+        _print_json({"presets": rows})
+    else:
+        _print_sizes(rows)
+    return 0
+
+
+def _print_sizes(rows: list[dict[str, Any]]) -> None:
+    table = Table(
+        "preset", "parameters", "d_ff", "FLOPs/char, training", "generation", "cache bytes/char", "latent"
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    keys = ("parameters", "d_ff", "train_flops", "generate_flops", "cache_bytes", "latent_cache_bytes")
+    for row in rows:
+        table.add_row(row["preset"], *("-" if row[key] is None else f"{row[key]:,}" for key in keys))
+    Console().print(table)
+    for row in rows:
+        if row["not_absorbable"]:
+            print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
+
+
+COMMANDS = {"train": train, "resume": resume, "evaluate": evaluate, "generate": generate, "size": size}

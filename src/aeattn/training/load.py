@@ -1,0 +1,28 @@
+"""From a run folder to a model that reads and writes text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aeattn.generation.text_model import TextModel
+from aeattn.training import machine
+from aeattn.training.config import RunConfig
+from aeattn.training.run_folder import RunFolder
+
+
+def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
+    """The model of a run folder, in evaluation mode. Raises InputError for what is no whole run.
+
+    >>> model = aeattn.load("runs/books-460k")                                      # doctest: +SKIP
+    >>> print(model.generate("once upon a time", chars=300, temperature=0.8))        # doctest: +SKIP
+    """
+    folder = RunFolder(Path(run))
+    config = folder.read_config()
+    model = TextModel(folder.load_model(config), folder.read_tokenizer(), config.data.text)
+    return model.to(machine.pick_device(device))
+
+
+def read_config(run: str | os.PathLike[str]) -> RunConfig:
+    """The resolved config of a run folder."""
+    return RunFolder(Path(run)).read_config()

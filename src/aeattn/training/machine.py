@@ -1,0 +1,125 @@
+"""What the machine offers: device, precision, whether to compile, memory settings, and a record of it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aeattn.errors import InputError
+from aeattn.training.config import CompileMode, Precision
+
+COMPILE_SECONDS = 60.0  # what compiling a small model costs at most, once (bench/)
+COMPILE_GAIN = 0.5  # the part of a CPU step's time that it saves (bench/)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one. Raises InputError for a device that is not there."""
+    if wanted == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise InputError(f"device {wanted!r} cannot be used ({reason}): try `auto` or `cpu`") from error
+    return device
+
+
+def pick_precision(wanted: Precision, device: torch.device) -> torch.dtype:
+    """`auto` computes in bf16 where the hardware multiplies it, else in float32."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bf16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    has_bf16 = device.type == "cpu" and _cpu_multiplies_bf16()
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def _cpu_multiplies_bf16() -> bool:
+    flags: set[str] = set()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("flags"):
+                flags = set(line.split())
+                break
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs here."""
+    if device.type == "cpu":
+        return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: float) -> bool:
+    """Whether to compile a training of `eager_seconds`. Raises InputError if told to where it cannot be."""
+    if mode == "on" and not can_compile(device):
+        raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
+    if mode != "auto":
+        return mode == "on"
+    return can_compile(device) and eager_seconds * COMPILE_GAIN > COMPILE_SECONDS
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of returning it to the system.
+
+    Training frees and takes the same arrays at every step; page faults would cost a third of its time.
+    Does nothing with another C library. mallopt(3).
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        if platform.libc_ver()[0] == "glibc":
+            for option, value in ((mmap_threshold, 1 << 30), (trim_threshold, 1 << 30), (top_pad, 1 << 28)):
+                mallopt(option, value)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, hardware and source revision, for the records."""
+    packages = ("torch", "numpy", "safetensors", "autoencoder-attention")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "command": ["aeattn", *sys.argv[1:]],
+        **revision(),
+    }
+
+
+def _cpu_name() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def revision() -> dict[str, Any]:
+    """The commit of this package's source, and whether it was changed since; null for an installed copy."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(_git(root, "status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
