@@ -246,9 +246,7 @@ def size(options: argparse.Namespace) -> int:
 
 
 def _print_sizes(rows: list[dict[str, Any]]) -> None:
-    table = Table(
-        "preset", "parameters", "d_ff", "FLOPs/char, training", "generation", "cache bytes/char", "latent"
-    )
+    table = Table("preset", "parameters", "d_ff", "train FLOPs/char", "generate", "cache B/char", "latent")
     for column in table.columns[1:]:
         column.justify = "right"
     keys = ("parameters", "d_ff", "train_flops", "generate_flops", "cache_bytes", "latent_cache_bytes")

@@ -78,9 +78,7 @@ def test_seeds_and_epochs_differ() -> None:
 
 def test_text_that_is_too_short_is_refused() -> None:
     TrainBatches(np.arange(9), batch=1, context=8, seed=0).at(3)
-    with pytest.raises(
-        InputError, match=r"text has 8 characters, a context of 8 needs at least 9: .*--context"
-    ):
+    with pytest.raises(InputError, match=r"text has 8 characters, a context of 8 needs at least 9: .*--context"):
         TrainBatches(np.arange(8), batch=1, context=8, seed=0)
 
 
@@ -108,23 +106,17 @@ def slow_windows(ids: np.ndarray, start: int, stop: int, context: int, stride: i
 
 @settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 60), st.integers(0, 20), st.integers(1, 7))
-def test_windows_equal_their_slow_twin(
-    context: int, stride: int, length: int, start: int, batch: int
-) -> None:
+def test_windows_equal_their_slow_twin(context: int, stride: int, length: int, start: int, batch: int) -> None:
     stride = min(stride, context)
     ids = (np.arange(start + length + 5) % 251 + 1).astype(np.uint8)
     found = sliding_windows(ids, start, start + length, context, stride, batch)
-    rows = [
-        (i.tolist(), t.tolist()) for inputs, targets in found for i, t in zip(inputs, targets, strict=True)
-    ]
+    rows = [(i.tolist(), t.tolist()) for inputs, targets in found for i, t in zip(inputs, targets, strict=True)]
     assert rows == slow_windows(ids, start, start + length, context, stride)
 
 
 @settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 60), st.integers(0, 20), st.integers(1, 7))
-def test_every_prediction_is_scored_once(
-    context: int, stride: int, length: int, start: int, batch: int
-) -> None:
+def test_every_prediction_is_scored_once(context: int, stride: int, length: int, start: int, batch: int) -> None:
     stride = min(stride, context)
     ids, stop = np.arange(start + length + 5), start + length
     for windows in (

@@ -150,9 +150,7 @@ def test_a_recipe_sets_what_is_not_given(tmp_path: Path, monkeypatch: pytest.Mon
     assert valid.startswith('he\'s "here"!\nnow. he\'s "here"!\n')
     assert train == valid[:132_326]
     assert len(set(RECIPES["books10m"].options.keep or "")) == 49
-    other = resolve(
-        [str(tmp_path / "corpora/books")], recipe="books10m", options=TextOptions(), limit_chars=9
-    )
+    other = resolve([str(tmp_path / "corpora/books")], recipe="books10m", options=TextOptions(), limit_chars=9)
     assert (other.options, other.train[0].limit, other.valid[0].limit) == (TextOptions(), 9, None)
     with pytest.raises(InputError, match="unknown recipe 'bananas'; the recipes are books10m"):
         resolve(recipe="bananas")
@@ -257,9 +255,7 @@ def test_every_split_has_two_sides(made: list[tuple[int, str | None]]) -> None:
     assert [f.path.name for f in split_files(moved, seed=5)[1]] == [f.path.name for f in valid]
 
 
-def test_authors_are_known_by_the_manifest_or_by_the_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_authors_are_known_by_the_manifest_or_by_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(shipped()) == 85
     assert {"file", "title", "author", "year", "bytes", "sha256", "source"} == set(shipped()[0])
     path = write(tmp_path, renamed="call me\n") / "renamed.txt"

@@ -75,9 +75,7 @@ def test_a_changed_source_is_refused(source: Path, tmp_path: Path) -> None:
 
 def test_no_network_says_what_to_do(source: Path) -> None:
     (source / "input.txt").unlink()
-    with pytest.raises(
-        InputError, match=r"cannot download .*; connect to the network, or set AEATTN_CORPORA"
-    ):
+    with pytest.raises(InputError, match=r"cannot download .*; connect to the network, or set AEATTN_CORPORA"):
         fetch.fetch_corpus("shakespeare")
 
 
@@ -140,9 +138,7 @@ def test_bookcorpus_without_its_package_names_it(source: Path, monkeypatch: pyte
         resolve(["bookcorpus"])
 
 
-@pytest.mark.parametrize(
-    "error", [ConnectionError("no\nroute"), DatasetsError("no\nroute"), ValueError("no")]
-)
+@pytest.mark.parametrize("error", [ConnectionError("no\nroute"), DatasetsError("no\nroute"), ValueError("no")])
 def test_bookcorpus_without_a_network_says_so(
     datasets: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -39,9 +39,7 @@ def slow_share(train: list[str], valid: list[str]) -> float:
     return sum(hits) / len(hits) if hits else 0.0
 
 
-pieces = st.lists(
-    st.sampled_from([noise(70, 1), noise(90, 2), noise(64, 3), " \n ", "\n", "a", " "]), max_size=6
-)
+pieces = st.lists(st.sampled_from([noise(70, 1), noise(90, 2), noise(64, 3), " \n ", "\n", "a", " "]), max_size=6)
 documents = st.lists(pieces.map("".join), max_size=3)
 
 

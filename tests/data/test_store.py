@@ -62,9 +62,7 @@ def test_an_empty_store_opens(tmp_path: Path) -> None:
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"fine\xff")
     with pytest.raises(InputError, match=r"bad\.txt"):
-        build_store(
-            [Document("bad", path=tmp_path / "bad.txt")], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids"
-        )
+        build_store([Document("bad", path=tmp_path / "bad.txt")], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
 
 

@@ -58,9 +58,7 @@ def slow_normalise(text: str, options: TextOptions) -> str:
 @example("e\u0301 e", TextOptions(ascii=True), [1])
 @example("ΑΣ", TextOptions(lower=True), [1])
 @example(" a \n \n b \n", TextOptions(unwrap=True), [1, 2, 3, 4, 5, 6, 7, 8, 9])
-def test_where_the_text_is_cut_makes_no_difference(
-    text: str, options: TextOptions, places: list[int]
-) -> None:
+def test_where_the_text_is_cut_makes_no_difference(text: str, options: TextOptions, places: list[int]) -> None:
     whole_report: Counter[str] = Counter()
     parts_report: Counter[str] = Counter()
     whole = "".join(normalise([text], options, whole_report))
@@ -127,9 +125,9 @@ def test_unwrapping_gives_a_paragraph_a_line() -> None:
         "",
     ]
     kept = TextOptions(unwrap=True, lower=True, keep="abcdefghijklmnopqrstuvwxyz \n.;")
-    assert normalise_text(
-        text, kept
-    ) == "chapter i\nit was a dark night; the rain fell.\nthen \nend.\n".replace(" \n", "\n")
+    assert normalise_text(text, kept) == "chapter i\nit was a dark night; the rain fell.\nthen \nend.\n".replace(
+        " \n", "\n"
+    )
 
 
 def test_what_is_dropped_is_counted() -> None:

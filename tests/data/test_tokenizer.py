@@ -73,9 +73,7 @@ def test_ids_take_the_smallest_type(size: int, dtype: type) -> None:
     assert tokenizer.decode(ids) == tokenizer.characters
 
 
-@pytest.mark.parametrize(
-    ("vocabulary", "substitute"), [("\n a", " "), ("\nab", "\n"), ("abc", "a"), ("!é", "!")]
-)
+@pytest.mark.parametrize(("vocabulary", "substitute"), [("\n a", " "), ("\nab", "\n"), ("abc", "a"), ("!é", "!")])
 def test_unknown_characters_are_read_as_the_substitute(vocabulary: str, substitute: str) -> None:
     tokenizer = CharTokenizer(vocabulary)
     assert tokenizer.substitute == substitute

@@ -90,9 +90,7 @@ class TrainBatches:
         return self._starts[epoch]
 
 
-def eval_windows(
-    ids: Ids, start: int, stop: int, context: int, batch: int = 64
-) -> Iterator[tuple[Int64, Int64]]:
+def eval_windows(ids: Ids, start: int, stop: int, context: int, batch: int = 64) -> Iterator[tuple[Int64, Int64]]:
     """Neighbouring windows of the document ids[start:stop], which score each of its predictions once.
 
     A document of n characters has n - 1 predictions: its first character is given, not predicted. The last

@@ -153,9 +153,7 @@ def _bookcorpus_lines(chars: int) -> Iterator[str]:
                 return
     except Exception as error:  # of datasets, of the clients below it, or of the network
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"cannot stream bookcorpus ({first}); connect to the network, or use tales"
-        ) from error
+        raise InputError(f"cannot stream bookcorpus ({first}); connect to the network, or use tales") from error
 
 
 def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:

@@ -77,9 +77,7 @@ def _longer(codes: Int64, ids: Int64, order: int, vocab_size: int) -> Int64:
     return heads * vocab_size + last
 
 
-def _interpolated(
-    train_codes: Int64, valid_codes: Int64, below: Float64, vocab_size: int, order: int
-) -> Float64:
+def _interpolated(train_codes: Int64, valid_codes: Int64, below: Float64, vocab_size: int, order: int) -> Float64:
     """p_n of each n-gram in `valid_codes`, given p_{n-1}."""
     grams, counts = _count(train_codes, vocab_size**order)
     contexts, firsts, kinds = np.unique(grams // vocab_size, return_index=True, return_counts=True)

@@ -155,9 +155,7 @@ def cached_tokenizer(
     return tokenizer
 
 
-def prepare(
-    corpus: Corpus, tokenizer: CharTokenizer | None = None, progress: Progress | None = None
-) -> Prepared:
+def prepare(corpus: Corpus, tokenizer: CharTokenizer | None = None, progress: Progress | None = None) -> Prepared:
     """Both sides of a corpus as ids, and what the user should know of them.
 
     The vocabulary is what occurs in the training documents, unless `tokenizer` brings another.
@@ -173,9 +171,7 @@ def prepare(
     valid = cached_store(corpus.valid, tokenizer, corpus.options)
     for side, store in (("training", train), ("validation", valid)):
         if not len(store.ids):
-            raise InputError(
-                f"the {side} text is empty after normalisation; give more text, or keep more of it"
-            )
+            raise InputError(f"the {side} text is empty after normalisation; give more text, or keep more of it")
     notes = [*corpus.notes, *_notes("training", train), *_notes("validation", valid)]
     if not all(document.generated for document in corpus.valid) and (
         note := cached_overlap(train, valid, tokenizer).note()

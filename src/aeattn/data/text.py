@@ -73,9 +73,7 @@ class TextOptions:
         return cls(**values)
 
 
-def normalise(
-    chunks: Iterable[str], options: TextOptions, report: Counter[str] | None = None
-) -> Iterator[str]:
+def normalise(chunks: Iterable[str], options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
     """The normalised text, chunk by chunk; where `chunks` were cut makes no difference to their sum.
 
     In this order: byte-order marks go and line ends become LF (always), `ascii`, `lower`, `unwrap`, `keep`.
@@ -216,8 +214,6 @@ def _blocks(path: Path, size: int) -> Iterator[bytes]:
 
 def _refuse_other_formats(path: Path, block: bytes, before: int) -> None:
     if before == 0 and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(
-            f"{path}: is UTF-16, not UTF-8; convert it, for example with iconv -f utf-16 -t utf-8"
-        )
+        raise InputError(f"{path}: is UTF-16, not UTF-8; convert it, for example with iconv -f utf-16 -t utf-8")
     if b"\0" in block:
         raise InputError(f"{path}: is not a text file (it holds NUL bytes); give UTF-8 text")

@@ -142,18 +142,14 @@ class CharTokenizer:
         """Reads what `save` wrote; raises InputError where the file is missing or is something else."""
         try:
             if path.stat().st_size > _MAX_FILE_BYTES:
-                raise InputError(
-                    f"{path}: too large for a tokenizer; give the file that a training run wrote"
-                )
+                raise InputError(f"{path}: too large for a tokenizer; give the file that a training run wrote")
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         except InputError as error:
             raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
         except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"{path}: not JSON ({error}); give the file that a training run wrote"
-            ) from error
+            raise InputError(f"{path}: not JSON ({error}); give the file that a training run wrote") from error
 
     # Lookup tables, made at first use.
 

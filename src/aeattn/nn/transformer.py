@@ -181,7 +181,6 @@ def make_attention(config: ModelConfig, layer: int) -> Attention:
         positions=config.positions,
         d_rotary=config.d_rotary,
         qk_norm=config.qk_norm,
-        dropout=config.dropout,
     )
 
 

@@ -222,7 +222,8 @@ class Trainer:
     def _use_compiler(self, wanted: bool) -> None:
         if wanted and machine.pays_to_compile("on", self.device, 0.0):
             self.reporter.note("compiling the training step (the first time takes up to a minute)")
-            self.loss = torch.compile(self._loss)
+            # PyTorch's own random numbers: those that the compiler makes on a CPU take longer than the step
+            self.loss = torch.compile(self._loss, options={"fallback_random": True})
 
     def _time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""

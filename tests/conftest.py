@@ -1,0 +1,68 @@
+"""Shared by all tests: small models, a tiny corpus, one thread, no cache outside the test's own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from aeattn.nn.transformer import LanguageModel, ModelConfig
+
+settings.register_profile(
+    "aeattn", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("aeattn")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def tiny_config(**changes: object) -> ModelConfig:
+    """A model that takes milliseconds."""
+    values: dict[str, object] = {
+        "vocab_size": 11,
+        "context": 16,
+        "d_model": 16,
+        "n_layers": 2,
+        "n_heads": 2,
+        "d_ff": 24,
+        "bottleneck": 4,
+        "d_rotary": 4,
+        "conv": 3,
+    }
+    return ModelConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def lively_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
+    """A model whose weights are all random: a fresh one has zeros that would hide mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    model = LanguageModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+VARIANTS: dict[str, dict[str, object]] = {
+    "default": {},
+    "linear": {"query": "linear", "key": "linear", "value": "linear"},
+    "bottleneck": {"query": "bottleneck", "key": "bottleneck", "value": "bottleneck"},
+    "middle": {"middle": True},
+    "mixed": {"query": "linear", "key": ("linear", "autoencoder"), "value": ("bottleneck", "linear")},
+    "per_head": {"per_head": True, "n_heads": 3, "middle": True},
+    "learned": {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "conv": 0},
+    "rotary": {"positions": "rotary"},
+    "decoupled": {"positions": "decoupled"},
+    "no_positions": {"positions": "none", "tied": True},
+    "plain_init": {"zero_init": False, "conv": 1},
+    "dropout": {"dropout": 0.2},
+}

@@ -1,0 +1,96 @@
+"""Generation: the cache and the window change nothing, and bad prompts are refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aeattn.data.text import TextOptions
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
+from aeattn.generation.engine import Window
+from aeattn.generation.escape import escape_controls
+from aeattn.generation.text_model import TextModel
+from tests.conftest import VARIANTS, lively_model, tiny_config
+
+TOKENIZER = CharTokenizer("\n abcdefghi")
+
+
+def _model(**changes: object) -> TextModel:
+    return TextModel(lively_model(tiny_config(**changes)), TOKENIZER, TextOptions(lower=True))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_step_equals_a_full_pass_over_its_window(name: str) -> None:
+    """Also far beyond the context: then the newest half of it is read again (engine.py)."""
+    model = lively_model(tiny_config(**VARIANTS[name]))
+    ids = torch.randint(0, 11, (2, 60))
+    window, seen = Window(model, ids[:, :3]), ids[:, :3]
+    with torch.inference_mode():
+        for t in range(3, 60):
+            assert torch.allclose(window.next_logits(), model(seen)[:, -1], atol=1e-4)
+            if seen.shape[1] == 16:
+                seen = seen[:, -8:]
+            seen = torch.cat([seen, ids[:, t : t + 1]], dim=1)
+            window.append(ids[:, t])
+            assert torch.equal(window.ids, seen)
+
+
+def test_a_context_of_one_character() -> None:
+    model = TextModel(lively_model(tiny_config(context=1, conv=0)), TOKENIZER, TextOptions())
+    assert len(model.generate("a", chars=5)) == 6
+
+
+@given(st.text("abc \n", max_size=40), st.integers(0, 30), st.integers(0, 2**63 - 1))
+def test_generation_is_reproducible_and_keeps_the_prompt(prompt: str, chars: int, seed: int) -> None:
+    model = _model()
+    text = model.generate(prompt, chars=chars, seed=seed)
+    assert text.startswith(prompt)
+    assert len(text) == len(prompt) + chars
+    assert text == model.generate(prompt, chars=chars, seed=seed)
+    assert text == prompt + "".join(model.stream(prompt, chars=chars, seed=seed))
+
+
+def test_samples_differ_and_the_first_is_that_of_one_alone() -> None:
+    model = _model()
+    rows = list(model.stream_rows("ab", 3, chars=40, seed=1))
+    samples = ["".join(column) for column in zip(*rows, strict=True)]
+    assert len(set(samples)) == 3
+    assert samples[0] == "".join(model.stream("ab", chars=40, seed=1))
+
+
+def test_an_endless_stream_can_be_cut_anywhere() -> None:
+    assert len("".join(itertools.islice(_model().stream("a"), 50))) == 50
+
+
+def test_prompts_are_read_as_the_texts_were_and_unknown_characters_refused() -> None:
+    model = _model()
+    assert model.generate("ABC", chars=0) == "abc"
+    with pytest.raises(InputError, match="z"):
+        model.generate("abz", chars=1)
+    for bad in ({"temperature": -1.0}, {"seed": -1}, {"top_k": 0}, {"chars": -1}):
+        with pytest.raises(InputError):
+            model.generate("a", **{"chars": 1, **bad})  # type: ignore[arg-type]
+
+
+def test_top_k_beyond_the_vocabulary_keeps_all_of_it() -> None:
+    model = _model()
+    assert model.generate("a", chars=20, top_k=999) == model.generate("a", chars=20)
+
+
+def test_logits_of_one_text_or_many() -> None:
+    model, ids = _model(), torch.tensor([1, 2, 3])
+    assert torch.allclose(model.logits(ids), model.logits(ids.unsqueeze(0))[0])
+
+
+def test_a_tokenizer_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match="damaged"):
+        TextModel(lively_model(tiny_config()), CharTokenizer("abc"), TextOptions())
+
+
+def test_control_characters_are_escaped() -> None:
+    assert escape_controls("a\x1b[31mb\tc\n\x9b\u202e\x00é") == "a\\x1b[31mb\tc\n\\x9b\\u202e\\x00é"
