@@ -14,6 +14,7 @@ settings.register_profile(
     "aeattn", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("aeattn")
+torch.set_num_threads(1)  # these models are too small for more, and threads that wait spin
 
 
 @pytest.fixture(autouse=True)

@@ -85,7 +85,8 @@ _MODEL_OPTIONS = (
 )
 _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
-    "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every", "checkpoint_every",
+    "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
+    "checkpoint_every",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def test_blockwise_and_fused_equal_plain(time: int, block: int) -> None:
 
 @pytest.mark.parametrize(
     ("per_head", "positions", "qk_norm"),
-    itertools.product([False, True], ["none", "alibi", "decoupled", "rotary"], [False, True]),
+    list(itertools.product([False, True], ["none", "alibi", "decoupled", "rotary"], [False, True])),
 )
 def test_training_and_inference_paths_agree(per_head: bool, positions: str, qk_norm: bool) -> None:
     module = AutoencoderAttention(16, 2, 4, per_head=per_head, positions=positions, qk_norm=qk_norm)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def test_muon_takes_the_matrices_of_blocks_and_gains_do_not_decay() -> None:
             assert id(parameter) in still
 
 
-@given(st.sampled_from(["linear", "cosine", "wsd"]), st.integers(10, 500), st.floats(0, 0.3))
+@given(st.sampled_from(["linear", "cosine", "wsd"]), st.integers(50, 500), st.floats(0, 0.3))
 def test_schedules_warm_up_stay_within_bounds_and_end_low(schedule: str, steps: int, final: float) -> None:
     config = TrainingConfig(steps=steps, schedule=schedule, warmup=0.1, decay=0.3, final_rate=final)  # type: ignore[arg-type]
     rates = [rate_factor(step, config) for step in range(steps)]

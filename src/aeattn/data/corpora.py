@@ -29,6 +29,9 @@ CHUNK_CHARS = 1 << 20
 _TRAIN_FOLDER, _VALID_FOLDERS = "train", ("valid", "validation", "val", "test")
 
 
+TALES_CHARS, TALES_VALID_CHARS = 10_000_000, 500_000  # how much of the endless tales is taken
+
+
 @dataclass(frozen=True)
 class Document:
     """One text: a file (`path`) or a string (`text`), and the part of it that is meant.
@@ -135,8 +138,8 @@ def resolve(
     options: TextOptions | None = None,
     limit_chars: int | None = None,
     seed: int = 0,
-    tales_chars: int = 10_000_000,
-    tales_valid_chars: int = 500_000,
+    tales_chars: int = TALES_CHARS,
+    tales_valid_chars: int = TALES_VALID_CHARS,
     progress: fetch.Progress | None = None,
 ) -> Corpus:
     """Turns names, files, folders and globs into a corpus.
@@ -179,6 +182,18 @@ def resolve(
     title = recipe or "+".join(Path(name).name or name for name in names)
     named = _named(train + held_out)
     return Corpus(title, named[: len(train)], named[len(train) :], options, tuple(reader.notes))
+
+
+def documents_to_evaluate(
+    names: Sequence[str], options: TextOptions, seed: int = 0, progress: fetch.Progress | None = None
+) -> tuple[Document, ...]:
+    """The texts that names, files, folders and globs mean to someone who evaluates: whole files, and the
+    validation side of what has two sides. Raises InputError as `resolve` does."""
+    reader = _Reader(options, None, seed, TALES_CHARS, TALES_VALID_CHARS, progress)
+    documents = reader.valid_side(names)
+    if not documents:
+        raise InputError(f"no text to evaluate in {', '.join(names)}; give other texts")
+    return _named(documents)
 
 
 def _recipe(name: str) -> Recipe:

@@ -67,7 +67,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):
-            object.__setattr__(self, name, _placement(getattr(self, name)))
+            object.__setattr__(self, name, _placement(getattr(self, name), self.n_layers))
         self._check_sizes()
         self._check_choices()
 
@@ -147,10 +147,10 @@ class ModelConfig:
         return asdict(self)
 
 
-def _placement(value: Any) -> Any:
+def _placement(value: Any, n_layers: int) -> Any:
     """One kind for all layers, or a tuple of one a layer; equal kinds for all layers become one."""
     if isinstance(value, list | tuple):
-        return value[0] if value and len(set(value)) == 1 else tuple(value)
+        return value[0] if len(value) == n_layers and len(set(value)) == 1 else tuple(value)
     return value
 
 

@@ -93,9 +93,11 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which text a run reads: names or paths as `corpora.resolve` takes them."""
+    """Which text a run reads: names or paths as `corpora.resolve` takes them.
 
-    corpus: tuple[str, ...] = ("tales",)
+    No corpus means that of the recipe, or else `tales`."""
+
+    corpus: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     recipe: str | None = None
     limit_chars: int | None = None

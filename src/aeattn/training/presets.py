@@ -43,9 +43,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     # published sizes, with the architecture of 460k
-    "1m": {"model": {"d_model": 192, "n_heads": 6, "bottleneck": 48, "d_ff": 600}, "training": {}},
+    "1m": {"model": {"d_model": 192, "n_heads": 6, "bottleneck": 48, "d_ff": 672}, "training": {}},
     "2.6m": {
-        "model": {"d_model": 256, "n_layers": 4, "n_heads": 8, "bottleneck": 64, "d_ff": 900},
+        "model": {"d_model": 256, "n_layers": 4, "n_heads": 8, "bottleneck": 64, "d_ff": 960},
         "training": {},
     },
     # for those who have a GPU
@@ -55,7 +55,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "n_layers": 6,
             "n_heads": 12,
             "bottleneck": 96,
-            "d_ff": 1536,
+            "d_ff": 1664,
             "context": 512,
             "dropout": 0.1,
         },

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.corpora import resolve
+from aeattn.data.corpora import documents_to_evaluate, resolve
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
 from aeattn.errors import InputError
@@ -60,8 +60,8 @@ def evaluate_run(
 
 def _store(texts: Sequence[str], tokenizer: Any, config: RunConfig) -> TokenStore:
     """The texts as ids. Files mean themselves, a named corpus its validation side."""
-    named = resolve(texts, valid=texts, options=config.data.text)
-    return cached_store(named.valid, tokenizer, config.data.text)
+    documents = documents_to_evaluate(texts, config.data.text, config.training.seed)
+    return cached_store(documents, tokenizer, config.data.text)
 
 
 def _sliding(model: Any, store: TokenStore, context: int, stride: int) -> Score:

@@ -41,11 +41,14 @@ def plan(settings: dict[str, Any], *, out: Path | None, minutes: float | None, c
     check_keys(settings, ["preset", "model", "training", "data"], "config")
     data = _data_config(settings.get("data", {}))
     training = build(TrainingConfig, settings.get("training", {}), "training")
+    if "vocab_size" in settings.get("model", {}):
+        raise InputError("model: vocab_size comes from the text: leave it out")
     _model_settings({**settings.get("model", {}), "vocab_size": 1})
     if minutes is not None and not 0 < minutes < float("inf"):
         raise InputError(f"--minutes is {minutes}: choose more than 0")
     if out is None:
-        out = _free_folder(f"{'-'.join(map(_stem, data.corpus))}-{settings.get('preset')}")
+        name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
+        out = _free_folder(f"{name}-{settings.get('preset')}")
     RunFolder(out).check_free()
     return Plan(settings, data, training, out, minutes, chars)
 
@@ -103,9 +106,7 @@ def resume(path: Path, reporter: Reporter, steps: int | None = None) -> Trainer:
     corpus, text = _read_text(config.data, config.training.seed, reporter)
     known = read_json(run.environment, f"{path} is damaged")
     if text.tokenizer != run.read_tokenizer() or known.get("text") != _facts(text):
-        raise InputError(
-            f"{path} was trained on another text than {' '.join(config.data.corpus)} is now: restore it"
-        )
+        raise InputError(f"{path} was trained on another text than {corpus.name} is now: restore it")
     trainer = Trainer(run, config, text, reporter, floor_nats=floor(corpus))
     for warning in trainer.resume():
         reporter.note(f"warning: {warning}")

@@ -1,0 +1,218 @@
+"""The whole road: train, evaluate, generate, resume, through the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import aeattn
+from aeattn.cli import main
+from aeattn.data import tales
+from aeattn.data.ngram import ngram_baseline
+
+SMALL = ["--d-model", "64", "--n-heads", "4", "--bottleneck", "16", "--d-ff", "192", "--n-layers", "2",
+         "--context", "64", "--batch", "16", "--compile", "off", "--quiet"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "train.txt").write_text(tales.generate(400_000)[0])
+    (folder / "valid.txt").write_text(tales.generate(20_000, stream="valid")[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEATTN_CACHE", str(cache))
+        out = tmp_path_factory.mktemp("runs") / "one"
+        assert main(_train_arguments(texts, out, "--steps", "250", "--checkpoint-every", "100")) == 0
+        yield out
+
+
+def _train_arguments(texts: Path, out: Path, *more: str) -> list[str]:
+    files = [str(texts / "train.txt"), "--valid", str(texts / "valid.txt")]
+    return ["train", *files, "--out", str(out), *SMALL, *more]
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    capsys.readouterr()
+    assert main(list(arguments)) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_few_seconds_of_training_beat_a_trigram_model(
+    run: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = _json(capsys, "evaluate", str(run), str(texts / "valid.txt"), "--json")
+    baseline = result["ngram_nats_per_char"]
+    assert result["nats_per_char"] < baseline["3"] < baseline["2"] < baseline["1"]
+    assert result["sliding"]["nats_per_char"] < result["nats_per_char"]
+    assert result["sliding"]["chars"] == result["chars"] == len((texts / "valid.txt").read_text()) - 1
+    assert [file["name"] for file in result["files"]] == ["valid"]
+
+
+def test_the_baseline_of_evaluate_is_that_of_the_texts(
+    run: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = _json(capsys, "evaluate", str(run), str(texts / "valid.txt"), "--json", "--no-sliding")
+    tokenizer = aeattn.load(run).tokenizer
+    ids = [tokenizer.encode((texts / name).read_text()) for name in ("train.txt", "valid.txt")]
+    expected = ngram_baseline(*ids, tokenizer.vocab_size)
+    assert result["ngram_nats_per_char"]["3"] == pytest.approx(expected[3])
+
+
+def test_the_run_folder_holds_what_it_promises(run: Path) -> None:
+    names = {p.name for p in run.iterdir()}
+    assert names == {"config.json", "tokenizer.json", "model.safetensors", "metrics.jsonl", "samples.txt",
+                     "checkpoints", "environment.json", "learning_curve.png"}  # fmt: skip
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all({"step", "chars", "seconds", "train_nats"} <= set(line) for line in lines)
+    assert lines[-1]["chars"] == 250 * 16 * 64
+    assert lines[-1]["valid_chars"] > 19_000
+    assert sum("valid_nats" in line for line in lines) == 10
+    assert lines[-1]["valid_nats"] < lines[0]["train_nats"]
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    config = json.loads((run / "config.json").read_text())
+    assert "auto" not in (config["training"]["device"], config["training"]["precision"])
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step-00000200", "step-00000250"]
+
+
+def test_generate_prints_json_with_what_is_promised(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = _json(capsys, "generate", str(run), "--prompt", "Once ", "--chars", "80", "--json", "--seed", "3")
+    assert result["text"].startswith("Once ")
+    assert len(result["text"]) == 85
+    assert result["chars"] == 80
+    assert result["chars_per_second"] == pytest.approx(80 / result["seconds"])
+    model = aeattn.load(run)
+    per_char = aeattn.size(model.model.config).cache_bytes
+    convolutions = 2 * 3 * 64 * 4  # the last three inputs of each layer
+    assert result["cache_bytes"] == 64 * per_char + convolutions
+    assert result["text"] == model.generate("Once ", chars=80, temperature=0.8, seed=3)
+
+
+def test_generate_streams_and_takes_prompts_from_files(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prompt").write_text("The ")
+    assert main(["generate", str(run), "--prompt-file", str(tmp_path / "prompt"), "--chars", "9"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("The ")
+    assert len(text) == 4 + 9 + 1
+    assert main(["generate", str(run), "--samples", "2", "--chars", "9"]) == 0
+    assert capsys.readouterr().out.count("--- sample") == 2
+
+
+def test_load_gives_logits_that_evaluate_agrees_with(run: Path, texts: Path) -> None:
+    model = aeattn.load(run)
+    text = (texts / "valid.txt").read_text()[:65]
+    ids = model.encode(text)
+    losses = torch.nn.functional.cross_entropy(model.logits(ids[:64]), ids[1:65], reduction="none")
+    assert 0.5 < losses.mean().item() < 3
+
+
+def _weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model.safetensors")
+
+
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("dropout", ["0", "0.1"])
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(texts: Path, tmp_path: Path, dropout: str) -> None:
+    more = ["--steps", "60", "--checkpoint-every", "7", "--dropout", dropout, "--eval-every", "20"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert main(_train_arguments(texts, whole, *more)) == 0
+    process = _start(_train_arguments(texts, killed, *more))
+    _wait_for(lambda: len(list(killed.glob("checkpoints/step-*"))) >= 2, process)
+    process.kill()
+    process.communicate()
+    assert not (killed / "learning_curve.png").exists()
+    assert main(["resume", str(killed), "--quiet"]) == 0
+    assert _metrics(killed) == _metrics(whole)
+    for name, tensor in _weights(whole).items():
+        assert torch.equal(tensor, _weights(killed)[name])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path, number: int, code: int) -> None:
+    out = tmp_path / "run"
+    process = _start(
+        _train_arguments(texts, out, "--steps", "100000", "--checkpoint-every", "0", "--eval-every", "5")
+    )
+    _wait_for(lambda: (out / "metrics.jsonl").exists(), process)
+    process.send_signal(number)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"aeattn resume {out}" in complaint
+    assert len(list((out / "checkpoints").iterdir())) == 1
+    assert aeattn.load(out).generate("a", chars=3)
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "aeattn", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def _wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_floor_is_known_for_tales(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "--out", str(out), *[a for a in SMALL if a != "--quiet"], "--steps", "3"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "above the lowest possible" in captured.out
+    assert "above the floor" in captured.err
+    assert f"run folder: {out}" in captured.out
+
+
+def test_minutes_are_turned_into_steps(texts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(_train_arguments(texts, out, "--minutes", "0.02")) == 0
+    config = json.loads((out / "config.json").read_text())
+    assert 1 <= config["training"]["steps"] < 2000
+    assert config["training"]["steps"] == _metrics(out)[-1]["step"]
+
+
+def test_divergence_stops_before_the_update(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    more = ("--steps", "50", "--learning-rate", "1e30", "--checkpoint-every", "1", "--optimizer", "adamw")
+    assert main(_train_arguments(texts, out, *more)) == 1
+    complaint = capsys.readouterr().err
+    assert "before the update" in complaint
+    assert "at step" in complaint
+    for checkpoint in (out / "checkpoints").iterdir():
+        assert all(bool(t.isfinite().all()) for t in load_file(checkpoint / "model.safetensors").values())
+
+
+def test_size_as_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    result = _json(capsys, "size", "--json")
+    assert {row["preset"] for row in result["presets"]} >= {"460k", "460k-classic", "460k-linear", "1m", "2.6m"}
+    solved = _json(capsys, "size", "--preset", "460k", "--parameters", "500000", "--json")
+    assert solved["presets"][0]["parameters"] == pytest.approx(500_000, rel=0.01)
+    assert main(["size"]) == 0
+    assert "parameters" in capsys.readouterr().out

@@ -1,0 +1,68 @@
+"""The layout: imports run down the list of layers, never up; importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
+LAYERS = ["errors", "version", "nn", "data", "generation", "training", "commands", "cli", "__main__"]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_down(path: Path) -> None:
+    layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if layer == "__init__":
+        return  # the public names, imported lazily
+    above = LAYERS[LAYERS.index(layer) + 1 :]
+    ours = {name.split(".")[1] for name in _imported(path) if name.startswith("aeattn.")}
+    assert not ours & set(above), f"{path.name} imports from a layer above its own"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if "nn" in p.relative_to(PACKAGE).parts], ids=lambda p: p.name
+)
+def test_the_idea_needs_torch_alone(path: Path) -> None:
+    packages = {name.split(".")[0] for name in _imported(path)}
+    assert packages <= {"torch", "aeattn"} | set(sys.stdlib_module_names)
+
+
+def test_attention_never_says_autoencoder() -> None:
+    assert "autoencoder" not in (PACKAGE / "nn" / "attention.py").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("code", ["import aeattn", "from aeattn.cli import make_parser; make_parser()"])
+def test_importing_does_nothing(code: str) -> None:
+    heavy = "{'torch', 'numpy', 'rich', 'matplotlib'}"
+    check = f"{code}; import sys; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+
+
+def test_public_names_are_there() -> None:
+    import aeattn
+
+    for name in aeattn.__all__:
+        assert getattr(aeattn, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = aeattn.nonsense
+
+
+def test_files_stay_readable() -> None:
+    words = "tales_"  # lexicon and grammar are lists
+    sizes = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES if words not in p.name}
+    assert not {name: lines for name, lines in sizes.items() if lines > 380}
