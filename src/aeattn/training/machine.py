@@ -110,12 +110,15 @@ def _cpu_name() -> str:
 
 
 def revision() -> dict[str, Any]:
-    """The commit of this package's source, and whether it was changed since; null for an installed copy."""
+    """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:
-        return {"commit": _git(root, "rev-parse", "HEAD"), "dirty": bool(_git(root, "status", "--porcelain"))}
+        return {
+            "commit": _git(root, "rev-parse", "HEAD"),
+            "dirty": bool(_git(root, "status", "--porcelain", "src")),
+        }
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 

@@ -1,0 +1,160 @@
+"""Train and evaluate the recorded runs, and write one JSON record a run to results/.
+
+    python bench/record.py                       every record that is missing or stale
+    python bench/record.py books-460k            this one, again
+    python bench/record.py --tables              only the tables in results/README.md, from the records
+
+A record says what was run, on what, what came of it, and whether it succeeded; a failed run is recorded as
+failed and has no figures. `$AEATTN_CORPORA` must hold the texts, or the network be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+BOOKS = ["books", "--recipe", "books10m", "--chars", "20500000"]
+SHAKESPEARE = ["shakespeare", "--chars", "19900000", "--context", "256"]
+
+# name: (arguments of `aeattn train`, text of `aeattn evaluate`)
+RUNS: dict[str, tuple[list[str], str]] = {
+    "books-460k": ([*BOOKS, "--preset", "460k"], "books"),
+    "books-460k-linear": ([*BOOKS, "--preset", "460k-linear"], "books"),
+    "books-460k-classic": ([*BOOKS, "--preset", "460k-classic"], "books"),
+    "shakespeare-460k": (
+        [*SHAKESPEARE, "--preset", "460k", "--dropout", "0.1", "--weight-decay", "0.1"],
+        "shakespeare",
+    ),
+}
+# the one tuning of the plain recipe: its learning rate, on a tenth of the characters
+CLASSIC_RATES = ("5e-4", "1e-3", "2e-3", "4e-3")
+for rate in CLASSIC_RATES:
+    RUNS[f"tuning-460k-classic-{rate}"] = (
+        [
+            "books",
+            "--recipe",
+            "books10m",
+            "--chars",
+            "2000000",
+            "--preset",
+            "460k-classic",
+            "--learning-rate",
+            rate,
+        ],
+        "books",
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(RUNS)}")
+    parser.add_argument("--tables", action="store_true", help="only write the tables")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in RUNS]:
+        parser.error(f"unknown record {unknown[0]!r}: choose from {', '.join(RUNS)}")
+    if not options.tables:
+        for name in options.names or [name for name in RUNS if _is_stale(name)]:
+            _write(RESULTS / f"{name}.json", record(name))
+    (RESULTS / "README.md").write_text(tables(), encoding="utf-8")
+    return 0
+
+
+def record(name: str) -> dict[str, Any]:
+    """Train and evaluate in a temporary folder; what came of it, or `failed` with the reason."""
+    arguments, text = RUNS[name]
+    facts: dict[str, Any] = {
+        "name": name,
+        "command": ["aeattn", "train", *arguments],
+        "definition": _definition(name),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "status": "failed",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        try:
+            _aeattn(["train", *arguments, "--out", str(run)])
+            facts["evaluation"] = json.loads(_aeattn(["evaluate", str(run), text, "--json"]))
+        except subprocess.CalledProcessError as error:
+            return facts | {"reason": (error.stderr or "see the log").strip().splitlines()[-1]}
+        metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        facts["curve"] = [line for line in metrics if "valid_nats" in line]
+        facts["config"] = json.loads((run / "config.json").read_text())
+        facts["environment"] = json.loads((run / "environment.json").read_text())
+        facts["environment"].pop("command")
+    last = facts["curve"][-1]
+    facts["chars_per_second"] = round(last["chars"] / last["seconds"])
+    return facts | {"parameters": _parameters(facts["config"]), "status": "done"}
+
+
+def _aeattn(arguments: list[str]) -> str:
+    """Standard output of a command; its progress goes on to ours."""
+    print("$ aeattn", *arguments, file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "aeattn", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _parameters(config: dict[str, Any]) -> int:
+    from aeattn.nn.sizing import parameters
+    from aeattn.nn.transformer import ModelConfig
+
+    return parameters(ModelConfig(**config["model"]))
+
+
+def _definition(name: str) -> str:
+    """A hash over what defines a record: it is stale when this has changed."""
+    return hashlib.sha256(json.dumps(RUNS[name]).encode()).hexdigest()[:16]
+
+
+def _is_stale(name: str) -> bool:
+    known = _read(name)
+    return known is None or known["status"] != "done" or known["definition"] != _definition(name)
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def tables() -> str:
+    """The records as Markdown."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `python bench/record.py` from the records beside this file; not to be edited. Losses are",
+        "nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every",
+        "prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean",
+        "nothing; the comparison with intervals is not part of these records.",
+        "",
+        "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    return "\n".join([*lines, *(_row(name) for name in RUNS)]) + "\n"
+
+
+def _row(name: str) -> str:
+    known = _read(name)
+    if known is None or known["status"] != "done":
+        return f"| {name} | | | {'not measured' if known is None else 'failed'} | | | | |"
+    result, environment = known["evaluation"], known["environment"]
+    return (
+        f"| {name} | {known['parameters']:,} | {known['curve'][-1]['chars']:,} | {result['nats_per_char']:.4f} "
+        f"| {result['sliding']['nats_per_char']:.4f} | {result['ngram_nats_per_char']['5']:.4f} "
+        f"| {known['chars_per_second']:,} | {environment['cpu']}, {environment['threads']} threads |"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
