@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from aeattn.errors import InputError
 from aeattn.generation.escape import escape_controls
+
+if TYPE_CHECKING:
+    from aeattn.generation.text_model import TextModel
+    from aeattn.training.loop import Trainer
+    from aeattn.training.progress import Reporter
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,24 +40,24 @@ def _print_json(values: dict[str, Any]) -> None:
 def train(options: argparse.Namespace) -> int:
     from aeattn.training import setup
 
-    console = Console(stderr=True, highlight=False, quiet=options.quiet)
     plan = setup.plan(options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars)
-    return _train(lambda reporter: setup.start(plan, reporter), console)
+    return _train(lambda reporter: setup.start(plan, reporter), options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
     from aeattn.training import setup
 
-    console = Console(stderr=True, highlight=False, quiet=options.quiet)
-    return _train(lambda reporter: setup.resume(options.run, reporter, steps=options.steps), console)
+    return _train(lambda reporter: setup.resume(options.run, reporter, steps=options.steps), options.quiet)
 
 
-def _train(make_trainer: Any, console: Console) -> int:
+def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:
+    from rich.console import Console
+
     from aeattn.training.loop import Diverged, Interrupted
     from aeattn.training.progress import make_reporter
     from aeattn.training.setup import finish
 
-    reporter = make_reporter(console)
+    reporter = make_reporter(Console(stderr=True, highlight=False, quiet=quiet))
     try:
         trainer = make_trainer(reporter)
         score = trainer.run()
@@ -140,18 +144,14 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _print_evaluation(result: dict[str, Any]) -> None:
-    table = Table("text", "characters", "nats/char", "bits/char", title=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in [*result["files"], {**result, "name": "all"}]:
-        table.add_row(row["name"], f"{row['chars']:,}", _four(row["nats_per_char"]), _four(row["bits_per_char"]))
+    scores = [*result["files"], {**result, "name": "all"}]
     if "sliding" in result:
-        row = result["sliding"]
-        name = f"all, sliding window (stride {row['stride']})"
-        table.add_row(name, f"{row['chars']:,}", _four(row["nats_per_char"]), _four(row["bits_per_char"]))
+        stride = result["sliding"]["stride"]
+        scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
+    rows = [(s["name"], f"{s['chars']:,}", _four(s["nats_per_char"]), _four(s["bits_per_char"])) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
-        table.add_row(f"{order}-gram baseline", "", _four(nats), "")
-    Console().print(table)
+        rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2))))
+    _print_table(("text", "characters", "nats/char", "bits/char"), rows)
 
 
 def _four(number: float | None) -> str:
@@ -186,7 +186,7 @@ def generate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _generate_json(options: argparse.Namespace, model: Any, prompt: str, rows: Any) -> None:
+def _generate_json(options: argparse.Namespace, model: TextModel, prompt: str, rows: Iterable[str]) -> None:
     start = time.perf_counter()
     texts = ["".join(column) for column in zip(*rows, strict=True)] or [""] * options.samples
     seconds = time.perf_counter() - start
@@ -202,7 +202,7 @@ def _generate_json(options: argparse.Namespace, model: Any, prompt: str, rows: A
     _print_json(result | ({"samples": [first + text for text in texts]} if options.samples > 1 else {}))
 
 
-def _stream(prompt: str, pieces: Any) -> None:
+def _stream(prompt: str, pieces: Iterable[str]) -> None:
     sys.stdout.write(_shown(prompt))
     for piece in pieces:
         sys.stdout.write(_shown(piece))
@@ -247,16 +247,38 @@ def size(options: argparse.Namespace) -> int:
 
 
 def _print_sizes(rows: list[dict[str, Any]]) -> None:
-    table = Table("preset", "parameters", "d_ff", "train FLOPs/char", "generate", "cache B/char", "latent")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    keys = ("parameters", "d_ff", "train_flops", "generate_flops", "cache_bytes", "latent_cache_bytes")
-    for row in rows:
-        table.add_row(row["preset"], *("-" if row[key] is None else f"{row[key]:,}" for key in keys))
-    Console().print(table)
+    columns = ("preset", "parameters", "d_ff", "MFLOP to train", "to write", "bytes kept", "latent")
+    cells = [
+        (
+            row["preset"],
+            f"{row['parameters']:,}",
+            f"{row['d_ff']:,}",
+            f"{row['train_flops'] / 1e6:.2f}",
+            f"{row['generate_flops'] / 1e6:.2f}",
+            f"{row['cache_bytes']:,}",
+            "-" if row["latent_cache_bytes"] is None else f"{row['latent_cache_bytes']:,}",
+        )
+        for row in rows
+    ]
+    _print_table(columns, cells)
+    print("For one character: operations, and bytes kept in a full and in a latent cache of float32.")
     for row in rows:
         if row["not_absorbable"]:
             print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column is text and the others figures; a pipe gets it as wide as it is."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*row)
+    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
 
 
 COMMANDS = {"train": train, "resume": resume, "evaluate": evaluate, "generate": generate, "size": size}

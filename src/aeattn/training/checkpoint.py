@@ -45,7 +45,7 @@ def save(
         shutil.rmtree(target)
     with replacing_folder(target) as folder:
         save_tensors(folder / _FILES[0], dict(model.state_dict()))
-        save_tensors(folder / _FILES[1], {**optimiser_tensors(optimisers), "random": torch.get_rng_state()})
+        save_tensors(folder / _FILES[1], {**optimiser_tensors(optimisers), **_random_states(model)})
         sums = {name: sha256(folder / name) for name in _FILES}
         write_json(folder / "state.json", {**state, "step": step, "sha256": sums})
     for old in all_checkpoints(run)[:-keep]:
@@ -80,14 +80,32 @@ def load_newest(
 def restore(folder: Path, model: nn.Module, optimisers: Sequence[Optimizer]) -> dict[str, Any]:
     """Restore one checkpoint; nothing is changed before everything has been verified."""
     state = read_json(folder / "state.json", f"checkpoint {folder} is damaged")
-    for name, wanted in state["sha256"].items():
+    sums = state.get("sha256")
+    if not isinstance(sums, dict) or set(sums) != set(_FILES):
+        raise InputError(f"checkpoint {folder} is damaged: state.json names no checksums")
+    for name, wanted in sums.items():
         if not (folder / name).is_file() or sha256(folder / name) != wanted:
             raise InputError(f"checkpoint {folder} is damaged: {name} is not what was written")
     tensors = read_tensors(folder / _FILES[1])
     load_weights(model, folder / _FILES[0])
-    torch.set_rng_state(tensors.pop("random"))
+    _set_random_states(tensors)
     load_optimisers(optimisers, tensors)
     return state
+
+
+def _random_states(model: nn.Module) -> dict[str, Tensor]:
+    """The state of every generator that training draws from."""
+    states = {"random.cpu": torch.get_rng_state()}
+    if next(model.parameters()).is_cuda:
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_random_states(tensors: dict[str, Tensor]) -> None:
+    """Restore the generators, and take their states out of the tensors."""
+    torch.set_rng_state(tensors.pop("random.cpu"))
+    if (state := tensors.pop("random.cuda", None)) is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state)
 
 
 def optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
