@@ -7,7 +7,7 @@ READY = $(VENV)/.ready
 .PHONY: demo test check check-style format results clean
 
 demo: $(READY)            ## train the default model for about a minute and let it write
-	$(BIN)/aeattn train tales --minutes 1
+	$(BIN)/aeattn train tales --minutes 1 --batch 8
 
 test: $(READY)            ## the whole test suite
 	$(BIN)/python -m pytest

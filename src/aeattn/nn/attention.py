@@ -20,7 +20,7 @@ from aeattn.nn.positions import PositionKind, alibi_bias, alibi_slopes, distance
 from aeattn.nn.projection import Projection, encode_together
 
 QUERY_BLOCK = 128
-PLAIN_UP_TO = 512  # on a CPU, training: beyond this the fused kernel is faster (see bench/)
+PLAIN_UP_TO = 512  # keys; beyond this PyTorch's kernel is faster on a CPU too
 
 
 def attend_plain(
@@ -111,8 +111,8 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)
         bias = self.bias(q.shape[2], k.shape[2], mask, x.device)
-        plain = x.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] <= PLAIN_UP_TO
-        attend = attend_blockwise if plain else attend_fused
+        blockwise = x.device.type == "cpu" and self.causal and cache is None and k.shape[2] <= PLAIN_UP_TO
+        attend = attend_blockwise if blockwise else attend_fused
         mixed_BHTC = attend(q, k, v, bias, self.dropout if self.training else 0.0)
         return self.merge(mixed_BHTC if blind is None else mixed_BHTC.masked_fill(blind, 0.0))
 

@@ -50,7 +50,7 @@ class TrainingConfig:
     precision: Precision = "auto"
     compile: CompileMode = "auto"
     eval_every: int | None = None
-    eval_chars: int = 200_000
+    eval_chars: int = 100_000
     sample_every: int | None = None
     sample_chars: int = 200
     checkpoint_every: int = 1000

@@ -201,7 +201,9 @@ class Trainer:
             self._use_compiler(settings.compile == "on")
             return
         seconds = self._time_updates()
-        planned = settings.steps * seconds if self.minutes is None else self.minutes * 60
+        # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
+        # as it takes less time than they do
+        planned = settings.steps * seconds if self.minutes is None else self.minutes * 60 / machine.COMPILE_GAIN
         self._use_compiler(machine.pays_to_compile(settings.compile, self.device, planned))
         steps = settings.steps
         if self.minutes is not None:
