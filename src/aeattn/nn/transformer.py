@@ -288,21 +288,19 @@ class LanguageModel(nn.Module):
 def initialise(model: LanguageModel) -> None:
     """The one place where weights get their first values.
 
-    Matrices: normal, standard deviation 0.02 as in GPT-2, or with `zero_init` 1/sqrt(fan-in), and zero for
-    every matrix that writes to the residual stream or to the logits (Yang et al. 2022; modded-nanogpt).
+    With `zero_init`: matrices normal with standard deviation 1/sqrt(fan-in), embeddings with 0.5, and zero for
+    every matrix that writes to the residual stream or to the logits (Yang et al. 2022). Without: PyTorch's
+    defaults, which the published experiment used.
     """
-    config = model.config
+    if not model.config.zero_init:
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            std = 1 / math.sqrt(module.in_features) if config.zero_init else 0.02
-            nn.init.normal_(module.weight, std=std)
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.5 if config.zero_init else 0.02)
-        elif isinstance(module, ShortConv):
-            nn.init.zeros_(module.taps)
-    if config.zero_init:
-        for matrix in _outputs(model):
-            nn.init.zeros_(matrix.weight)
+            nn.init.normal_(module.weight, std=0.5)
+    for matrix in _outputs(model):
+        nn.init.zeros_(matrix.weight)
 
 
 def _outputs(model: LanguageModel) -> list[nn.Linear]:

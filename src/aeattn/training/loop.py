@@ -199,6 +199,7 @@ class Trainer:
         settings = self.config.training
         if self.minutes is None and settings.compile != "auto":
             self._use_compiler(settings.compile == "on")
+            self._warm_up()
             return
         seconds = self._time_updates()
         # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
@@ -211,6 +212,7 @@ class Trainer:
         resolved = replace(settings, steps=steps, compile="on" if self.compiled else "off")
         self.config = replace(self.config, training=resolved)
         self.run_folder.write_config(self.config)
+        self._warm_up()
 
     def resolved(self) -> TrainingConfig:
         """The training settings with `auto` replaced by what it came to here, but for compiling."""
@@ -226,6 +228,14 @@ class Trainer:
             self.reporter.note("compiling the training step (the first time takes up to a minute)")
             # PyTorch's own random numbers: those that the compiler makes on a CPU take longer than the step
             self.loss = torch.compile(self._loss, options={"fallback_random": True})
+
+    def _warm_up(self) -> None:
+        """Compile before the clock starts: `seconds` are those of training alone."""
+        random_state = torch.get_rng_state()
+        if self.compiled:
+            self._gradients(self.batches.at(self.state.step))
+        self.model.zero_grad(set_to_none=True)
+        torch.set_rng_state(random_state)
 
     def _time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
