@@ -145,8 +145,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(texts: Path, tmp_path: P
     assert not (killed / "learning_curve.png").exists()
     assert main(["resume", str(killed), "--quiet"]) == 0
     assert _metrics(killed) == _metrics(whole)
+    assert (killed / "samples.txt").read_text() == (whole / "samples.txt").read_text()
     for name, tensor in _weights(whole).items():
         assert torch.equal(tensor, _weights(killed)[name])
+    assert main(["resume", str(killed), "--quiet"]) == 0  # once more: there is nothing left to do
+    assert _metrics(killed) == _metrics(whole)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -114,7 +114,8 @@ class Trainer:
         state, warnings = checkpoint.load_newest(self.run_folder, self.model, self.optimisers)
         if state is not None:
             self.state = State(**{name: state[name] for name in State.__dataclass_fields__})
-        self.run_folder.truncate_metrics(self.state.step)
+        # what the end adds to a step (the whole evaluation, a last sample) will be added again
+        self.run_folder.truncate(min(self.state.step, self.config.training.steps - 1))
         return warnings
 
     def save(self) -> None:
@@ -130,6 +131,7 @@ class Trainer:
 
     def _finish(self) -> Score:
         settings = self.config.training
+        self.save()
         scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
         whole = total(score for _, score in scores)
         self.state.valid_nats = whole.nats_per_char
@@ -137,7 +139,6 @@ class Trainer:
         self.reporter.evaluated(self._status())
         if settings.sample_every != 0:
             self._sample()
-        self.save()
         return whole
 
     # -- one update --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,11 +83,16 @@ class RunFolder:
             return []
         return list(_json_lines(self.metrics.read_text(encoding="utf-8")))
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the lines after `step`: what a resumed run will write again."""
+    def truncate(self, step: int) -> None:
+        """Drop metrics and samples after `step`: what a resumed run will write again."""
         kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
         with replacing(self.metrics) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+        if self.samples.exists():
+            pieces = re.split(r"^(?=--- step \d+$)", self.samples.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            with replacing(self.samples) as temporary:
+                early = [piece for piece in pieces if piece and int(piece.split(maxsplit=3)[2]) <= step]
+                temporary.write_text("".join(early), encoding="utf-8")
 
     def append_sample(self, step: int, text: str) -> None:
         with self.samples.open("a", encoding="utf-8") as file:
