@@ -36,7 +36,7 @@ RUNS: dict[str, tuple[list[str], str]] = {
     ),
 }
 # the one tuning of the plain recipe: its learning rate, on a tenth of the characters
-CLASSIC_RATES = ("1e-3", "2e-3", "4e-3")
+CLASSIC_RATES = ("1e-3", "3e-3", "1e-2")
 for rate in CLASSIC_RATES:
     RUNS[f"tuning-460k-classic-{rate}"] = (
         [
