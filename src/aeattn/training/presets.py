@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "training": {
             "optimizer": "adamw",
-            "learning_rate": 1e-3,
+            "learning_rate": 3e-3,
             "schedule": "constant",
             "weight_decay": 0.01,
             "beta2": 0.999,
