@@ -183,12 +183,17 @@ class Trainer:
         if math.isfinite(loss) and math.isfinite(norm):
             return
         what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-        last = checkpoint.all_checkpoints(self.run_folder)
-        kept = f"the last good state is {last[-1].name}" if last else "no checkpoint had been written yet"
         raise Diverged(
-            f"{what} at step {self.state.step}, before the update; {kept}: lower the learning rate, or train "
-            "with --precision fp32"
+            f"{what} at step {self.state.step}, before the update; {self._keep_last_good_state()}: lower the "
+            "learning rate, or train with --precision fp32"
         )
+
+    def _keep_last_good_state(self) -> str:
+        """Save this moment if its weights are sound; says where the last good state is."""
+        if all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            self.save()
+        kept = checkpoint.all_checkpoints(self.run_folder)
+        return f"the last good state is checkpoint {kept[-1].name}" if kept else "no checkpoint was written yet"
 
     # -- before, between and after updates ---------------------------------------------------------------
 
@@ -276,7 +281,7 @@ class Trainer:
             self.save()
 
     def _interval(self, every: int | None) -> int:
-        return max(1, self.config.training.steps // 10) if every is None else every
+        return -(-self.config.training.steps // 10) if every is None else every
 
     def _write_metrics(self, valid: Score | None = None) -> None:
         line: dict[str, Any] = {

@@ -96,7 +96,9 @@ class LiveReporter(PlainReporter):
             self.progress.start()
             self.task = self.progress.add_task("", total=status.steps, completed=status.step)
         text = f"{status.step:,}/{status.steps:,}  train {status.train_nats:.4f}"
-        text += "" if status.valid_nats is None else f"  valid {status.valid_nats:.4f} nats"
+        if status.valid_nats is not None:
+            text += f"  valid {status.valid_nats:.4f} nats"
+            text += "" if status.floor_nats is None else f" ({status.valid_nats - status.floor_nats:+.4f})"
         text += f"  {status.chars_per_second:,.0f} chars/s"
         self.progress.update(self.task, completed=status.step, total=status.steps, description=text)
 
