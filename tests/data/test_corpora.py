@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeattn.data import fetch
-from aeattn.data.corpora import RECIPES, Corpus, Document, resolve
+from aeattn.data.corpora import RECIPES, Corpus, Document, documents_to_evaluate, resolve
 from aeattn.data.manifest import author_of, sha256_of, shipped
 from aeattn.data.splits import TextFile, split_files
 from aeattn.data.text import TextOptions, normalise_text
@@ -315,3 +315,16 @@ def test_hidden_files_and_repeated_matches_do_not_count(tmp_path: Path) -> None:
     corpus = resolve([str(tmp_path / "**")])
     assert sorted(d.name for d in corpus.train + corpus.valid) == ["a", "b"]
     assert corpus.notes == ()
+
+
+def test_texts_to_evaluate_are_whole_files_and_validation_sides(tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    for side in ("train", "valid"):
+        (both / side).mkdir(parents=True)
+        (both / side / "book.txt").write_text(f"{side} text")
+    (tmp_path / "loose.txt").write_text("loose text")
+    documents = documents_to_evaluate([str(tmp_path / "loose.txt"), str(both)], TextOptions())
+    texts = {"".join(document.chunks(TextOptions())) for document in documents}
+    assert texts == {"loose text", "valid text"}
+    with pytest.raises(InputError, match=r"nowhere\.txt"):
+        documents_to_evaluate([str(tmp_path / "nowhere.txt")], TextOptions())

@@ -135,9 +135,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -
     trainer = _trainer(tmp_path)
     before = {name: p.clone() for name, p in trainer.model.state_dict().items()}
     trainer.loss = lambda x, y: trainer._loss(x, y) * float("nan")
-    with pytest.raises(
-        Diverged, match=r"loss is nan at step 0, before the update; the last good state is checkpoint step-0{8}"
-    ):
+    kept = "the last good state is checkpoint step-00000000"
+    with pytest.raises(Diverged, match=f"loss is nan at step 0, before the update; {kept}"):
         trainer.run()
     assert _distance(before, trainer.model.state_dict()) == 0.0
     assert _distance(before, load_file(trainer.run_folder.model)) == 0.0
@@ -147,7 +146,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     trainer = _trainer(tmp_path)
     with torch.no_grad():
         next(trainer.model.parameters()).fill_(float("inf"))
-    with pytest.raises(Diverged, match="no checkpoint had been written yet"):
+    with pytest.raises(Diverged, match="no checkpoint was written yet"):
         trainer.run()
     assert not trainer.run_folder.model.exists()
 
