@@ -95,6 +95,7 @@ def test_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--learning-rate", "nan"], "learning_rate is nan: choose more than 0"),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--seed", "-3"], "seed"),
+        (["--d-model", "100000000"], "GiB to train, this machine"),
         (["--lerning-rate", "1"], "unrecognized arguments"),
         (["--optimizer", "sgd"], "invalid choice: 'sgd'"),
         (["--config", "nowhere.toml"], "nowhere.toml is not there"),
@@ -136,6 +137,7 @@ def test_a_folder_in_use_is_left_alone(run: Path, capsys: pytest.CaptureFixture[
     _refused(capsys, ["train", text, "--out", str(run), *QUICK], "holds another run: name another folder")
     _refused(capsys, ["train", text, "--out", str(run.parent), *QUICK], "holds other files")
     _refused(capsys, ["train", text, "--out", text, *QUICK], "is a file")
+    _refused(capsys, ["train", text, "--out", f"{text}/below", *QUICK], "cannot be made")
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*")}
 
 

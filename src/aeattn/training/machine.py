@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import importlib.util
+import math
 import os
 import platform
 import shutil
@@ -16,8 +18,11 @@ from typing import Any
 import torch
 
 from aeattn.errors import InputError
+from aeattn.nn.sizing import parameters
+from aeattn.nn.transformer import ModelConfig
 from aeattn.training.config import CompileMode, Precision
 
+BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
 COMPILE_SECONDS = 45.0  # what compiling a small model costs on two cores, the first time
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
 
@@ -70,6 +75,17 @@ def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: floa
     if mode != "auto":
         return mode == "on"
     return can_compile(device) and eager_seconds * COMPILE_GAIN > COMPILE_SECONDS
+
+
+def check_memory(config: ModelConfig) -> None:
+    """Raise InputError for a model whose weights, gradients and optimiser state alone exceed the memory."""
+    needed = parameters(config) * BYTES_PER_PARAMETER
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
+    if needed > there:
+        raise InputError(
+            f"a model of {parameters(config):,} parameters takes {needed / 2**30:,.0f} GiB to train, this machine "
+            f"has {there / 2**30:,.0f}: choose a smaller --d-model, --d-ff or --n-layers"
+        )
 
 
 def keep_freed_memory() -> None:

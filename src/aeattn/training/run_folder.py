@@ -45,7 +45,12 @@ class RunFolder:
     def create(self, config: RunConfig, tokenizer: CharTokenizer, environment: dict[str, Any]) -> None:
         """Make the folder and write what is known before training."""
         self.check_free()
-        self.checkpoints.mkdir(parents=True)
+        try:
+            self.checkpoints.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
+            ) from error
         tokenizer.save(self.tokenizer)
         write_json(self.environment, environment)
         self.write_config(config)

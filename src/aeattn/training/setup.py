@@ -78,6 +78,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     """Read the text, build the model, and only then make the run folder. Raises InputError."""
     corpus, text = _read_text(plan.data, plan.training.seed, reporter)
     model = _model_settings({**plan.settings.get("model", {}), "vocab_size": text.tokenizer.vocab_size})
+    machine.check_memory(model)
     training = plan.training
     if plan.chars is not None:
         per_step = training.batch * training.accumulate * model.context

@@ -1,0 +1,49 @@
+"""Figures in documents come from records."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from aeattn.cli import make_parser
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def record() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("record", ROOT / "bench" / "record.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_those_of_the_records(record: ModuleType) -> None:
+    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == record.tables()
+
+
+def test_recorded_commands_are_commands(record: ModuleType) -> None:
+    for arguments, text in record.RUNS.values():
+        make_parser().parse_args(["train", *arguments])
+        make_parser().parse_args(["evaluate", "run", text])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.stem)
+def test_a_record_is_whole(path: Path) -> None:
+    known = json.loads(path.read_text(encoding="utf-8"))
+    assert known["name"] == path.stem
+    if known["status"] != "done":
+        assert known["reason"]
+        assert "evaluation" not in known
+        return
+    last = known["curve"][-1]
+    assert known["evaluation"]["nats_per_char"] == pytest.approx(last["valid_nats"], abs=1e-4)
+    assert known["evaluation"]["chars"] == last["valid_chars"]
+    assert known["environment"]["commit"]
+    assert known["environment"]["dirty"] is False
