@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 BOOKS = ["books", "--recipe", "books10m", "--chars", "20500000"]
-SHAKESPEARE = ["shakespeare", "--preset", "460k", "--context", "256", "--weight-decay", "0.1"]
+SHAKESPEARE = ["--context", "256", "--preset", "460k"]
 
 # name: (arguments of `aeattn train`, text of `aeattn evaluate`)
 RUNS: dict[str, tuple[list[str], str]] = {
@@ -31,12 +31,12 @@ RUNS: dict[str, tuple[list[str], str]] = {
     "books-460k-linear": ([*BOOKS, "--preset", "460k-linear"], "books"),
     "books-460k-classic": ([*BOOKS, "--preset", "460k-classic"], "books"),
     "shakespeare-460k": (
-        [*SHAKESPEARE, "--chars", "19900000", "--dropout", "0.1"],
+        ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.1"],
         "shakespeare",
     ),
     # fewer epochs and more dropout: the text is a million characters, and the model has seen it twenty times above
     "shakespeare-460k-13m": (
-        [*SHAKESPEARE, "--chars", "13000000", "--dropout", "0.15"],
+        ["shakespeare", "--chars", "13000000", *SHAKESPEARE, "--dropout", "0.15", "--weight-decay", "0.1"],
         "shakespeare",
     ),
 }
