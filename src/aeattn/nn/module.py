@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aeattn.nn.attention import Attention
 from aeattn.nn.positions import PositionKind
-from aeattn.nn.projection import PerHead, Projection, ProjectionKind, make_projection
+from aeattn.nn.projection import Projection, ProjectionKind, make_heads
 
 
 class AutoencoderAttention(nn.Module):
@@ -57,9 +57,8 @@ class AutoencoderAttention(nn.Module):
         width = max(1, d_model // 4) if bottleneck is None else bottleneck
 
         def projection(kind: ProjectionKind) -> Projection:
-            number = n_heads if per_head else 1
-            each = [make_projection(kind, d_model, d_model, width, middle=middle) for _ in range(number)]
-            return PerHead(each) if per_head else each[0]
+            own = n_heads if per_head else None
+            return make_heads(kind, d_model, width, middle=middle, own_for_each_of=own)
 
         self.d_model = d_model
         self.attention = Attention(

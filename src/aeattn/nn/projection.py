@@ -138,6 +138,21 @@ def make_projection(
     return Autoencoder(d_in, d_out, bottleneck, middle=middle)
 
 
+def make_heads(
+    kind: ProjectionKind,
+    d_model: int,
+    bottleneck: int,
+    *,
+    middle: bool = False,
+    own_for_each_of: int | None = None,
+) -> Projection:
+    """The projection of all heads, (B, T, D) -> (B, T, D); or one of its own over the full width for each of so
+    many heads, (B, T, D) -> (B, T, H D)."""
+    number = own_for_each_of or 1
+    each = [make_projection(kind, d_model, d_model, bottleneck, middle=middle) for _ in range(number)]
+    return each[0] if own_for_each_of is None else PerHead(each)
+
+
 def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor]:
     """The codes of several projections of one input: `[p.encode(x) for p in projections]` as one product.
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.positions import POSITION_KINDS, PositionKind
-from aeattn.nn.projection import PROJECTION_KINDS, PerHead, Projection, ProjectionKind, make_projection
+from aeattn.nn.projection import PROJECTION_KINDS, Projection, ProjectionKind, make_heads
 
 NormKind = Literal["layer", "rms"]
 ActivationKind = Literal["gelu", "relu2"]
@@ -164,11 +164,9 @@ def make_attention(config: ModelConfig, layer: int) -> Attention:
     d, heads = config.d_model, config.n_heads
 
     def projection(name: Literal["query", "key", "value"]) -> Projection:
+        own = heads if config.per_head else None
         kind = config.kind(name, layer)
-        if config.per_head:
-            one = [make_projection(kind, d, d, config.bottleneck, middle=config.middle) for _ in range(heads)]
-            return PerHead(one)
-        return make_projection(kind, d, d, config.bottleneck, middle=config.middle)
+        return make_heads(kind, d, config.bottleneck, middle=config.middle, own_for_each_of=own)
 
     return Attention(
         projection("query"),

@@ -52,13 +52,17 @@ def pick_precision(wanted: Precision, device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    flags: set[str] = set()
+    return bool(set(_cpu_fact("flags").split()) & {"avx512_bf16", "amx_bf16"})
+
+
+def _cpu_fact(name: str) -> str:
+    """What Linux says of the first processor under this name; empty where it says nothing."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("flags"):
-                flags = set(line.split())
-                break
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
+    return ""
 
 
 def can_compile(device: torch.device) -> bool:
@@ -109,20 +113,12 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
-        "cpu": _cpu_name(),
+        "cpu": _cpu_fact("model name") or platform.processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": ["aeattn", *sys.argv[1:]],
         **revision(),
     }
-
-
-def _cpu_name() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 def revision() -> dict[str, Any]:

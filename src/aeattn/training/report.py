@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ def size_of_preset(
         if parameters is not None:
             config = solve_width(config, parameters)
         if flops is not None:
-            config = solve_width(config, flops, lambda c: size(replace(c)).train_flops)
+            config = solve_width(config, flops, lambda c: size(c).train_flops)
     except ValueError as error:
         raise InputError(str(error)) from error
     return {"preset": name, "d_ff": config.d_ff, **size(config).to_dict()}
