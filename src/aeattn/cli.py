@@ -120,7 +120,7 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weight-decay", type=float, metavar="X")
     group.add_argument("--schedule", choices=("linear", "cosine", "wsd", "constant"))
     group.add_argument("--warmup", type=float, metavar="X", help="fraction of all steps")
-    group.add_argument("--clip", type=float, metavar="X", help="largest gradient norm, 0 for none")
+    group.add_argument("--clip", type=float, metavar="X", help="largest norm of AdamW's gradients, 0 for none")
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, ...")
     group.add_argument("--precision", choices=("auto", "fp32", "bf16"))
     group.add_argument("--compile", choices=("auto", "on", "off"))

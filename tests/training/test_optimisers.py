@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from aeattn import LanguageModel
 from aeattn.training.config import TrainingConfig
-from aeattn.training.optimisers import BatchedMuon, block_matrices, make_optimisers, rate_factor, set_rates
+from aeattn.training.optimisers import (
+    BatchedMuon,
+    block_matrices,
+    clip_gradients,
+    make_optimisers,
+    rate_factor,
+    set_rates,
+)
 from tests.conftest import VARIANTS, tiny_config
 
 SHAPES = [(8, 4), (4, 8), (8, 4), (6, 6), (12, 3)]
@@ -40,6 +47,19 @@ def test_every_parameter_belongs_to_one_optimiser(name: str, optimizer: str) -> 
     owned = [id(p) for o in optimisers for group in o.param_groups for p in group["params"]]
     assert sorted(owned) == sorted(id(p) for p in model.parameters())
     assert len(optimisers) == (2 if optimizer == "muon" else 1)
+
+
+def test_clipping_is_for_adamw_and_the_norm_is_that_of_all() -> None:
+    model = LanguageModel(tiny_config())
+    optimisers = make_optimisers(model, TrainingConfig())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    count = sum(p.numel() for p in model.parameters())
+    matrices = {id(m) for m in block_matrices(model)}
+    assert clip_gradients(optimisers, 0.5) == pytest.approx(count**0.5)
+    rest = [p.grad.flatten() for p in model.parameters() if id(p) not in matrices and p.grad is not None]
+    assert torch.cat(rest).norm() == pytest.approx(0.5)
+    assert all(bool((m.grad == 1).all()) for m in block_matrices(model) if m.grad is not None)
 
 
 def test_muon_takes_the_matrices_of_blocks_and_gains_do_not_decay() -> None:

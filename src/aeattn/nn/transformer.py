@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
+from aeattn.nn.dropout import Dropout
 from aeattn.nn.positions import POSITION_KINDS, PositionKind
 from aeattn.nn.projection import PROJECTION_KINDS, Projection, ProjectionKind, make_heads
 
@@ -231,7 +232,7 @@ class Block(nn.Module):
         self.conv = ShortConv(config.d_model, config.conv) if config.conv else None
         self.attention = make_attention(config, layer)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         seen = self.attention_norm(x)
@@ -251,7 +252,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         learned = config.positions == "learned"
         self.position = nn.Embedding(config.context, config.d_model) if learned else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config)
         self.head = None if config.tied else nn.Linear(config.d_model, config.vocab_size, bias=False)

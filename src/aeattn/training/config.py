@@ -25,7 +25,8 @@ class TrainingConfig:
     """How a model is trained. Raises ValueError, with a mend, for values that cannot be.
 
     `batch` is windows a micro-batch, `accumulate` micro-batches an update. `learning_rate` is AdamW's,
-    `matrix_learning_rate` Muon's (for the matrices inside blocks). `warmup` and `decay` are fractions of
+    `matrix_learning_rate` Muon's (for the matrices inside blocks). `clip` is the largest norm of AdamW's
+    gradients, 0 for any. `warmup` and `decay` are fractions of
     all steps; `final_rate` is the fraction of the peak rate that is left at the end. Intervals count
     updates; 0 means never, and None a tenth of the run.
     """

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.data.batches import Int64, TrainBatches
@@ -28,7 +28,7 @@ from aeattn.nn.transformer import LanguageModel
 from aeattn.training import checkpoint, machine
 from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
-from aeattn.training.optimisers import make_optimisers, rate_factor, set_rates
+from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
 from aeattn.training.progress import Reporter, Status
 from aeattn.training.run_folder import RunFolder, replacing, save_tensors
 
@@ -147,8 +147,8 @@ class Trainer:
         step, settings = self.state.step, self.config.training
         set_rates(self.optimisers, rate_factor(step, settings))
         loss = self._gradients(self.batches.at(step))
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip or math.inf)
-        self._check_finite(loss, float(norm))
+        norm = clip_gradients(self.optimisers, settings.clip or math.inf)
+        self._check_finite(loss, norm)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

@@ -102,6 +102,18 @@ def make_optimisers(model: nn.Module, config: TrainingConfig) -> list[Optimizer]
     return optimisers
 
 
+def clip_gradients(optimisers: Iterable[Optimizer], largest: float) -> float:
+    """The norm of all gradients together, after AdamW's part of them is scaled down to a norm of at most
+    `largest`. Muon's updates have a norm of their own, whatever that of the gradient."""
+    norms = []
+    for optimiser in optimisers:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        if not isinstance(optimiser, Muon):
+            nn.utils.clip_grads_with_norm_(parameters, largest, norms[-1])
+    return float(torch.stack(norms).norm())
+
+
 def block_matrices(model: nn.Module) -> list[Tensor]:
     """The weights of linear layers inside blocks: what Muon is for."""
     blocks = model.get_submodule("blocks")
