@@ -110,8 +110,8 @@ def _aeattn(arguments: list[str]) -> str:
 
 
 def _parameters(config: dict[str, Any]) -> int:
+    from aeattn.nn.config import ModelConfig
     from aeattn.nn.sizing import parameters
-    from aeattn.nn.transformer import ModelConfig
 
     return parameters(ModelConfig(**config["model"]))
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from aeattn.nn.transformer import LanguageModel, ModelConfig
+from aeattn.nn.config import ModelConfig
+from aeattn.nn.transformer import LanguageModel
 
 settings.register_profile(
     "aeattn", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -53,6 +53,19 @@ def test_importing_does_nothing(code: str) -> None:
     subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
+     ["train", "--minutes", "0"], ["resume", "no-such-run"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_bad_arguments_are_answered_before_torch_is_loaded(arguments: list[str], tmp_path: Path) -> None:
+    code = f"""import sys; from aeattn.cli import main; code = main({arguments!r})
+assert code == 2, code
+assert 'torch' not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=tmp_path, capture_output=True)
+
+
 def test_public_names_are_there() -> None:
     import aeattn
 

@@ -17,15 +17,16 @@ from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
+    from aeattn.nn.config import ModelConfig
     from aeattn.nn.module import AutoencoderAttention
     from aeattn.nn.sizing import size
-    from aeattn.nn.transformer import LanguageModel, ModelConfig
+    from aeattn.nn.transformer import LanguageModel
     from aeattn.training.load import load
 
 _HOMES = {
     "AutoencoderAttention": "aeattn.nn.module",
     "LanguageModel": "aeattn.nn.transformer",
-    "ModelConfig": "aeattn.nn.transformer",
+    "ModelConfig": "aeattn.nn.config",
     "TextModel": "aeattn.generation.text_model",
     "load": "aeattn.training.load",
     "size": "aeattn.nn.sizing",

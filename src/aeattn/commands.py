@@ -38,16 +38,31 @@ def _print_json(values: dict[str, Any]) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    from aeattn.training import setup
+    from aeattn.training.planning import plan
 
-    plan = setup.plan(options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars)
-    return _train(lambda reporter: setup.start(plan, reporter), options.quiet)
+    given = plan(
+        options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=_say
+    )
+
+    def start(reporter: Reporter) -> Trainer:
+        from aeattn.training import setup
+
+        return setup.start(given, reporter)
+
+    return _train(start, options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
-    from aeattn.training import setup
+    from aeattn.training.planning import plan_resume
 
-    return _train(lambda reporter: setup.resume(options.run, reporter, steps=options.steps), options.quiet)
+    given = plan_resume(options.run, options.steps, say=_say)
+
+    def go_on(reporter: Reporter) -> Trainer:
+        from aeattn.training import setup
+
+        return setup.resume(given, reporter)
+
+    return _train(go_on, options.quiet)
 
 
 def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aeattn import LanguageModel
 from aeattn.nn.attention import Attention
+from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import forward_flops, latent_cache_numbers, parameters, size, solve_width
-from aeattn.nn.transformer import ModelConfig
 from aeattn.training.config import build
 from aeattn.training.presets import PRESETS, preset
 from tests.conftest import VARIANTS, tiny_config

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.nn.cache import LayerCache
-from aeattn.nn.positions import PositionKind, alibi_bias, alibi_slopes, distances, rotate
+from aeattn.nn.config import PositionKind
+from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate
 from aeattn.nn.projection import Projection, encode_together
 
 QUERY_BLOCK = 128

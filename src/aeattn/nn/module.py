@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from aeattn.nn.attention import Attention
-from aeattn.nn.positions import PositionKind
-from aeattn.nn.projection import Projection, ProjectionKind, make_heads
+from aeattn.nn.config import PositionKind, ProjectionKind
+from aeattn.nn.projection import Projection, make_heads
 
 
 class AutoencoderAttention(nn.Module):

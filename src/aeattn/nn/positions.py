@@ -12,13 +12,9 @@ Shapes: B batch, T time, H heads, C head width.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
-POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)
 ROTARY_BASE = 10_000.0
 
 

@@ -14,14 +14,12 @@ Shapes: B batch, T time, D width in, K code width, O width out, H heads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ProjectionKind = Literal["linear", "bottleneck", "autoencoder"]
-PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
+from aeattn.nn.config import PROJECTION_KINDS, ProjectionKind
 
 
 class Projection(nn.Module):

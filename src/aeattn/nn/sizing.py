@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from aeattn.nn.transformer import ModelConfig
+from aeattn.nn.config import ModelConfig
 
 Name = Literal["query", "key", "value"]
 NAMES: tuple[Name, ...] = ("query", "key", "value")

@@ -6,8 +6,7 @@ Shapes: B batch, T time, D width, V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +14,9 @@ from torch.nn import functional as F
 
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
+from aeattn.nn.config import ModelConfig
 from aeattn.nn.dropout import Dropout
-from aeattn.nn.positions import POSITION_KINDS, PositionKind
-from aeattn.nn.projection import PROJECTION_KINDS, Projection, ProjectionKind, make_heads
-
-NormKind = Literal["layer", "rms"]
-ActivationKind = Literal["gelu", "relu2"]
-Placement = ProjectionKind | tuple[ProjectionKind, ...]
+from aeattn.nn.projection import Projection, make_heads
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -34,130 +29,6 @@ def gelu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS = {"gelu": gelu, "relu2": relu2}
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything that determines a model. Widths are numbers of features, `context` of characters.
-
-    `query`, `key` and `value` each name a projection, for all layers or one a layer. Raises ValueError,
-    with a mend, for values that cannot be.
-    """
-
-    vocab_size: int
-    context: int = 256
-    d_model: int = 128
-    n_layers: int = 3
-    n_heads: int = 4
-    d_ff: int = 416
-    query: Placement = "autoencoder"
-    key: Placement = "autoencoder"
-    value: Placement = "autoencoder"
-    bottleneck: int = 32
-    middle: bool = False
-    per_head: bool = False
-    positions: PositionKind = "alibi"
-    d_rotary: int = 16
-    norm: NormKind = "rms"
-    activation: ActivationKind = "relu2"
-    qk_norm: bool = True
-    conv: int = 4
-    tied: bool = False
-    zero_init: bool = True
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("query", "key", "value"):
-            object.__setattr__(self, name, _placement(getattr(self, name), self.n_layers))
-        self._check_sizes()
-        self._check_choices()
-
-    def _check_sizes(self) -> None:
-        positive = (
-            "vocab_size",
-            "context",
-            "d_model",
-            "n_layers",
-            "n_heads",
-            "d_ff",
-            "bottleneck",
-            "d_rotary",
-        )
-        for name in positive:
-            number = getattr(self, name)
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1")
-        if not isinstance(self.conv, int) or not 0 <= self.conv <= self.context:
-            raise ValueError(f"conv is {self.conv!r}: choose a width from 0 (none) to the context")
-        if not self.per_head and self.d_model % self.n_heads:
-            raise ValueError(
-                f"{self.n_heads} heads do not divide the width {self.d_model}: choose "
-                f"{_nearest_divisor(self.d_model, self.n_heads)} heads, or another width"
-            )
-        if self.bottleneck > self.d_model:
-            raise ValueError(
-                f"bottleneck is {self.bottleneck}, wider than the width {self.d_model}: choose at most that"
-            )
-        if self.positions in ("rotary", "decoupled") and self._rotated_width() % 2:
-            raise ValueError(
-                f"rotary positions turn pairs of features, {self._rotated_width()} is odd: choose an even width"
-            )
-
-    def _check_choices(self) -> None:
-        for name, choices in (
-            ("positions", POSITION_KINDS),
-            ("norm", get_args(NormKind)),
-            ("activation", get_args(ActivationKind)),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(map(str, choices))}"
-                )
-        for name in ("query", "key", "value"):
-            self._check_placement(name, getattr(self, name))
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout is {self.dropout}: choose a number from 0 to below 1")
-
-    def _check_placement(self, name: str, placement: Placement) -> None:
-        kinds = (placement,) if isinstance(placement, str) else placement
-        for kind in kinds:
-            if kind not in PROJECTION_KINDS:
-                raise ValueError(
-                    f"{name} projection {kind!r} is unknown: choose one of {', '.join(PROJECTION_KINDS)}"
-                )
-        if not isinstance(placement, str) and len(placement) != self.n_layers:
-            raise ValueError(
-                f"{name} names {len(placement)} projections for {self.n_layers} layers: name one, or one a layer"
-            )
-
-    def _rotated_width(self) -> int:
-        return self.d_rotary if self.positions == "decoupled" else self.d_head
-
-    @property
-    def d_head(self) -> int:
-        """Width of one head: the full width where every head has projections of its own."""
-        return self.d_model if self.per_head else self.d_model // self.n_heads
-
-    def kind(self, name: Literal["query", "key", "value"], layer: int) -> ProjectionKind:
-        """The projection of `query`, `key` or `value` in a layer, counted from 0."""
-        placement: Placement = getattr(self, name)
-        return placement if isinstance(placement, str) else placement[layer]
-
-    def to_dict(self) -> dict[str, Any]:
-        """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
-        return asdict(self)
-
-
-def _placement(value: Any, n_layers: int) -> Any:
-    """One kind for all layers, or a tuple of one a layer; equal kinds for all layers become one."""
-    if isinstance(value, list | tuple):
-        return value[0] if len(value) == n_layers and len(set(value)) == 1 else tuple(value)
-    return value
-
-
-def _nearest_divisor(width: int, wanted: int) -> int:
-    divisors = [n for n in range(1, width + 1) if width % n == 0]
-    return min(divisors, key=lambda n: abs(n - wanted))
 
 
 def make_attention(config: ModelConfig, layer: int) -> Attention:

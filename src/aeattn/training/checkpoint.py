@@ -14,15 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aeattn.errors import InputError
-from aeattn.training.run_folder import (
-    RunFolder,
-    load_weights,
-    read_json,
-    read_tensors,
-    replacing_folder,
-    save_tensors,
-    write_json,
-)
+from aeattn.training.run_folder import RunFolder, read_json, replacing_folder, write_json
+from aeattn.training.weights import load_weights, read_tensors, save_tensors
 
 _NAME = re.compile(r"step-(\d{8})")
 _FILES = ("model.safetensors", "optimizer.safetensors")

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
-from aeattn.nn.transformer import ModelConfig
+from aeattn.nn.config import ModelConfig
 
 OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]

@@ -9,6 +9,7 @@ from aeattn.generation.text_model import TextModel
 from aeattn.training import machine
 from aeattn.training.config import RunConfig
 from aeattn.training.run_folder import RunFolder
+from aeattn.training.weights import load_model
 
 
 def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
@@ -19,7 +20,7 @@ def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
     """
     folder = RunFolder(Path(run))
     config = folder.read_config()
-    model = TextModel(folder.load_model(config), folder.read_tokenizer(), config.data.text)
+    model = TextModel(load_model(folder, config.model), folder.read_tokenizer(), config.data.text)
     return model.to(machine.pick_device(device))
 
 

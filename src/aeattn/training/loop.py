@@ -30,7 +30,8 @@ from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
 from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
 from aeattn.training.progress import Reporter, Status
-from aeattn.training.run_folder import RunFolder, replacing, save_tensors
+from aeattn.training.run_folder import RunFolder, replacing
+from aeattn.training.weights import save_tensors
 
 PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 SMOOTHING = 0.98

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from aeattn.errors import InputError
+from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import parameters
-from aeattn.nn.transformer import ModelConfig
 from aeattn.training.config import CompileMode, Precision
 
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32

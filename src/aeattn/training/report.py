@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.corpora import documents_to_evaluate, resolve
+from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
 from aeattn.errors import InputError
+from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import size, solve_width
-from aeattn.nn.transformer import ModelConfig
 from aeattn.training.config import RunConfig, build
 from aeattn.training.evaluation import Score, evaluate_sliding, evaluate_store, total
 from aeattn.training.load import load, read_config
+from aeattn.training.planning import corpus_of
 from aeattn.training.presets import preset
 
 
@@ -73,11 +74,7 @@ def _baseline(
     config: RunConfig, tokenizer: Any, store: TokenStore, say: Callable[[str], None]
 ) -> dict[int, float]:
     try:
-        data = config.data
-        corpus = resolve(
-            data.corpus, valid=data.valid, recipe=data.recipe, options=data.text, limit_chars=data.limit_chars,
-            seed=config.training.seed,
-        )  # fmt: skip
+        corpus = corpus_of(config.data, config.training.seed)
         train = cached_store(corpus.train, tokenizer, corpus.options)
     except InputError as error:
         say(f"no n-gram baseline, the training text is not there: {error}")
