@@ -28,7 +28,7 @@ SAMPLED_ONE_IN_BITS = 5
 
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplication by it loses nothing modulo 2**64
 _FILTER_BITS = 22
-_SPACE_CODE = 32
+_SPACE_CODE = ord(" ")
 _NONE: Hashes = np.empty(0, np.uint64)
 
 
@@ -100,18 +100,18 @@ def _mark(wanted: Hashes, found: npt.NDArray[np.bool_], blocks: Iterator[Hashes]
 
 
 def _canonical_codes(characters: str) -> npt.NDArray[np.uint64]:
-    """For each id a number that is the same for a capital and its small letter, and for all white space."""
+    """For each id 64 bits that are the same for a capital and its small letter, and for all white space."""
     codes = [_SPACE_CODE if c.isspace() else ord(c.lower()[0]) for c in characters]
-    return np.array(codes, np.uint64)
+    return _scramble(np.array(codes, np.uint64))
 
 
 def _hashes(ids: Ids, codes: npt.NDArray[np.uint64], bits: int) -> Iterator[Hashes]:
     """The hashes of a document's shingles, block by block; those alone whose lowest `bits` bits are 0."""
     tail: npt.NDArray[np.uint64] = _NONE  # the last SHINGLE - 1 characters of all before
-    space_before = False
+    space_before, space_code = False, _scramble(np.array([_SPACE_CODE], np.uint64))
     for first in range(0, len(ids), BLOCK_CHARS):
         block = codes[ids[first : first + BLOCK_CHARS]]
-        space = block == _SPACE_CODE
+        space = block == space_code
         after_space = np.concatenate([[space_before], space[:-1]])
         space_before = bool(space[-1])
         text = np.concatenate([tail, block[~(space & after_space)]])
@@ -121,12 +121,11 @@ def _hashes(ids: Ids, codes: npt.NDArray[np.uint64], bits: int) -> Iterator[Hash
 
 
 def _shingle_hashes(text: npt.NDArray[np.uint64]) -> Hashes:
-    """A polynomial hash modulo 2**64 of each SHINGLE neighbouring codes, by doubling the length.
+    """A polynomial hash modulo 2**64 of each SHINGLE neighbouring numbers, by doubling the length.
 
     hash of 2n characters at i = (hash of n at i) * M**n + (hash of n at i + n)
     """
-    hashed = _scramble(text)
-    length = 1
+    hashed, length = text, 1
     while length < SHINGLE:
         if len(hashed) <= length:
             return _NONE

@@ -107,6 +107,10 @@ def _unify_newlines(chunks: Iterable[str]) -> Iterator[str]:
     held = ""  # a carriage return at the end of a chunk waits for its line feed
     for chunk in chunks:
         text = held + chunk.replace("\ufeff", "")
+        if "\r" not in text:  # most chunks: nothing to do
+            held = ""
+            yield text
+            continue
         held = "\r" if text.endswith("\r") else ""
         yield text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
     if held:

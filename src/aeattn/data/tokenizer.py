@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -43,12 +44,16 @@ class CharTokenizer:
     @classmethod
     def from_chunks(cls, chunks: Iterable[str]) -> CharTokenizer:
         """The vocabulary of the characters that occur in `chunks`; raises InputError if there are none."""
-        found: set[str] = set()
+        known, found = b"", np.zeros(sys.maxunicode + 1, np.bool_)
         for chunk in chunks:
-            found.update(chunk)
-        if not found:
+            if chunk.isascii():
+                known += bytes(set(chunk.encode("ascii").translate(None, known)))
+            else:
+                found[_codes(chunk)] = True
+        found[list(known)] = True
+        if not found.any():
             raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
-        return cls("".join(sorted(found)))
+        return cls("".join(map(chr, np.flatnonzero(found))))
 
     @property
     def vocab_size(self) -> int:
