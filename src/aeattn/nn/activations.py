@@ -24,7 +24,7 @@ def relu2(x: Tensor) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """GELU in its tanh form (Hendrycks and Gimpel 2016): PyTorch's, or `gelu_sigmoid` where a compiler fuses it."""
+    """GELU in its tanh form (Hendrycks and Gimpel 2016), as `gelu_sigmoid` where a compiler fuses it."""
     return gelu_sigmoid(x) if torch.compiler.is_compiling() else F.gelu(x, approximate="tanh")
 
 
