@@ -2,6 +2,7 @@
 
     python bench/record.py                       every record that is missing or stale
     python bench/record.py books-460k            this one, again
+    python bench/record.py NAME --from RUN       the same from a run folder that its command has made already
     python bench/record.py --tables              only the tables in results/README.md, from the records
 
 A record says what was run, on what, what came of it, and whether it succeeded; a failed run is recorded as
@@ -34,6 +35,25 @@ RUNS: dict[str, tuple[list[str], str]] = {
         ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.1"],
         "shakespeare",
     ),
+    "shakespeare-460k-8heads": (
+        [
+            "shakespeare",
+            "--chars",
+            "19900000",
+            *SHAKESPEARE,
+            "--dropout",
+            "0.1",
+            "--weight-decay",
+            "0.1",
+            "--n-heads",
+            "8",
+        ],
+        "shakespeare",
+    ),
+    "shakespeare-460k-decay": (
+        ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.3"],
+        "shakespeare",
+    ),
     # fewer epochs and more dropout: the text is a million characters, and the model has seen it twenty times above
     "shakespeare-460k-13m": (
         ["shakespeare", "--chars", "13000000", *SHAKESPEARE, "--dropout", "0.15", "--weight-decay", "0.1"],
@@ -62,19 +82,32 @@ for rate in CLASSIC_RATES:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(RUNS)}")
+    parser.add_argument("--from", dest="run", type=Path, metavar="RUN", help="a finished run of NAME's command")
     parser.add_argument("--tables", action="store_true", help="only write the tables")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in RUNS]:
         parser.error(f"unknown record {unknown[0]!r}: choose from {', '.join(RUNS)}")
-    if not options.tables:
+    if options.run and (len(options.names) != 1 or _command_of(options.run) != RUNS[options.names[0]][0]):
+        parser.error("--from takes one NAME, and a run made by exactly its command")
+    if options.run:
+        _write(RESULTS / f"{options.names[0]}.json", record(options.names[0], options.run))
+    elif not options.tables:
         for name in options.names or [name for name in RUNS if _is_stale(name)]:
             _write(RESULTS / f"{name}.json", record(name))
     (RESULTS / "README.md").write_text(tables(), encoding="utf-8")
     return 0
 
 
-def record(name: str) -> dict[str, Any]:
-    """Train and evaluate in a temporary folder; what came of it, or `failed` with the reason."""
+def _command_of(run: Path) -> list[str]:
+    """The arguments of `aeattn train` that made a run, without the folder."""
+    command: list[str] = json.loads((run / "environment.json").read_text())["command"][2:]
+    place = command.index("--out")
+    return command[:place] + command[place + 2 :]
+
+
+def record(name: str, trained: Path | None = None) -> dict[str, Any]:
+    """Train (unless it has been done) and evaluate in a temporary folder; what came of it, or `failed` with the
+    reason."""
     arguments, text = RUNS[name]
     facts: dict[str, Any] = {
         "name": name,
@@ -84,9 +117,10 @@ def record(name: str) -> dict[str, Any]:
         "status": "failed",
     }
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = trained or Path(folder) / "run"
         try:
-            _aeattn(["train", *arguments, "--out", str(run)])
+            if trained is None:
+                _aeattn(["train", *arguments, "--out", str(run)])
             quick = ["--no-sliding", "--no-baseline"] if name.startswith("tuning-") else []
             quick = ["--no-sliding"] if name.endswith("-classic") else quick  # three times as slow as the others
             facts["evaluation"] = json.loads(_aeattn(["evaluate", str(run), text, "--json", *quick]))
