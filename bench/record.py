@@ -182,7 +182,86 @@ def tables() -> str:
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    return "\n".join([*lines, *(_row(name) for name in RUNS)]) + "\n"
+    return "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_time_to_loss()]) + "\n"
+
+
+def _speed() -> list[str]:
+    """What `aeattn bench train --json` found, for each context."""
+    known = _read("speed/train")
+    if known is None:
+        return ["", "Speed of training: not measured."]
+    lines = [
+        "",
+        "## Speed of training",
+        "",
+        "From `aeattn bench train --json > results/speed/train.json`: median characters a second of steps that",
+        "alternate in one run, with the lowest and highest, on " + _machine(known["environment"]) + ".",
+    ]
+    for found in known["contexts"].values():
+        lines += ["", *_rates(found), "", *_limits(found)]
+    return lines
+
+
+def _rates(found: dict[str, Any]) -> list[str]:
+    shape, ours = found["shape"], found["ours"]
+    lines = [
+        f"| {shape['batch']} x {shape['context']} a step | parameters | chars/s | lowest | highest | of ceiling |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, facts in {**ours, **found["peers"]}.items():
+        rates = " | ".join(f"{facts['chars_per_second'][key]:,.0f}" for key in ("median", "low", "high"))
+        ceiling = f"{100 * facts['of_ceiling']:.0f} %" if "of_ceiling" in facts else ""
+        lines.append(f"| {name} | {facts['parameters']:,} | {rates} | {ceiling} |")
+    return lines
+
+
+def _limits(found: dict[str, Any]) -> list[str]:
+    """The ratios, where the time goes, and the ceilings, as sentences."""
+    ratios = (f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}] times {n}" for n, r in found["ratio"].items())
+    first = next(iter(found["parts"]))
+    shares = (f"{part} {100 * share:.0f} %" for part, share in found["parts"][first].items())
+    gflops = found["ceilings"]["gflops"]
+    limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
+    memory = found["ceilings"]["gigabytes_per_second"]
+    lines = [
+        f"{first} is as fast as "
+        + ", ".join(ratios)
+        + f". Its time: {', '.join(shares)}. The machine's ceilings,",
+        f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
+        f"{memory:.0f} GB/s of memory.",
+    ]
+    return lines + [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
+
+
+def _time_to_loss() -> list[str]:
+    known = _read("speed/time-to-loss")
+    if known is None:
+        return ["", "Time to a loss: not measured."]
+    rows = []
+    for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
+                          ("nanogpt", "command_seconds"), ("cold", "command_seconds")):  # fmt: skip
+        took = ", ".join(f"{r[name][seconds]:.1f}" for r in known["rounds"])
+        loss = ", ".join(f"{r[name]['valid_nats']:.4f}" for r in known["rounds"])
+        rows.append(f"| {name} | {seconds.replace('_', ' ')} | {took} | {loss} |")
+    shares = (f"{what} {s['median']:.3f} [{s['low']:.3f}, {s['high']:.3f}]"
+              for what, s in known["share_of_nanogpt"].items())  # fmt: skip
+    return [
+        "",
+        "## Time to the loss that nanoGPT's recipe for a CPU ends with",
+        "",
+        "From `python bench/time_to_loss.py`, alternating, on "
+        + _machine(known["environment"])
+        + ". Parts of nanoGPT's",
+        f"time: {', '.join(shares)}. `compiled` found its step in the compiler's cache, `cold` found nothing.",
+        "",
+        "| who | what | seconds, a round each | nats/char |",
+        "|---|---|--:|--:|",
+        *rows,
+    ]
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    return f"{environment['cpu']}, {environment['threads']} threads"
 
 
 def _row(name: str) -> str:
