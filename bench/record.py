@@ -96,7 +96,8 @@ def record(name: str) -> dict[str, Any]:
         facts["curve"] = [line for line in metrics if "valid_nats" in line]
         facts["config"] = json.loads((run / "config.json").read_text())
         facts["environment"] = json.loads((run / "environment.json").read_text())
-        facts["environment"].pop("command")
+        for known in ("command", "config"):
+            facts["environment"].pop(known)
     last = facts["curve"][-1]
     facts["chars_per_second"] = round(last["chars"] / last["seconds"])
     return facts | {"parameters": _parameters(facts["config"]), "status": "done"}
