@@ -127,6 +127,9 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--compile", choices=("auto", "on", "off"))
     group.add_argument("--eval-every", type=int, metavar="STEPS")
     group.add_argument("--sample-every", type=int, metavar="STEPS")
+    group.add_argument(
+        "--spike-factor", type=float, metavar="X", help="pass over batches of X times the usual loss (default off)"
+    )
     group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="0 for none but the last")
     group.add_argument("--checkpoint-minutes", type=float, metavar="X", help="(default 1, unless by steps)")
 

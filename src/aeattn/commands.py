@@ -128,6 +128,7 @@ _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
     "checkpoint_every", "checkpoint_minutes",
+    "spike_factor",
 )  # fmt: skip
 
 

@@ -89,17 +89,25 @@ def _content(path: Path) -> bytes:
 
 
 def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
-    """Write a checkpoint atomically, then drop all but the newest `keep`, and publish the weights.
-
-    Where `anchors` is not 0, the newest checkpoint of a step that it divides is kept as well.
-    """
+    """Write a checkpoint atomically; then drop those that are no longer needed, and publish the weights."""
     replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", snapshot.files)
-    found = all_checkpoints(run)
+    for newer in all_checkpoints(run):
+        if step_of(newer) > snapshot.step:  # damaged, or of a course that was given up
+            remove(newer)
+    prune(run, snapshot.step, keep, anchors)
+    run.publish(snapshot.files[WEIGHTS])
+
+
+def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
+    """Of the checkpoints up to `step`, which is one that is whole, drop all but the newest `keep`.
+
+    Where `anchors` is not 0, the newest of a step that it divides is kept as well.
+    """
+    found = [path for path in all_checkpoints(run) if step_of(path) <= step]
     anchor = newest_anchor(found, anchors) if anchors else None
     for old in found[:-keep]:
         if old != anchor:
             remove(old)
-    run.publish(snapshot.files[WEIGHTS])
 
 
 def newest_anchor(checkpoints: Sequence[Path], every: int, before: float = float("inf")) -> Path | None:

@@ -78,7 +78,7 @@ def _put_aside(folder: Path) -> Path:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders of processes that no longer are, where that is possible."""
-    for path in folder.glob(".*.tmp*"):
+    for path in folder.glob(".*.tmp"):
         with suppress(OSError):
             if path.is_dir():
                 shutil.rmtree(path)

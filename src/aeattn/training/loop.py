@@ -136,7 +136,7 @@ class Trainer:
         self.state = self.saver.roll_back(self.state)
         self.model.zero_grad(set_to_none=True)
         self._clock = time.perf_counter() - self.state.seconds
-        self.reporter.note(f"{where}: back to step {self.state.step:,}, and on behind that batch")
+        self.reporter.warn(f"{where}: back to step {self.state.step:,}, and on behind that batch")
 
     def _after_divergence(self, error: Diverged) -> str:
         """Save the state before the update, if it is sound; says what is left, and what to do."""

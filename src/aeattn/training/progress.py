@@ -31,6 +31,7 @@ class Reporter(Protocol):
     """Where the training loop says what happens."""
 
     def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
     def status(self, status: Status) -> None: ...
     def evaluated(self, status: Status) -> None: ...
     def sample(self, step: int, text: str) -> None: ...
@@ -68,6 +69,12 @@ class PlainReporter:
             self.console.print(Text(text), soft_wrap=True)
         except OSError:
             self.console.quiet = True
+
+    def warn(self, text: str) -> None:
+        """What must be heard, even by those who want no progress."""
+        quiet, self.console.quiet = self.console.quiet, False
+        self.note(f"warning: {text}")
+        self.console.quiet = self.console.quiet or quiet
 
     def status(self, status: Status) -> None:
         if self.console.get_time() >= self._next:

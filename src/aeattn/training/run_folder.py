@@ -55,7 +55,7 @@ class RunFolder:
         if not self.path.is_dir():
             return
         ours = {self.tokenizer.name, self.environment.name, self.checkpoints.name}
-        others = [path for path in self.path.iterdir() if path.name not in ours and path.suffix != ".tmp"]
+        others = [path for path in self.path.iterdir() if path.name not in ours and not path.name.endswith(".tmp")]
         if others or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir())):
             kind = "another run" if self.config.exists() else "other files"
             raise InputError(f"{self.path} holds {kind}: name another folder with --out, or go on with `resume`")
@@ -72,7 +72,7 @@ class RunFolder:
             self.remove_leftovers()
             self.checkpoints.mkdir(exist_ok=True)
             with replacing(self.tokenizer) as temporary:
-                tokenizer.save(temporary)
+                temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
             write_json(self.environment, environment)
             self.write_config(config)
         except OSError as error:

@@ -117,6 +117,7 @@ class Saver:
             state = State.from_dict(found.state)
             checkpoint.restore(found, self.model, self.optimisers)
             self._saved = (state.step, state.rollbacks)
+            checkpoint.prune(self.run, state.step, self.settings.keep_checkpoints, self.anchors)
         for name in checkpoint.LOGS:
             self.run.restore_log(name, b"" if found is None else found.files[name])
         return state

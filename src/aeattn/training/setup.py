@@ -48,7 +48,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     )
     environment = {**machine.describe(), "text": text_facts(text), "config": trainer.config.to_dict()}
     if warning := run.create(trainer.config, text.tokenizer, environment):
-        reporter.note(f"warning: {warning}")
+        reporter.warn(warning)
     return trainer
 
 
@@ -71,7 +71,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     trainer = Trainer(run, config, text, reporter, floor_nats=floor(plan.corpus))
     check_space(run.path, _space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
-        reporter.note(f"warning: {warning}")
+        reporter.warn(warning)
     trainer.resume(found)
     if plan.accept or config != plan.config:
         versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
