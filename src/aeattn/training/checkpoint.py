@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from aeattn.errors import InputError
-from aeattn.training.durable import read_bytes, read_json, remove, replace_folder, sealed, sha256, to_json, unseal
+from aeattn.training.durable import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
 from aeattn.training.randomness import PREFIX, random_states, set_random_states
 from aeattn.training.run_folder import FORMAT, RunFolder
 from aeattn.training.weights import (
@@ -37,7 +37,6 @@ WEIGHTS, OPTIMISER, STATE = "model.safetensors", "optimizer.safetensors", "state
 LOGS = ("metrics.jsonl", "samples.txt")
 FILES = (WEIGHTS, OPTIMISER, *LOGS)
 _NAME = re.compile(r"step-(\d{8,})")
-_LOG_BYTES = 1 << 30
 _STATES = 3  # tensors of the size of a parameter, at most, that an optimiser keeps for it
 
 
@@ -79,8 +78,8 @@ def take(run: RunFolder, model: nn.Module, optimisers: Sequence[Optimizer], stat
         OPTIMISER: to_bytes({**moments, **random_states(next(model.parameters()).device)}),
         **{name: _content(run.path / name) for name in LOGS},
     }
-    sums = {name: sha256(content) for name, content in files.items()}
-    files[STATE] = to_json(sealed({"format": FORMAT, **state, "sha256": sums})).encode()
+    written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
+    files[STATE] = to_json(sealed({"format": FORMAT, **state, "files": written})).encode()
     return Snapshot(state["step"], files)
 
 
@@ -155,22 +154,25 @@ def read(folder: Path, limits: Limits) -> Found:
             f"checkpoint {folder} has format {str(version)[:20]}, this version of aeattn reads {FORMAT}: go on "
             "with the version that wrote it"
         )
-    sums = state.get("sha256")
-    if not isinstance(sums, dict) or set(sums) != set(FILES):
+    written = state.get("files")
+    if not isinstance(written, dict) or set(written) != set(FILES):
         raise changed
     most = {WEIGHTS: limits.file, OPTIMISER: _optimiser_limits(limits).file}
-    files = {name: _verified(folder / name, sums[name], most.get(name, _LOG_BYTES)) for name in FILES}
-    return Found(folder, state, files)
+    return Found(folder, state, {name: _verified(folder / name, written[name], most.get(name)) for name in FILES})
 
 
-def _verified(path: Path, wanted: object, most: int) -> bytes:
+def _verified(path: Path, written: object, most: int | None) -> bytes:
+    """The content of a file that is as large as it was written, at most as large as it can be, and has its sum."""
     try:
-        content = read_bytes(path, most)
+        size = path.stat().st_size
+        if most is not None and size > most:
+            raise InputError(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size:,} bytes")
+        content = path.read_bytes() if isinstance(written, dict) and size == written.get("bytes") else None
     except OSError as error:
         raise InputError(
             f"checkpoint {path.parent} is damaged: {path.name} cannot be read ({error.strerror})"
         ) from error
-    if sha256(content) != wanted:
+    if content is None or written != {"bytes": size, "sha256": sha256(content)}:
         raise InputError(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
     return content
 

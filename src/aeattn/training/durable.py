@@ -112,7 +112,7 @@ def sync(path: Path) -> None:
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of a file, of which no more than `most` bytes and one are ever in memory."""
     with path.open("rb") as file:
-        return file.read(most + 1)
+        return file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
 
 
 def to_json(values: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from aeattn.data.corpora import Corpus
 from aeattn.data.store import Prepared, prepare
 from aeattn.data.text import TextOptions
+from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.training import curve, machine
 from aeattn.training.changes import (
@@ -101,10 +102,12 @@ def _config_changes(before: object, now: RunConfig) -> list[str]:
 
 def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Reporter) -> Prepared:
     """The text of the run, in the characters that the run knows."""
-    text, tokenizer = _prepare(plan.corpus, reporter), plan.run.read_tokenizer()
-    vocabulary = list(vocabulary_changes(tokenizer, text.tokenizer))
-    _refuse([*text_changes(environment.get("text"), text_facts(text)), *vocabulary], plan)
-    return prepare(plan.corpus, tokenizer) if vocabulary else text
+    tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
+    text = _prepare(plan.corpus, reporter, tokenizer)
+    if changes := list(text_changes(before, text_facts(text))):
+        vocabulary = prepare(plan.corpus).tokenizer
+        _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
+    return text
 
 
 def _longer(config: RunConfig, steps: int, found: Found | None) -> RunConfig:
@@ -119,8 +122,8 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
     return checkpoints * bytes_of(trainer.model, trainer.optimisers) + 2 * weights
 
 
-def _prepare(corpus: Corpus, reporter: Reporter) -> Prepared:
-    text = prepare(corpus, progress=reporter.note)
+def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: CharTokenizer | None = None) -> Prepared:
+    text = prepare(corpus, tokenizer, reporter.note)
     for note in text.notes:
         reporter.note(note)
     return text
