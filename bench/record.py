@@ -149,7 +149,29 @@ def tables() -> str:
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    return "\n".join([*lines, *(_row(name) for name in RUNS)]) + "\n"
+    return "\n".join([*lines, *(_row(name) for name in RUNS), *_faults()]) + "\n"
+
+
+def _faults() -> list[str]:
+    """What `make faults` recorded: the faults of tests/faults, injected into real runs."""
+    known = _read("faults")
+    if known is None:
+        return ["", "Faults: not measured."]
+    rows = [f"| {kind} | {count['right']:,} | {count['tried']:,} |" for kind, count in known["counts"].items()]
+    return [
+        "",
+        "## Faults",
+        "",
+        "Written by `make faults`: real processes killed at every file event of a run and at other moments, files cut",
+        "and flipped, disks filled, signals sent, files forged. After every crash and every fallback, the resumed run",
+        "is compared with an uninterrupted one: weights, optimiser and random state, metrics, samples, checkpoints.",
+        f"The largest difference of all is {known['largest_difference']}.",
+        *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
+        "",
+        "| | right | tried |",
+        "|---|--:|--:|",
+        *rows,
+    ]
 
 
 def _row(name: str) -> str:
