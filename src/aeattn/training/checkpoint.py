@@ -46,10 +46,23 @@ class NotFinite(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint in memory, ready to be written."""
+    """A checkpoint in memory: copies, so that training can go on while it is written."""
 
-    step: int
-    files: dict[str, bytes]
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    logs: dict[str, bytes]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.state["step"])
+
+    def files(self) -> dict[str, bytes]:
+        """The content of every file of the checkpoint."""
+        files = {WEIGHTS: to_bytes(self.weights), OPTIMISER: to_bytes(self.tensors), **self.logs}
+        written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
+        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written})).encode()
+        return files
 
 
 @dataclass(frozen=True)
@@ -73,14 +86,13 @@ def take(run: RunFolder, model: nn.Module, optimisers: Sequence[Optimizer], stat
     weights, moments = dict(model.state_dict()), optimiser_tensors(optimisers)
     if broken := first_not_finite(weights) or first_not_finite(moments):
         raise NotFinite(broken)
-    files = {
-        WEIGHTS: to_bytes(weights),
-        OPTIMISER: to_bytes({**moments, **random_states(next(model.parameters()).device)}),
-        **{name: _content(run.path / name) for name in LOGS},
-    }
-    written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
-    files[STATE] = to_json(sealed({"format": FORMAT, **state, "files": written})).encode()
-    return Snapshot(state["step"], files)
+    tensors = {**moments, **random_states(next(model.parameters()).device)}
+    logs = {name: _content(run.path / name) for name in LOGS}
+    return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _content(path: Path) -> bytes:
@@ -89,12 +101,13 @@ def _content(path: Path) -> bytes:
 
 def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
     """Write a checkpoint atomically; then drop those that are no longer needed, and publish the weights."""
-    replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", snapshot.files)
+    files = snapshot.files()
+    replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", files)
     for newer in all_checkpoints(run):
         if step_of(newer) > snapshot.step:  # damaged, or of a course that was given up
             remove(newer)
     prune(run, snapshot.step, keep, anchors)
-    run.publish(snapshot.files[WEIGHTS])
+    run.publish(files[WEIGHTS])
 
 
 def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
