@@ -157,9 +157,9 @@ def test_a_failed_replacement_leaves_what_was(tmp_path: Path) -> None:
     def write_half() -> None:
         with durable.replacing(path) as temporary:
             temporary.write_text("half")
-            raise OSError
+            raise OSError("full")
 
-    with pytest.raises(OSError, match=""):
+    with pytest.raises(OSError, match="full"):
         write_half()
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "before"
