@@ -45,8 +45,8 @@ def train(options: argparse.Namespace) -> int:
     def make_plan() -> Plan:
         from aeattn.training.planning import plan
 
-        settings = options_of_train(options)
-        return plan(settings, out=options.out, minutes=options.minutes, chars=options.chars, say=_say)
+        given = options_of_train(options)
+        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=_say)
 
     def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
@@ -80,12 +80,9 @@ def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Tra
     try:
         with Stop() as stop:
             lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
-    except Diverged as error:
+    except (Diverged, Interrupted) as error:
         _say(f"aeattn: {error}")
-        return 1
-    except Interrupted as error:
-        _say(f"aeattn: {error}")
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
     for line in lines:
         print(line, flush=True)
     return 0
@@ -114,16 +111,8 @@ def _train_and_finish(
 
 
 _MODEL_OPTIONS = (
-    "context",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "d_ff",
-    "bottleneck",
-    "positions",
-    "dropout",
-    "per_head",
-)
+    "context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "positions", "dropout", "per_head",
+)  # fmt: skip
 _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",

@@ -52,7 +52,7 @@ def _stopped_well(out: Path, result: Result) -> str | None:
 
 def test_a_disk_that_is_full_at_some_point(bench: Bench, tally: Tally, small_disk: Path) -> None:
     out, ballast, wrong = small_disk / "run", small_disk / "ballast", []
-    for free in range(8, 420, 4 if FULL else 60):
+    for free in range(8, 420, 10 if FULL else 90):
         ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free * 1024))
         result = bench.train(out)
         problem = None if result.code == 0 else _stopped_well(out, result)
@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_at_some_point(bench: Bench, tally: Tally, small_dis
 def test_files_that_may_not_grow(bench: Bench, tally: Tally, out: Path) -> None:
     """The same where no file system can be mounted: a limit on the size of files meets every write once."""
     wrong = []
-    for size in range(100, 26_000, 400 if FULL else 4000):
+    for size in range(100, 26_000, 1000 if FULL else 6000):
         result = bench.train(out, file_bytes=size)
         problem = None if result.code == 0 else _stopped_well(out, result)
         again = bench.go_on(out) if out.exists() else bench.train(out)
