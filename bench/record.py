@@ -130,7 +130,8 @@ def record(name: str, trained: Path | None = None) -> dict[str, Any]:
         facts["curve"] = [line for line in metrics if "valid_nats" in line]
         facts["config"] = json.loads((run / "config.json").read_text())
         facts["environment"] = json.loads((run / "environment.json").read_text())
-        facts["environment"].pop("command")
+        for known in ("command", "config"):
+            facts["environment"].pop(known)
     last = facts["curve"][-1]
     facts["chars_per_second"] = round(last["chars"] / last["seconds"])
     return facts | {"parameters": _parameters(facts["config"]), "status": "done"}
@@ -182,7 +183,7 @@ def tables() -> str:
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    return "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_time_to_loss()]) + "\n"
+    return "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_time_to_loss(), *_faults()]) + "\n"
 
 
 def _speed() -> list[str]:
@@ -262,6 +263,28 @@ def _time_to_loss() -> list[str]:
 
 def _machine(environment: dict[str, Any]) -> str:
     return f"{environment['cpu']}, {environment['threads']} threads"
+
+
+def _faults() -> list[str]:
+    """What `make faults` recorded: the faults of tests/faults, injected into real runs."""
+    known = _read("faults")
+    if known is None:
+        return ["", "Faults: not measured."]
+    rows = [f"| {kind} | {count['right']:,} | {count['tried']:,} |" for kind, count in known["counts"].items()]
+    return [
+        "",
+        "## Faults",
+        "",
+        "Written by `make faults`: real processes killed at every file event of a run and at other moments, files",
+        "cut and flipped, disks filled, signals sent, files forged. After every crash and fallback, the run is",
+        "compared with an uninterrupted one: weights, optimiser, random state, metrics, samples, checkpoints.",
+        f"The largest difference of all is {known['largest_difference']}.",
+        *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
+        "",
+        "| | right | tried |",
+        "|---|--:|--:|",
+        *rows,
+    ]
 
 
 def _row(name: str) -> str:

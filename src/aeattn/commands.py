@@ -8,8 +8,9 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.errors import InputError
 from aeattn.generation.escape import escape_controls
@@ -17,7 +18,9 @@ from aeattn.generation.escape import escape_controls
 if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
     from aeattn.training.loop import Trainer
+    from aeattn.training.planning import Plan, ResumePlan
     from aeattn.training.progress import Reporter
+    from aeattn.training.signals import Stop
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,8 +29,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _print_json(values: dict[str, Any]) -> None:
@@ -38,74 +42,82 @@ def _print_json(values: dict[str, Any]) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan
+    def make_plan() -> Plan:
+        from aeattn.training.planning import plan
 
-    given = plan(
-        options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=_say
-    )
+        given = options_of_train(options)
+        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=_say)
 
-    def start(reporter: Reporter) -> Trainer:
+    def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.start(given, reporter)
 
-    return _train(start, options.quiet)
+    return _train(make_plan, start, options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan_resume
+    def make_plan() -> ResumePlan:
+        from aeattn.training.planning import plan_resume
 
-    given = plan_resume(options.run, options.steps, say=_say)
+        return plan_resume(options.run, options.steps, options.accept_changes, say=_say)
 
-    def go_on(reporter: Reporter) -> Trainer:
+    def go_on(given: ResumePlan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.resume(given, reporter)
 
-    return _train(go_on, options.quiet)
+    return _train(make_plan, go_on, options.quiet)
 
 
-def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:
-    from rich.console import Console
+P = TypeVar("P", "Plan", "ResumePlan")
 
-    from aeattn.training.loop import Diverged, Interrupted
-    from aeattn.training.progress import make_reporter
-    from aeattn.training.setup import finish
 
-    reporter = make_reporter(Console(stderr=True, highlight=False, quiet=quiet))
+def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Trainer], quiet: bool) -> int:
+    from aeattn.training.guard import Diverged
+    from aeattn.training.signals import Interrupted, Stop
+
     try:
-        trainer = make_trainer(reporter)
-        score = trainer.run()
-    except Diverged as error:
-        reporter.close()
+        with Stop() as stop:
+            lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
+    except (Diverged, Interrupted) as error:
         _say(f"aeattn: {error}")
-        return 1
-    except Interrupted as error:
-        reporter.close()
-        _say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
-        return error.exit_code
-    finally:
-        reporter.close()
-    for line in finish(trainer, score):
+        return getattr(error, "exit_code", 1)
+    for line in lines:
         print(line, flush=True)
     return 0
 
 
+def _train_and_finish(
+    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, quiet: bool
+) -> Sequence[str]:
+    from aeattn.training.progress import make_reporter
+    from aeattn.training.setup import finish
+    from aeattn.training.signals import Interrupted
+
+    reporter, run = make_reporter(quiet), given.run
+    try:
+        trainer = make_trainer(given, reporter)
+        score = trainer.run(stop)
+        reporter.close()
+        return finish(trainer, score)
+    except Interrupted as error:
+        further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
+        error.args = (f"{error}; {further}",)
+        raise
+    finally:
+        reporter.close()
+        run.unlock()
+
+
 _MODEL_OPTIONS = (
-    "context",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "d_ff",
-    "bottleneck",
-    "positions",
-    "dropout",
-    "per_head",
-)
+    "context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "positions", "dropout", "per_head",
+)  # fmt: skip
 _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
-    "checkpoint_every",
+    "checkpoint_every", "checkpoint_minutes",
+    "spike_factor",
 )  # fmt: skip
 
 
