@@ -1,0 +1,108 @@
+"""The fast engine: the whole decoding loop compiled, several characters a call, a thread for each part of a batch.
+
+Sequences do not depend on each other, so threads share nothing but the weights and never wait for each other.
+
+Shapes: B sequences, T context, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aeattn.generation.engine import Ids
+from aeattn.generation.fast import decode
+from aeattn.generation.fast.layout import Layout, Weights, aligned, lay_out
+from aeattn.generation.rule import RandomStream, SamplingRule
+from aeattn.nn.config import ModelConfig
+
+
+class FastSession:
+    """Sequences written by compiled code."""
+
+    def __init__(
+        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], rule: SamplingRule, seed: int, threads: int
+    ) -> None:
+        n = len(prompts)
+        self.layout, self.rule, self.stream = layout, rule, RandomStream(seed, n)
+        self.windows = np.zeros((n, config.context), np.int32)
+        self.lengths = np.zeros(n, np.int64)
+        for row, prompt in enumerate(prompts):
+            newest = prompt[-config.context :]
+            self.windows[row, : len(newest)], self.lengths[row] = newest, len(newest)
+        self.caches = aligned(n * layout.cache_numbers)
+        self._logits = np.zeros((n, config.vocab_size), np.float32)
+        edges = [n * i // threads for i in range(threads + 1)]
+        self.parts = [
+            _Part(a, b, aligned(layout.work_numbers), np.zeros(config.d_ff + 1, np.int32))
+            for a, b in zip(edges, edges[1:], strict=False)
+            if b > a
+        ]
+        self.pool = ThreadPoolExecutor(len(self.parts)) if len(self.parts) > 1 else None
+        self._each(self._read)
+
+    def write(self, n: int) -> Ids:
+        uniforms, out = self.stream.take(n), np.empty((len(self.windows), n), np.int32)
+        self._each(lambda part: self._write(part, uniforms, out))
+        return out
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        return self._logits.copy()
+
+    @property
+    def cache_bytes(self) -> int:
+        return int(self.caches.nbytes)
+
+    def _each(self, work: Callable[[_Part], None]) -> None:
+        if self.pool is None:
+            work(self.parts[0])
+        else:
+            list(self.pool.map(work, self.parts))
+
+    def _read(self, part: _Part) -> None:
+        for row in range(part.first, part.last):
+            decode.read_row(*self._arrays(part), self.windows, self.lengths, self._logits, row)
+
+    def _write(self, part: _Part, uniforms: npt.NDArray[np.float64], out: Ids) -> None:
+        rule = self.rule
+        decode.write(
+            *self._arrays(part), self.windows, self.lengths, self._logits, uniforms, out, part.first, part.last,
+            float(rule.temperature), rule.top_k or 0, float(rule.top_p or 0.0),
+        )  # fmt: skip
+
+    def _arrays(self, part: _Part) -> tuple[Any, ...]:
+        layout = self.layout
+        return layout.model, layout.layers, layout.weights, self.caches, part.work, part.indices
+
+
+class _Part:
+    """The sequences of one thread, and its room to work."""
+
+    def __init__(self, first: int, last: int, work: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]) -> None:
+        self.first, self.last, self.work, self.indices = first, last, work, indices
+
+
+class FastEngine:
+    """The compiled engine over weights by name, as `LanguageModel(config)` calls them."""
+
+    name = "fast"
+
+    def __init__(self, config: ModelConfig, weights: Weights, latent: bool) -> None:
+        self.config, self.latent = config, latent
+        self.layout = lay_out(config, weights, latent)
+
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastSession:
+        threads = min(len(prompts), _processors())
+        return FastSession(self.layout, self.config, prompts, rule, seed, threads)
+
+
+def _processors() -> int:
+    """That this process may use, and no more than `OMP_NUM_THREADS` where that is set."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else available
