@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from aeattn.generation.fast.forward import exponential_double, forward, read_out
@@ -118,28 +122,46 @@ def append(context, windows, lengths, row, new):  # type: ignore[no-untyped-def]
     return full
 
 
-@compiled
-def write(  # type: ignore[no-untyped-def]
-    model, layers, weights, caches, work, indices, windows, lengths, logits, uniforms, out,
-    first, last, temperature, top_k, top_p,
-):  # fmt: skip
-    """Draw `out.shape[1]` new ids for the sequences from `first` to below `last`, and go on to the logits after."""
-    m = model[0]
-    chances, order = np.empty(m.vocabulary, np.float64), np.empty(m.vocabulary, np.int64)
-    ids, rows, places = np.empty(ROWS, np.int32), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
-    for step in range(out.shape[1]):
-        waiting = 0
-        for row in range(first, last):
-            new = choose(logits[row], chances, order, temperature, top_k, top_p, uniforms[row, step])
-            out[row, step] = new
-            if append(m.context, windows, lengths, row, new):
+def _fingerprint() -> int:
+    """Of everything that is compiled: code kept on disk is only good for the very same sources."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return zlib.crc32(b"".join(source.read_bytes() for source in sources))
+
+
+def _make_write(fingerprint: int) -> Any:
+    """The one function that is called from outside. What it closes over is part of its name on disk."""
+
+    def write(  # type: ignore[no-untyped-def]
+        model, layers, weights, caches, work, indices, windows, lengths, logits, uniforms, out,
+        first, last, fresh, temperature, top_k, top_p,
+    ):  # fmt: skip
+        """Draw `out.shape[1]` new ids for the sequences from `first` to below `last`, and go on to the logits
+        after; where they are `fresh`, read their windows first."""
+        m = model[0]
+        chances, order = np.empty(m.vocabulary, np.float64), np.empty(m.vocabulary, np.int64)
+        ids, rows, places = np.empty(ROWS, np.int32), np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+        steps = out.shape[1] + min(0, fingerprint)
+        if fresh:
+            for row in range(first, last):
                 read_row(model, layers, weights, caches, work, indices, windows, lengths, logits, row)
-            else:
-                ids[waiting], rows[waiting], places[waiting] = new, row, lengths[row] - 1
-                waiting += 1
-            if waiting == ROWS or (row == last - 1 and waiting > 0):
-                forward(model, layers, weights, caches, work, indices, ids, rows, places, waiting)
-                read_out(model, weights, work, waiting)
-                for r in range(waiting):
-                    keep_logits(m, work, logits, rows[r], r)
-                waiting = 0
+        for step in range(steps):
+            waiting = 0
+            for row in range(first, last):
+                new = choose(logits[row], chances, order, temperature, top_k, top_p, uniforms[row, step])
+                out[row, step] = new
+                if append(m.context, windows, lengths, row, new):
+                    read_row(model, layers, weights, caches, work, indices, windows, lengths, logits, row)
+                else:
+                    ids[waiting], rows[waiting], places[waiting] = new, row, lengths[row] - 1
+                    waiting += 1
+                if waiting == ROWS or (row == last - 1 and waiting > 0):
+                    forward(model, layers, weights, caches, work, indices, ids, rows, places, waiting)
+                    read_out(model, weights, work, waiting)
+                    for r in range(waiting):
+                        keep_logits(m, work, logits, rows[r], r)
+                    waiting = 0
+
+    return compiled(write, keep=True)
+
+
+write = _make_write(_fingerprint())

@@ -8,9 +8,8 @@ Shapes: B sequences, T context, V vocabulary.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,12 +43,10 @@ class FastSession:
             if b > a
         ]
         self.pool = ThreadPoolExecutor(len(self.parts)) if len(self.parts) > 1 else None
-        self._each(self._read)
+        self._draw(0, fresh=True)
 
     def write(self, n: int) -> Ids:
-        uniforms, out = self.stream.take(n), np.empty((len(self.windows), n), np.int32)
-        self._each(lambda part: self._write(part, uniforms, out))
-        return out
+        return self._draw(n, fresh=False)
 
     def logits(self) -> npt.NDArray[np.float32]:
         return self._logits.copy()
@@ -58,26 +55,22 @@ class FastSession:
     def cache_bytes(self) -> int:
         return int(self.caches.nbytes)
 
-    def _each(self, work: Callable[[_Part], None]) -> None:
+    def _draw(self, n: int, fresh: bool) -> Ids:
+        uniforms, out = self.stream.take(n), np.empty((len(self.windows), n), np.int32)
+        rule, layout = self.rule, self.layout
+
+        def work(part: _Part) -> None:
+            decode.write(
+                layout.model, layout.layers, layout.weights, self.caches, part.work, part.indices, self.windows,
+                self.lengths, self._logits, uniforms, out, part.first, part.last, fresh, float(rule.temperature),
+                rule.top_k or 0, float(rule.top_p or 0.0),
+            )  # fmt: skip
+
         if self.pool is None:
             work(self.parts[0])
         else:
             list(self.pool.map(work, self.parts))
-
-    def _read(self, part: _Part) -> None:
-        for row in range(part.first, part.last):
-            decode.read_row(*self._arrays(part), self.windows, self.lengths, self._logits, row)
-
-    def _write(self, part: _Part, uniforms: npt.NDArray[np.float64], out: Ids) -> None:
-        rule = self.rule
-        decode.write(
-            *self._arrays(part), self.windows, self.lengths, self._logits, uniforms, out, part.first, part.last,
-            float(rule.temperature), rule.top_k or 0, float(rule.top_p or 0.0),
-        )  # fmt: skip
-
-    def _arrays(self, part: _Part) -> tuple[Any, ...]:
-        layout = self.layout
-        return layout.model, layout.layers, layout.weights, self.caches, part.work, part.indices
+        return out
 
 
 class _Part:

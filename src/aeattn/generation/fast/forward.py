@@ -4,7 +4,8 @@ Each row of a pass is one character: sequence `rows[r]`, at position `places[r]`
 order, so a prompt and one new character of many sequences are the same to the code. Rows are written into the
 cache before any row attends; a row sees positions up to its own.
 
-Functions take the arrays and places of `layout.py`; they are compiled, so there is no typing in them.
+Functions take the arrays and places of `layout.py`; they are compiled, so there is no typing in them. Loops that
+matter take plain numbers: a field of a record would be read again each time, and no vectors be made.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aeattn.generation.fast.kernels import (
     compiled,
     double_of_bits,
     float_of_bits,
+    highest,
     product,
     product_across,
     sparse_product,
@@ -33,7 +35,7 @@ LOWEST = np.float32(-3.0e38)
 def exponential(x):  # type: ignore[no-untyped-def]
     """exp in float32, within 2e-7, for x <= 88 (Cephes: reduction by ln 2, then a polynomial)."""
     x = max(x, np.float32(-87.0))
-    whole = np.float32(math.floor(x * np.float32(1.44269504088896341) + np.float32(0.5)))
+    whole = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
     rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
     p = np.float32(1.9875691500e-4)
     p = p * rest + np.float32(1.3981999507e-3)
@@ -49,7 +51,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
 def exponential_double(x):  # type: ignore[no-untyped-def]
     """exp in float64, within 1e-15, for x <= 0; below -708 it is that of -708 (Taylor to the 13th power)."""
     x = max(x, -708.0)
-    whole = math.floor(x * 1.4426950408889634 + 0.5)
+    whole = np.floor(x * 1.4426950408889634 + 0.5)
     rest = x - whole * 0.693147180369123816490 - whole * 1.90821492927058770002e-10
     p = 1.0 / 6227020800.0
     p = p * rest + 1.0 / 479001600.0
@@ -71,7 +73,8 @@ def exponential_double(x):  # type: ignore[no-untyped-def]
 @compiled
 def gelu(x, at, n):  # type: ignore[no-untyped-def]
     """x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3), in place: GELU by the hyperbolic tangent."""
-    for i in range(at, at + n):
+    x = x[at : at + n]
+    for i in range(n):
         v = x[i]
         u = np.float32(-1.5957691216057308) * (v + np.float32(0.044715) * v * v * v)
         x[i] = v / (np.float32(1.0) + exponential(min(u, np.float32(87.0))))
@@ -80,34 +83,121 @@ def gelu(x, at, n):  # type: ignore[no-untyped-def]
 @compiled
 def normalise(x, at, y, y_at, n, weights, gain, layer_norm):  # type: ignore[no-untyped-def]
     """RMSNorm, or LayerNorm without a bias, of one row."""
+    x, y, gains = x[at : at + n], y[y_at : y_at + n], weights[gain : gain + n]
     mean = np.float32(0.0)
     if layer_norm:
         for i in range(n):
-            mean += x[at + i]
+            mean += x[i]
         mean /= np.float32(n)
     squares = np.float32(0.0)
     for i in range(n):
-        squares += (x[at + i] - mean) * (x[at + i] - mean)
+        squares += (x[i] - mean) * (x[i] - mean)
     epsilon = LAYER_EPSILON if layer_norm else EPSILON
-    scale = np.float32(1.0) / np.float32(math.sqrt(squares / np.float32(n) + epsilon))
+    factor = np.float32(1.0) / np.float32(math.sqrt(squares / np.float32(n) + epsilon))
     for i in range(n):
-        y[y_at + i] = (x[at + i] - mean) * scale * weights[gain + i]
+        y[i] = (x[i] - mean) * factor * gains[i]
 
 
 @compiled
 def inverse_rms(x, at, n):  # type: ignore[no-untyped-def]
+    x = x[at : at + n]
     squares = np.float32(0.0)
     for i in range(n):
-        squares += x[at + i] * x[at + i]
+        squares += x[i] * x[i]
     return np.float32(1.0) / np.float32(math.sqrt(squares / np.float32(n) + QK_EPSILON))
+
+
+@compiled
+def add(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
+    """x += y"""
+    x, y = x[at : at + n], y[y_at : y_at + n]
+    for i in range(n):
+        x[i] += y[i]
+
+
+@compiled
+def add_product(x, at, y, y_at, w, w_at, n):  # type: ignore[no-untyped-def]
+    """x += y w, number by number."""
+    x, y, w = x[at : at + n], y[y_at : y_at + n], w[w_at : w_at + n]
+    for i in range(n):
+        x[i] += y[i] * w[i]
+
+
+@compiled
+def multiply(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
+    """x *= y, number by number."""
+    x, y = x[at : at + n], y[y_at : y_at + n]
+    for i in range(n):
+        x[i] *= y[i]
+
+
+@compiled
+def scale(x, at, n, factor):  # type: ignore[no-untyped-def]
+    x = x[at : at + n]
+    for i in range(n):
+        x[i] *= factor
+
+
+@compiled
+def copy(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
+    """y = x"""
+    x, y = x[at : at + n], y[y_at : y_at + n]
+    for i in range(n):
+        y[i] = x[i]
+
+
+@compiled
+def relu2(x, at, n):  # type: ignore[no-untyped-def]
+    """Squared ReLU, in place."""
+    x = x[at : at + n]
+    for i in range(n):
+        v = max(x[i], np.float32(0.0))
+        x[i] = v * v
+
+
+@compiled
+def squeeze(x, at, n, y, y_at, indices):  # type: ignore[no-untyped-def]
+    """The numbers of x that are not 0, into y, and where they were; returns how many there are."""
+    x, y = x[at : at + n], y[y_at : y_at + n]
+    some = np.uint64(0)
+    for i in range(n):
+        v = x[i]
+        y[some] = v
+        indices[some] = i
+        some += np.uint64(v != np.float32(0.0))
+    return np.int64(some)
+
+
+@compiled
+def lower(x, at, n, slope):  # type: ignore[no-untyped-def]
+    """Take slope times distance from scores whose last has distance 0 (ALiBi)."""
+    x = x[at : at + n]
+    last = np.int32(n - 1)
+    for t in range(n):
+        x[t] += slope * np.float32(np.int32(t) - last)
+
+
+@compiled
+def exponentials(x, at, n, highest):  # type: ignore[no-untyped-def]
+    """exp(x - highest), in place; returns the sum. What is below exp(-60) is 0: it is lost in rounding anyway, and
+    numbers at the end of what float32 can hold are slow."""
+    x = x[at : at + n]
+    total = np.float32(0.0)
+    for t in range(n):
+        rest = x[t] - highest
+        v = exponential(rest) if rest > np.float32(-60.0) else np.float32(0.0)
+        x[t] = v
+        total += v
+    return total
 
 
 @compiled
 def rotate(x, at, m, weights, place):  # type: ignore[no-untyped-def]
     """Rotary embedding of one vector, in place."""
     half = m.rotated // 2
+    cosines, sines = m.cosines + place * half, m.sines + place * half
     for i in range(half):
-        cosine, sine = weights[m.cosines + place * half + i], weights[m.sines + place * half + i]
+        cosine, sine = weights[cosines + i], weights[sines + i]
         left, right = x[at + i], x[at + half + i]
         x[at + i] = left * cosine - right * sine
         x[at + half + i] = left * sine + right * cosine
@@ -119,19 +209,15 @@ def convolve(m, layer, weights, work, caches, rows, n_rows):  # type: ignore[no-
     d, past = m.width, m.conv - 1
     for r in range(n_rows):
         at, memory = m.seen + r * m.row, rows[r] * m.cache_numbers + layer.cache_inputs
-        for i in range(d):
-            work[m.out + i] = work[at + i] * (np.float32(1.0) + weights[layer.taps + i])
+        copy(work, at, work, m.out, d)
+        add_product(work, m.out, work, at, weights, layer.taps, d)
         for tap in range(1, m.conv):
-            before, taps = memory + (past - tap) * d, layer.taps + tap * d
-            for i in range(d):
-                work[m.out + i] += caches[before + i] * weights[taps + i]
-        for i in range((past - 1) * d):
-            caches[memory + i] = caches[memory + d + i]
+            add_product(work, m.out, caches, memory + (past - tap) * d, weights, layer.taps + tap * d, d)
+        for tap in range(past - 1):
+            copy(caches, memory + (tap + 1) * d, caches, memory + tap * d, d)
         if past > 0:
-            for i in range(d):
-                caches[memory + (past - 1) * d + i] = work[at + i]
-        for i in range(d):
-            work[at + i] = work[m.out + i]
+            copy(work, at, caches, memory + (past - 1) * d, d)
+        copy(work, m.out, work, at, d)
 
 
 @compiled
@@ -151,8 +237,7 @@ def code(m, work, at, width, blocks, has_gelu, middle, weights, n_rows):  # type
         product(work, here, m.encoded_row, n_rows, weights, middle + block * stride, b, b, work, m.middle, row)
         for r in range(n_rows):
             gelu(work, m.middle + r * row, b)
-            for i in range(b):
-                work[here + r * m.encoded_row + i] = work[m.middle + r * row + i]
+            copy(work, m.middle + r * row, work, here + r * m.encoded_row, b)
 
 
 @compiled
@@ -181,9 +266,7 @@ def queries(m, layer, weights, work, places, n_rows):  # type: ignore[no-untyped
         for h in range(m.heads):
             here = m.reading + r * m.reading_row + h * layer.key_stride
             if m.qk_norm:
-                scale = inverse_rms(work, at + r * row + h * step, m.head_width)
-                for i in range(layer.key_kept):
-                    work[here + i] *= scale
+                scale(work, here, layer.key_kept, inverse_rms(work, at + r * row + h * step, m.head_width))
             if layer.rotate:
                 rotate(work, here, m, weights, places[r])
             if layer.decoupled_width > 0:
@@ -219,9 +302,7 @@ def keep_keys(m, layer, weights, work, caches, rows, places, n_rows):  # type: i
         for g in range(layer.key_groups):
             here = at + r * row + g * step
             if m.qk_norm and not layer.key_norms:
-                scale = inverse_rms(work, here, m.head_width)
-                for i in range(m.head_width):
-                    work[here + i] *= scale
+                scale(work, here, m.head_width, inverse_rms(work, here, m.head_width))
             if layer.rotate:
                 rotate(work, here, m, weights, places[r])
             group = cache + layer.cache_keys + g * layer.key_kept * time
@@ -251,37 +332,24 @@ def keep_values(m, layer, weights, work, caches, rows, places, n_rows):  # type:
             for start in range(0, stride, PANEL):
                 width = min(PANEL, stride - start)
                 here = group + start * m.context + places[r] * width
-                for i in range(min(width, kept - start)):
-                    caches[here + i] = work[at + r * row + g * step + start + i]
+                copy(work, at + r * row + g * step + start, caches, here, min(width, kept - start))
 
 
 @compiled
 def softmax(m, layer, weights, work, caches, cache, h, place):  # type: ignore[no-untyped-def]
-    """Scores of one head to weights, in place, 0 up to the end of the last panel. The sum is left to `attend`."""
+    """Scores of one head to weights, in place; 0 from the next character to the end of the panel."""
     at, n = m.scores + h * m.scores_row, place + 1
+    whole = (n + PANEL - 1) // PANEL * PANEL
     if layer.key_norms:
-        norms = cache + layer.cache_norms + h * m.scores_row
-        for t in range(n):
-            work[at + t] *= caches[norms + t]
+        multiply(work, at, caches, cache + layer.cache_norms + h * m.scores_row, n)
     if layer.decoupled_width > 0:
-        for t in range(n):
-            work[at + t] += work[m.rotary_scores + h * m.scores_row + t]
-    slope = np.float32(0.0)
+        add(work, at, work, m.rotary_scores + h * m.scores_row, n)
     if layer.slopes >= 0:
-        slope = weights[layer.slopes + h]
-    highest = LOWEST
-    for t in range(n):
-        biased = work[at + t] + slope * np.float32(t - place)
-        work[at + t] = biased
-        highest = max(highest, biased)
-    total = np.float32(0.0)
-    for t in range(n):
-        weight = exponential(work[at + t] - highest)
-        work[at + t] = weight
-        total += weight
-    for t in range(n, (n + PANEL - 1) // PANEL * PANEL):
-        work[at + t] = np.float32(0.0)
-    return np.float32(1.0) / total
+        lower(work, at, n, weights[layer.slopes + h])
+    for t in range(at + n, at + whole):
+        work[t] = LOWEST
+    total = exponentials(work, at, whole, highest(work, at, whole))
+    scale(work, at, whole, np.float32(1.0) / total)
 
 
 @compiled
@@ -302,9 +370,7 @@ def attend(m, layer, weights, work, caches, r, row, place):  # type: ignore[no-u
         product(work, part, width, m.heads, caches, cache + layer.cache_rotary, width, n, work, m.rotary_scores, time)
     mixed = m.mixed + r * m.mixed_row
     for h in range(m.heads):
-        scale = softmax(m, layer, weights, work, caches, cache, h, place)
-        for t in range(m.scores + h * time, m.scores + h * time + place + 1):
-            work[t] *= scale
+        softmax(m, layer, weights, work, caches, cache, h, place)
     if layer.value_shared:
         for h in range(m.heads):
             keys = cache + layer.cache_keys + h // heads * layer.key_kept * time
@@ -324,23 +390,16 @@ def attend(m, layer, weights, work, caches, r, row, place):  # type: ignore[no-u
 def feed_forward(m, layer, weights, work, indices, n_rows):  # type: ignore[no-untyped-def]
     """Into `out`. Squared ReLU leaves most numbers 0: for one row, only the others are multiplied."""
     product(work, m.seen, m.row, n_rows, weights, layer.up, m.width, m.hidden, work, m.hidden_x, m.hidden_row)
-    if n_rows == 1 and not m.gelu:
-        some = 0
-        for i in range(m.hidden):
-            v = max(work[m.hidden_x + i], np.float32(0.0))
-            work[m.sparse + some] = v * v
-            indices[some] = i
-            some += v > np.float32(0.0)
-        sparse_product(work, m.sparse, indices, some, weights, layer.down, m.hidden, m.width, work, m.out)
-        return
     for r in range(n_rows):
         at = m.hidden_x + r * m.hidden_row
         if m.gelu:
             gelu(work, at, m.hidden)
         else:
-            for i in range(at, at + m.hidden):
-                v = max(work[i], np.float32(0.0))
-                work[i] = v * v
+            relu2(work, at, m.hidden)
+    if n_rows == 1 and not m.gelu:
+        some = squeeze(work, m.hidden_x, m.hidden, work, m.sparse, indices)
+        sparse_product(work, m.sparse, indices, some, weights, layer.down, m.hidden, m.width, work, m.out)
+        return
     product(work, m.hidden_x, m.hidden_row, n_rows, weights, layer.down, m.hidden, m.width, work, m.out, m.row)
 
 
@@ -354,19 +413,16 @@ def normalise_rows(m, work, weights, gain, n_rows):  # type: ignore[no-untyped-d
 def add_rows(m, work, n_rows):  # type: ignore[no-untyped-def]
     """Add `out` to the residual stream."""
     for r in range(n_rows):
-        for i in range(r * m.row, r * m.row + m.width):
-            work[m.x + i] += work[m.out + i]
+        add(work, m.x + r * m.row, work, m.out + r * m.row, m.width)
 
 
 @compiled
 def embed(m, weights, work, ids, places, n_rows):  # type: ignore[no-untyped-def]
     for r in range(n_rows):
         at, embedding = m.x + r * m.row, m.embedding + ids[r] * m.width
-        for i in range(m.width):
-            work[at + i] = weights[embedding + i]
+        copy(weights, embedding, work, at, m.width)
         if m.positions >= 0:
-            for i in range(m.width):
-                work[at + i] += weights[m.positions + places[r] * m.width + i]
+            add(work, at, weights, m.positions + places[r] * m.width, m.width)
 
 
 @compiled

@@ -25,9 +25,9 @@ WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 TALL = 8 if WIDE else 2  # rows of a tile: their sums must fit the registers
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use and keep the machine code on disk for later starts."""
-    return njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")(function)
+def compiled(function: Callable[..., Any], *, keep: bool = False) -> Any:
+    """Compile on first use. With `keep`, the machine code goes to disk for later starts."""
+    return njit(cache=keep, nogil=True, fastmath=FAST, error_model="numpy")(function)
 
 
 class _Emitter:
@@ -189,6 +189,28 @@ def _across(columns: int) -> Any:
         return types.void(x, x_at, w, w_at, panel_size, n_panels, y, y_at), emit
 
     return across
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def highest(_: Any, x: Any, x_at: Any, n: Any) -> Any:
+    """The largest of n numbers, n a multiple of 32."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        e = _Emitter(context, builder, signature, arguments)
+        x, (_, x_at, n) = e.pointer(0), arguments
+
+        def body(i: Any, most: list[Any]) -> list[Any]:
+            new = [e.vector(x, e.add(x_at, e.add(i, v * LANES))) for v in range(2)]
+            return [builder.select(builder.fcmp_ordered(">", a, b), a, b) for a, b in zip(new, most, strict=True)]
+
+        lowest = ir.Constant(VECTOR, [-3.0e38] * LANES)
+        _, most = e.loop(I64(0), n, 2 * LANES, [lowest, lowest], body)
+        joined = builder.select(builder.fcmp_ordered(">", *most), *most)
+        name = f"llvm.vector.reduce.fmax.v{LANES}f32"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(F32, [VECTOR]), name)
+        return builder.call(function, [joined], fastmath=("nnan",))
+
+    return types.float32(x, x_at, n), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
