@@ -150,13 +150,23 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--prompt", default="", metavar="S")
-    source.add_argument("--prompt-file", metavar="FILE", help="- for standard input")
+    source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
+    source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
     parser.add_argument("--chars", type=_whole, default=500, metavar="N", help="new characters (default 500)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
     parser.add_argument("--top-k", type=int, metavar="N")
     parser.add_argument("--top-p", type=float, metavar="X")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages (default 1)")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="S", help="end before this text; may be repeated"
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
+    parser.add_argument(
+        "--engine", choices=("auto", "fast", "simple"), default="auto", help="compiled, or PyTorch"
+    )
+    parser.add_argument(
+        "--cache", choices=("auto", "latent", "full"), default="auto", help="codes, or keys and values"
+    )
     parser.add_argument("--device", default="cpu", metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

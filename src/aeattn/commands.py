@@ -6,8 +6,11 @@ import argparse
 import json
 import math
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ from aeattn.errors import InputError
 from aeattn.generation.escape import escape_controls
 
 if TYPE_CHECKING:
-    from aeattn.generation.text_model import TextModel
+    from aeattn.generation.writer import Writer, Writing
     from aeattn.training.loop import Trainer
     from aeattn.training.progress import Reporter
 
@@ -176,53 +179,85 @@ def _four(number: float | None) -> str:
 # -- generate ----------------------------------------------------------------------------------------------
 
 
-def generate(options: argparse.Namespace) -> int:
-    from aeattn.training.load import load
+COMPILING_SECONDS = 1.5  # before the user is told what takes so long
 
-    model = load(options.run, device=options.device)
-    prompt = _read_prompt(options)
-    rows = model.stream_rows(
-        prompt,
-        options.samples,
+
+def generate(options: argparse.Namespace) -> int:
+    from aeattn.training.open_writer import open_writer
+
+    if options.samples < 1:
+        raise InputError(f"{options.samples} samples: choose at least 1 sample")
+    prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
+    writer = open_writer(options.run, device=options.device, engine=options.engine, cache=options.cache, say=_say)
+    heads = [writer.read_prompt(prompt) for prompt in prompts]
+    note = threading.Timer(COMPILING_SECONDS, _say, ["getting the fast engine ready, once on this machine ..."])
+    note.daemon = True
+    note.start()
+    start = time.perf_counter()
+    writing = writer.write(
+        prompts,
         chars=options.chars,
         temperature=options.temperature,
         top_k=options.top_k,
         top_p=options.top_p,
         seed=options.seed,
+        stop=options.stop,
     )
+    note.cancel()
     if options.json:
-        _generate_json(options, model, prompt, rows)
-    elif options.samples == 1:
-        _stream(model.read_prompt(prompt), rows)
+        _generate_json(writer, writing, heads, start)
+    elif len(prompts) == 1:
+        _stream(heads[0], (pieces[0] for pieces in writing))
     else:
-        columns = zip(*rows, strict=True)
-        for number, column in enumerate(columns, start=1):
-            print(f"--- sample {number}\n{_shown(model.read_prompt(prompt) + ''.join(column))}")
+        _print_passages(heads, writing)
     return 0
 
 
-def _generate_json(options: argparse.Namespace, model: TextModel, prompt: str, rows: Iterable[str]) -> None:
-    start = time.perf_counter()
-    texts = ["".join(column) for column in zip(*rows, strict=True)] or [""] * options.samples
+def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: float) -> None:
+    pieces = list(writing)
     seconds = time.perf_counter() - start
-    chars = sum(map(len, texts))
-    first = model.read_prompt(prompt)
+    texts = [head + "".join(parts) for head, parts in zip(heads, zip(*pieces, strict=True), strict=True)]
     result = {
-        "text": first + texts[0],
-        "chars": chars,
+        "text": texts[0],
+        "chars": writing.chars,
         "seconds": seconds,
-        "chars_per_second": chars / seconds if seconds else None,
-        "cache_bytes": model.cache_bytes(options.samples),
+        "chars_per_second": writing.chars / seconds,
+        "cache": "latent" if writer.engine.latent else "full",
+        "cache_bytes": writing.cache_bytes,
+        "engine": writer.engine.name,
     }
-    _print_json(result | ({"samples": [first + text for text in texts]} if options.samples > 1 else {}))
+    _print_json(result | ({"samples": texts} if len(texts) > 1 else {}))
 
 
 def _stream(prompt: str, pieces: Iterable[str]) -> None:
-    sys.stdout.write(_shown(prompt))
-    for piece in pieces:
-        sys.stdout.write(_shown(piece))
+    try:
+        sys.stdout.write(_shown(prompt))
+        for piece in pieces:
+            sys.stdout.write(_shown(piece))
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("\n")
         sys.stdout.flush()
-    sys.stdout.write("\n")
+
+
+def _print_passages(heads: list[str], writing: Iterable[list[str]]) -> None:
+    """Passages one after another. They are written at once, so each waits in a file of its own, not in memory."""
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(tempfile.SpooledTemporaryFile(1 << 20, "w+", encoding="utf-8", newline=""))
+            for _ in heads
+        ]
+        try:
+            for pieces in writing:
+                for file, piece in zip(files, pieces, strict=True):
+                    file.write(piece)
+        finally:  # when interrupted too
+            for number, (head, file) in enumerate(zip(heads, files, strict=True), start=1):
+                file.seek(0)
+                sys.stdout.write(f"--- sample {number}\n{_shown(head)}")
+                while piece := file.read(1 << 16):
+                    sys.stdout.write(_shown(piece))
+                sys.stdout.write("\n")
 
 
 def _shown(text: str) -> str:
@@ -230,16 +265,23 @@ def _shown(text: str) -> str:
     return escape_controls(text) if sys.stdout.isatty() else text
 
 
-def _read_prompt(options: argparse.Namespace) -> str:
-    if options.prompt_file is None:
-        return str(options.prompt)
+def _read_prompts(options: argparse.Namespace) -> list[str]:
+    if options.prompts is not None:
+        prompts = _read_text(options.prompts).splitlines()
+        if not prompts:
+            raise InputError(f"{options.prompts} has no prompts: write one a line")
+        return prompts
+    return [str(options.prompt) if options.prompt_file is None else _read_text(options.prompt_file)]
+
+
+def _read_text(name: str) -> str:
     try:
-        raw = sys.stdin.buffer.read() if options.prompt_file == "-" else Path(options.prompt_file).read_bytes()
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
     except OSError as error:
-        raise InputError(f"the prompt {options.prompt_file} cannot be read: {error.strerror}") from error
+        raise InputError(f"the prompt {name} cannot be read: {error.strerror}") from error
 
 
 # -- size --------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ Shapes: B sequences.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -51,7 +52,8 @@ class Engine(Protocol):
     """A model made ready to write."""
 
     name: str
-    latent: bool  # what the cache keeps
+    latent: bool  # what the cache keeps: codes, or keys and values
+    block: int  # characters that are best asked for at once
 
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Session:
         """Read prompts of any lengths of at least 1."""
@@ -66,22 +68,32 @@ def is_latent(config: ModelConfig, cache: CacheKind) -> bool:
         raise InputError(str(error)) from error
 
 
+def pick(wanted: EngineKind, on_cpu: bool) -> Literal["fast", "simple"]:
+    """The engine to take: `auto` is the fast one where it can be had. Raises InputError where `fast` cannot."""
+    if wanted == "simple":
+        return "simple"
+    reason = why_not_fast() if on_cpu else "it runs on the CPU, with float32 weights"
+    if reason is None:
+        return "fast"
+    if wanted == "fast":
+        raise InputError(f"no fast engine: {reason}")
+    return "simple"
+
+
+@cache
 def why_not_fast() -> str | None:
-    """Why the fast engine cannot be had, or None."""
-    missing = [name for name in ("numba", "llvmlite") if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"{missing[0]} is not installed; pip install 'autoencoder-attention[fast]'"
+    """Why the fast engine cannot be had, or None. What can go wrong with a compiler goes wrong here."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed: pip install 'autoencoder-attention[fast]'"
     try:
         import aeattn.generation.fast.engine  # noqa: F401
-    except Exception as error:  # a Numba that does not fit this Python or NumPy says so in many ways
-        return f"numba does not work here: {str(error).splitlines()[0][:100] if str(error) else type(error).__name__}"
+    except Exception as error:  # a Numba that fits neither Python nor NumPy says so in many ways
+        return f"numba does not work here ({' '.join(str(error).split())[:100] or type(error).__name__})"
     return None
 
 
-def fast_engine(
-    config: ModelConfig, weights: Callable[[], Mapping[str, npt.NDArray[np.float32]]], cache: CacheKind = "auto"
-) -> Engine:
+def fast_engine(config: ModelConfig, weights: Mapping[str, npt.NDArray[np.float32]], cache: CacheKind) -> Engine:
     """The fast engine for weights by name. Raises InputError for a cache that is not exact."""
     from aeattn.generation.fast.engine import FastEngine
 
-    return FastEngine(config, weights(), is_latent(config, cache))
+    return FastEngine(config, weights, is_latent(config, cache))

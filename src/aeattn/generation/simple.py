@@ -43,8 +43,8 @@ class Window:
             fresh = torch.tensor([[0] * (longest - len(row)) + row for row in self.rows], device=self.device)
         else:
             fresh = torch.tensor([row[-1:] for row in self.rows], device=self.device)
-        for piece in fresh.split(PIECE, dim=1):
-            logits: Tensor = self.model(piece, self.cache)
+        for start in range(0, fresh.shape[1], PIECE):
+            logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
         return logits[:, -1]
 
     def append(self, ids: Sequence[int]) -> None:
@@ -89,7 +89,7 @@ class SimpleSession:
 class SimpleEngine:
     """The engine that runs wherever PyTorch does. The model must be in evaluation mode."""
 
-    name = "simple"
+    name, block = "simple", 1
 
     def __init__(self, model: LanguageModel, cache: CacheKind = "auto") -> None:
         self.model, self.kind = model, cache

@@ -302,7 +302,7 @@ class Trainer:
         settings = self.config.training
         random_state = torch.get_rng_state()
         self.model.eval()
-        writer = TextModel(self.model, self.text.tokenizer, TextOptions())
+        writer = TextModel(self.model, self.text.tokenizer, TextOptions(), engine="simple")
         text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
         self.model.train()
         torch.set_rng_state(random_state)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.transformer import LanguageModel
+from aeattn.training.arrays import check_finite, check_shapes, read_file
 from aeattn.training.run_folder import RunFolder
 
 
@@ -30,25 +29,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file. Raises InputError where it is missing, torn or corrupt."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there: has the run been interrupted? try `aeattn resume`") from None
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it, or train again") from error
+    return read_file(path, load_file)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Give a model the weights of a safetensors file. Raises InputError where they do not fit."""
     tensors = read_tensors(path)
     wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
-    if wanted != found:
-        name = min(set(wanted.items()) ^ set(found.items()))[0]
-        raise InputError(
-            f"{path} does not fit config.json: {name} has shape {found.get(name)}, not {wanted.get(name)}"
-        )
-    broken = [name for name, t in tensors.items() if not bool(t.isfinite().all())]
-    if broken:
-        raise InputError(f"{path} is damaged: {broken[0]} holds values that are not finite")
+    check_shapes(path, wanted, {name: tuple(t.shape) for name, t in tensors.items()})
+    check_finite(path, {name: bool(t.isfinite().all()) for name, t in tensors.items()})
     model.load_state_dict(tensors, assign=next(model.parameters()).is_meta)

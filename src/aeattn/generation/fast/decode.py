@@ -1,4 +1,4 @@
-"""The whole decoding loop in one compiled call: sample, append, forget the older half of a full context, read on."""
+"""The whole decoding loop in one compiled call: sample, append, forget half of a full context, read on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeattn.generation.fast.layout import ROWS
 
 
 @compiled
-def choose(logits, chances, order, temperature, top_k, top_p, uniform):  # type: ignore[no-untyped-def]
+def choose(logits, chances, order, temperature, top_k, top_p, uniform):
     """The next id from logits (V,): `sampling.probabilities` and `sampling.choose` for one row.
 
     `top_k` of 0 and `top_p` of 0 keep all. `chances` (V,) in float64 and `order` (V,) are room to work.
@@ -43,8 +43,8 @@ def choose(logits, chances, order, temperature, top_k, top_p, uniform):  # type:
 
 
 @compiled
-def keep_likeliest(chances, order, top_k, top_p):  # type: ignore[no-untyped-def]
-    """Set all but the `top_k` likeliest, and of these all beyond the mass `top_p`, to 0. Ties go to the lower id."""
+def keep_likeliest(chances, order, top_k, top_p):
+    """Set all but the `top_k` likeliest, and of these all beyond the mass `top_p`, to 0. Ties: the lower id."""
     n = chances.shape[0]
     limit = min(top_k, n) if top_k > 0 else n
     mass = 0.0
@@ -69,8 +69,8 @@ def keep_likeliest(chances, order, top_k, top_p):  # type: ignore[no-untyped-def
 
 
 @compiled
-def select(chances, order, start, stop):  # type: ignore[no-untyped-def]
-    """Bring the likeliest of `order[start:]` to places `start` to `stop`, in their order; the others stay in theirs."""
+def select(chances, order, start, stop):
+    """Bring the likeliest of `order[start:]` to places `start` to `stop`, in order; the others stay in theirs."""
     for rank in range(start, stop):
         best = rank
         for i in range(rank + 1, order.shape[0]):
@@ -83,13 +83,13 @@ def select(chances, order, start, stop):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def keep_logits(m, work, logits, row, r):  # type: ignore[no-untyped-def]
+def keep_logits(m, work, logits, row, r):
     for i in range(m.vocabulary):
         logits[row, i] = work[m.logits + r * m.logits_row + i]
 
 
 @compiled
-def read_row(model, layers, weights, caches, work, indices, windows, lengths, logits, row):  # type: ignore[no-untyped-def]
+def read_row(model, layers, weights, caches, work, indices, windows, lengths, logits, row):
     """Read the whole window of one sequence anew: its cache, and the logits of what comes next."""
     m = model[0]
     rows, places = np.full(ROWS, row, np.int64), np.empty(ROWS, np.int64)
@@ -109,7 +109,7 @@ def read_row(model, layers, weights, caches, work, indices, windows, lengths, lo
 
 
 @compiled
-def append(context, windows, lengths, row, new):  # type: ignore[no-untyped-def]
+def append(context, windows, lengths, row, new):
     """Take a character into a window. True where the window was full, and must be read again."""
     full = lengths[row] == context
     if full:
@@ -131,7 +131,7 @@ def _fingerprint() -> int:
 def _make_write(fingerprint: int) -> Any:
     """The one function that is called from outside. What it closes over is part of its name on disk."""
 
-    def write(  # type: ignore[no-untyped-def]
+    def write(
         model, layers, weights, caches, work, indices, windows, lengths, logits, uniforms, out,
         first, last, fresh, temperature, top_k, top_p,
     ):  # fmt: skip

@@ -7,6 +7,7 @@ Shapes: B sequences, T context, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,13 @@ class FastSession:
     """Sequences written by compiled code."""
 
     def __init__(
-        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], rule: SamplingRule, seed: int, threads: int
+        self,
+        layout: Layout,
+        config: ModelConfig,
+        prompts: Sequence[Ids],
+        rule: SamplingRule,
+        seed: int,
+        threads: int,
     ) -> None:
         n = len(prompts)
         self.layout, self.rule, self.stream = layout, rule, RandomStream(seed, n)
@@ -39,7 +46,7 @@ class FastSession:
         edges = [n * i // threads for i in range(threads + 1)]
         self.parts = [
             _Part(a, b, aligned(layout.work_numbers), np.zeros(config.d_ff + 1, np.int32))
-            for a, b in zip(edges, edges[1:], strict=False)
+            for a, b in itertools.pairwise(edges)
             if b > a
         ]
         self.pool = ThreadPoolExecutor(len(self.parts)) if len(self.parts) > 1 else None
@@ -76,14 +83,16 @@ class FastSession:
 class _Part:
     """The sequences of one thread, and its room to work."""
 
-    def __init__(self, first: int, last: int, work: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]) -> None:
+    def __init__(
+        self, first: int, last: int, work: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]
+    ) -> None:
         self.first, self.last, self.work, self.indices = first, last, work, indices
 
 
 class FastEngine:
     """The compiled engine over weights by name, as `LanguageModel(config)` calls them."""
 
-    name = "fast"
+    name, block = "fast", 64
 
     def __init__(self, config: ModelConfig, weights: Weights, latent: bool) -> None:
         self.config, self.latent = config, latent

@@ -4,195 +4,34 @@ Each row of a pass is one character: sequence `rows[r]`, at position `places[r]`
 order, so a prompt and one new character of many sequences are the same to the code. Rows are written into the
 cache before any row attends; a row sees positions up to its own.
 
-Functions take the arrays and places of `layout.py`; they are compiled, so there is no typing in them. Loops that
-matter take plain numbers: a field of a record would be read again each time, and no vectors be made.
+Functions take the arrays and places of `layout.py`; they are compiled, so there is no typing in them.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from aeattn.generation.fast.kernels import (
-    compiled,
-    double_of_bits,
-    float_of_bits,
-    highest,
-    product,
-    product_across,
-    sparse_product,
+from aeattn.generation.fast.elementwise import (
+    LOWEST,
+    add,
+    add_product,
+    copy,
+    exponentials,
+    gelu,
+    inverse_rms,
+    lower,
+    multiply,
+    normalise,
+    relu2,
+    scale,
+    squeeze,
 )
+from aeattn.generation.fast.kernels import compiled, highest, product, product_across, sparse_product
 from aeattn.generation.fast.layout import LANES, PANEL
 
-EPSILON = np.float32(1e-6)  # RMSNorm
-LAYER_EPSILON = np.float32(1e-5)  # LayerNorm
-QK_EPSILON = np.float32(np.finfo(np.float32).eps)
-LOWEST = np.float32(-3.0e38)
-
 
 @compiled
-def exponential(x):  # type: ignore[no-untyped-def]
-    """exp in float32, within 2e-7, for x <= 88 (Cephes: reduction by ln 2, then a polynomial)."""
-    x = max(x, np.float32(-87.0))
-    whole = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
-    rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
-    p = np.float32(1.9875691500e-4)
-    p = p * rest + np.float32(1.3981999507e-3)
-    p = p * rest + np.float32(8.3334519073e-3)
-    p = p * rest + np.float32(4.1665795894e-2)
-    p = p * rest + np.float32(1.6666665459e-1)
-    p = p * rest + np.float32(5.0000001201e-1)
-    p = p * rest * rest + rest + np.float32(1.0)
-    return p * float_of_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
-
-
-@compiled
-def exponential_double(x):  # type: ignore[no-untyped-def]
-    """exp in float64, within 1e-15, for x <= 0; below -708 it is that of -708 (Taylor to the 13th power)."""
-    x = max(x, -708.0)
-    whole = np.floor(x * 1.4426950408889634 + 0.5)
-    rest = x - whole * 0.693147180369123816490 - whole * 1.90821492927058770002e-10
-    p = 1.0 / 6227020800.0
-    p = p * rest + 1.0 / 479001600.0
-    p = p * rest + 1.0 / 39916800.0
-    p = p * rest + 1.0 / 3628800.0
-    p = p * rest + 1.0 / 362880.0
-    p = p * rest + 1.0 / 40320.0
-    p = p * rest + 1.0 / 5040.0
-    p = p * rest + 1.0 / 720.0
-    p = p * rest + 1.0 / 120.0
-    p = p * rest + 1.0 / 24.0
-    p = p * rest + 1.0 / 6.0
-    p = p * rest + 0.5
-    p = p * rest + 1.0
-    p = p * rest + 1.0
-    return p * double_of_bits((np.int64(whole) + np.int64(1023)) << np.int64(52))
-
-
-@compiled
-def gelu(x, at, n):  # type: ignore[no-untyped-def]
-    """x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3), in place: GELU by the hyperbolic tangent."""
-    x = x[at : at + n]
-    for i in range(n):
-        v = x[i]
-        u = np.float32(-1.5957691216057308) * (v + np.float32(0.044715) * v * v * v)
-        x[i] = v / (np.float32(1.0) + exponential(min(u, np.float32(87.0))))
-
-
-@compiled
-def normalise(x, at, y, y_at, n, weights, gain, layer_norm):  # type: ignore[no-untyped-def]
-    """RMSNorm, or LayerNorm without a bias, of one row."""
-    x, y, gains = x[at : at + n], y[y_at : y_at + n], weights[gain : gain + n]
-    mean = np.float32(0.0)
-    if layer_norm:
-        for i in range(n):
-            mean += x[i]
-        mean /= np.float32(n)
-    squares = np.float32(0.0)
-    for i in range(n):
-        squares += (x[i] - mean) * (x[i] - mean)
-    epsilon = LAYER_EPSILON if layer_norm else EPSILON
-    factor = np.float32(1.0) / np.float32(math.sqrt(squares / np.float32(n) + epsilon))
-    for i in range(n):
-        y[i] = (x[i] - mean) * factor * gains[i]
-
-
-@compiled
-def inverse_rms(x, at, n):  # type: ignore[no-untyped-def]
-    x = x[at : at + n]
-    squares = np.float32(0.0)
-    for i in range(n):
-        squares += x[i] * x[i]
-    return np.float32(1.0) / np.float32(math.sqrt(squares / np.float32(n) + QK_EPSILON))
-
-
-@compiled
-def add(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
-    """x += y"""
-    x, y = x[at : at + n], y[y_at : y_at + n]
-    for i in range(n):
-        x[i] += y[i]
-
-
-@compiled
-def add_product(x, at, y, y_at, w, w_at, n):  # type: ignore[no-untyped-def]
-    """x += y w, number by number."""
-    x, y, w = x[at : at + n], y[y_at : y_at + n], w[w_at : w_at + n]
-    for i in range(n):
-        x[i] += y[i] * w[i]
-
-
-@compiled
-def multiply(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
-    """x *= y, number by number."""
-    x, y = x[at : at + n], y[y_at : y_at + n]
-    for i in range(n):
-        x[i] *= y[i]
-
-
-@compiled
-def scale(x, at, n, factor):  # type: ignore[no-untyped-def]
-    x = x[at : at + n]
-    for i in range(n):
-        x[i] *= factor
-
-
-@compiled
-def copy(x, at, y, y_at, n):  # type: ignore[no-untyped-def]
-    """y = x"""
-    x, y = x[at : at + n], y[y_at : y_at + n]
-    for i in range(n):
-        y[i] = x[i]
-
-
-@compiled
-def relu2(x, at, n):  # type: ignore[no-untyped-def]
-    """Squared ReLU, in place."""
-    x = x[at : at + n]
-    for i in range(n):
-        v = max(x[i], np.float32(0.0))
-        x[i] = v * v
-
-
-@compiled
-def squeeze(x, at, n, y, y_at, indices):  # type: ignore[no-untyped-def]
-    """The numbers of x that are not 0, into y, and where they were; returns how many there are."""
-    x, y = x[at : at + n], y[y_at : y_at + n]
-    some = np.uint64(0)
-    for i in range(n):
-        v = x[i]
-        y[some] = v
-        indices[some] = i
-        some += np.uint64(v != np.float32(0.0))
-    return np.int64(some)
-
-
-@compiled
-def lower(x, at, n, slope):  # type: ignore[no-untyped-def]
-    """Take slope times distance from scores whose last has distance 0 (ALiBi)."""
-    x = x[at : at + n]
-    last = np.int32(n - 1)
-    for t in range(n):
-        x[t] += slope * np.float32(np.int32(t) - last)
-
-
-@compiled
-def exponentials(x, at, n, highest):  # type: ignore[no-untyped-def]
-    """exp(x - highest), in place; returns the sum. What is below exp(-60) is 0: it is lost in rounding anyway, and
-    numbers at the end of what float32 can hold are slow."""
-    x = x[at : at + n]
-    total = np.float32(0.0)
-    for t in range(n):
-        rest = x[t] - highest
-        v = exponential(rest) if rest > np.float32(-60.0) else np.float32(0.0)
-        x[t] = v
-        total += v
-    return total
-
-
-@compiled
-def rotate(x, at, m, weights, place):  # type: ignore[no-untyped-def]
+def rotate(x, at, m, weights, place):
     """Rotary embedding of one vector, in place."""
     half = m.rotated // 2
     cosines, sines = m.cosines + place * half, m.sines + place * half
@@ -204,7 +43,7 @@ def rotate(x, at, m, weights, place):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def convolve(m, layer, weights, work, caches, rows, n_rows):  # type: ignore[no-untyped-def]
+def convolve(m, layer, weights, work, caches, rows, n_rows):
     """Add the short convolution to what attention reads, and move its memory on."""
     d, past = m.width, m.conv - 1
     for r in range(n_rows):
@@ -221,7 +60,7 @@ def convolve(m, layer, weights, work, caches, rows, n_rows):  # type: ignore[no-
 
 
 @compiled
-def code(m, work, at, width, blocks, has_gelu, middle, weights, n_rows):  # type: ignore[no-untyped-def]
+def code(m, work, at, width, blocks, has_gelu, middle, weights, n_rows):
     """From the encoder's product to the code, in place."""
     if not has_gelu:
         return
@@ -241,18 +80,20 @@ def code(m, work, at, width, blocks, has_gelu, middle, weights, n_rows):  # type
 
 
 @compiled
-def by_heads(m, work, at, width, blocks, weights, matrix, stride, y_at, y_row, n_rows):  # type: ignore[no-untyped-def]
+def by_heads(m, work, at, width, blocks, weights, matrix, stride, y_at, y_row, n_rows):
     """From a code to one vector a head, each `stride` numbers long."""
     n_in, n_out = width // blocks, m.heads * stride // blocks
     size = n_in * n_out
     for block in range(blocks):
         x_at = m.encoded + at + block * n_in
         y_here = y_at + block * n_out
-        product(work, x_at, m.encoded_row, n_rows, weights, matrix + block * size, n_in, n_out, work, y_here, y_row)
+        product(
+            work, x_at, m.encoded_row, n_rows, weights, matrix + block * size, n_in, n_out, work, y_here, y_row
+        )
 
 
 @compiled
-def queries(m, layer, weights, work, places, n_rows):  # type: ignore[no-untyped-def]
+def queries(m, layer, weights, work, places, n_rows):
     """What is multiplied with kept keys, one vector a head, into `reading`."""
     by_heads(m, work, layer.query, layer.query_width, layer.query_blocks, weights, layer.read, layer.key_stride,
              m.reading, m.reading_row, n_rows)  # fmt: skip
@@ -275,7 +116,7 @@ def queries(m, layer, weights, work, places, n_rows):  # type: ignore[no-untyped
 
 
 @compiled
-def put_in_panels(x, at, n, caches, cache, place):  # type: ignore[no-untyped-def]
+def put_in_panels(x, at, n, caches, cache, place):
     """One character's vector as one column of a cache in panels of characters."""
     here = cache + place // PANEL * n * PANEL + place % PANEL
     for i in range(n):
@@ -283,7 +124,7 @@ def put_in_panels(x, at, n, caches, cache, place):  # type: ignore[no-untyped-de
 
 
 @compiled
-def keep_keys(m, layer, weights, work, caches, rows, places, n_rows):  # type: ignore[no-untyped-def]
+def keep_keys(m, layer, weights, work, caches, rows, places, n_rows):
     """Write keys, or their codes and norms, and the shared rotary part into the cache."""
     time = m.scores_row
     at, row, step = m.encoded + layer.key, m.encoded_row, layer.key_kept
@@ -314,7 +155,7 @@ def keep_keys(m, layer, weights, work, caches, rows, places, n_rows):  # type: i
 
 
 @compiled
-def keep_values(m, layer, weights, work, caches, rows, places, n_rows):  # type: ignore[no-untyped-def]
+def keep_values(m, layer, weights, work, caches, rows, places, n_rows):
     """Write values, or their codes, into the cache."""
     if layer.value_shared:
         return
@@ -336,7 +177,7 @@ def keep_values(m, layer, weights, work, caches, rows, places, n_rows):  # type:
 
 
 @compiled
-def softmax(m, layer, weights, work, caches, cache, h, place):  # type: ignore[no-untyped-def]
+def softmax(m, layer, weights, work, caches, cache, h, place):
     """Scores of one head to weights, in place; 0 from the next character to the end of the panel."""
     at, n = m.scores + h * m.scores_row, place + 1
     whole = (n + PANEL - 1) // PANEL * PANEL
@@ -353,7 +194,7 @@ def softmax(m, layer, weights, work, caches, cache, h, place):  # type: ignore[n
 
 
 @compiled
-def attend(m, layer, weights, work, caches, r, row, place):  # type: ignore[no-untyped-def]
+def attend(m, layer, weights, work, caches, r, row, place):
     """One character's attention to its sequence up to itself: mixed values of all heads, into `mixed`."""
     cache, time = row * m.cache_numbers, m.scores_row
     n_panels = (place + PANEL) // PANEL
@@ -367,7 +208,9 @@ def attend(m, layer, weights, work, caches, r, row, place):  # type: ignore[no-u
     if layer.decoupled_width > 0:
         part = m.encoded + r * m.encoded_row + layer.decoupled_query
         width = layer.decoupled_width
-        product(work, part, width, m.heads, caches, cache + layer.cache_rotary, width, n, work, m.rotary_scores, time)
+        product(
+            work, part, width, m.heads, caches, cache + layer.cache_rotary, width, n, work, m.rotary_scores, time
+        )
     mixed = m.mixed + r * m.mixed_row
     for h in range(m.heads):
         softmax(m, layer, weights, work, caches, cache, h, place)
@@ -387,7 +230,7 @@ def attend(m, layer, weights, work, caches, r, row, place):  # type: ignore[no-u
 
 
 @compiled
-def feed_forward(m, layer, weights, work, indices, n_rows):  # type: ignore[no-untyped-def]
+def feed_forward(m, layer, weights, work, indices, n_rows):
     """Into `out`. Squared ReLU leaves most numbers 0: for one row, only the others are multiplied."""
     product(work, m.seen, m.row, n_rows, weights, layer.up, m.width, m.hidden, work, m.hidden_x, m.hidden_row)
     for r in range(n_rows):
@@ -404,20 +247,20 @@ def feed_forward(m, layer, weights, work, indices, n_rows):  # type: ignore[no-u
 
 
 @compiled
-def normalise_rows(m, work, weights, gain, n_rows):  # type: ignore[no-untyped-def]
+def normalise_rows(m, work, weights, gain, n_rows):
     for r in range(n_rows):
         normalise(work, m.x + r * m.row, work, m.seen + r * m.row, m.width, weights, gain, m.layer_norm)
 
 
 @compiled
-def add_rows(m, work, n_rows):  # type: ignore[no-untyped-def]
+def add_rows(m, work, n_rows):
     """Add `out` to the residual stream."""
     for r in range(n_rows):
         add(work, m.x + r * m.row, work, m.out + r * m.row, m.width)
 
 
 @compiled
-def embed(m, weights, work, ids, places, n_rows):  # type: ignore[no-untyped-def]
+def embed(m, weights, work, ids, places, n_rows):
     for r in range(n_rows):
         at, embedding = m.x + r * m.row, m.embedding + ids[r] * m.width
         copy(weights, embedding, work, at, m.width)
@@ -426,7 +269,7 @@ def embed(m, weights, work, ids, places, n_rows):  # type: ignore[no-untyped-def
 
 
 @compiled
-def forward(model, layers, weights, caches, work, indices, ids, rows, places, n_rows):  # type: ignore[no-untyped-def]
+def forward(model, layers, weights, caches, work, indices, ids, rows, places, n_rows):
     """Take `n_rows` characters in: into the caches, and their residual stream into `x`."""
     m = model[0]
     embed(m, weights, work, ids, places, n_rows)
@@ -458,7 +301,7 @@ def forward(model, layers, weights, caches, work, indices, ids, rows, places, n_
 
 
 @compiled
-def read_out(model, weights, work, n_rows):  # type: ignore[no-untyped-def]
+def read_out(model, weights, work, n_rows):
     """Logits of what `forward` left, into `logits`."""
     m = model[0]
     normalise_rows(m, work, weights, m.gain, n_rows)

@@ -26,8 +26,11 @@ TALL = 8 if WIDE else 2  # rows of a tile: their sums must fit the registers
 
 
 def compiled(function: Callable[..., Any], *, keep: bool = False) -> Any:
-    """Compile on first use. With `keep`, the machine code goes to disk for later starts."""
-    return njit(cache=keep, nogil=True, fastmath=FAST, error_model="numpy")(function)
+    """Compile on first use. With `keep`, the machine code goes to disk for later starts, if there is a place."""
+    try:
+        return njit(cache=keep, nogil=True, fastmath=FAST, error_model="numpy")(function)
+    except RuntimeError:
+        return njit(nogil=True, fastmath=FAST, error_model="numpy")(function)
 
 
 class _Emitter:
@@ -73,7 +76,9 @@ class _Emitter:
         function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(F32, [F32, VECTOR]), name)
         return self.builder.call(function, [F32(0.0), vector], fastmath=("reassoc",))
 
-    def loop(self, start: Any, stop: Any, step: int, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:
+    def loop(
+        self, start: Any, stop: Any, step: int, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+    ) -> Any:
         """`for i in range(start, stop, step)` while a whole step is left, with running sums in registers.
 
         Returns where it stopped, and the sums."""
@@ -144,15 +149,25 @@ def _tile(rows: int, vectors: int, unroll: int, sparse: bool = False) -> Any:
 
     if sparse:
 
-        @intrinsic  # type: ignore[untyped-decorator]
+        @intrinsic
         def sparse_tile(
-            _: Any, x: Any, x_at: Any, x_row: Any, w: Any, w_at: Any, n_in: Any, y: Any, y_at: Any, y_row: Any, indices: Any
+            _: Any,
+            x: Any,
+            x_at: Any,
+            x_row: Any,
+            w: Any,
+            w_at: Any,
+            n_in: Any,
+            y: Any,
+            y_at: Any,
+            y_row: Any,
+            indices: Any,
         ) -> Any:
             return types.void(x, x_at, x_row, w, w_at, n_in, y, y_at, y_row, indices), emit
 
         return sparse_tile
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def tile(
         _: Any, x: Any, x_at: Any, x_row: Any, w: Any, w_at: Any, n_in: Any, y: Any, y_at: Any, y_row: Any
     ) -> Any:
@@ -184,14 +199,16 @@ def _across(columns: int) -> Any:
             builder.store(e.total(sums[c]), builder.gep(y, [e.add(y_at, c)]))
         return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def across(_: Any, x: Any, x_at: Any, w: Any, w_at: Any, panel_size: Any, n_panels: Any, y: Any, y_at: Any) -> Any:
+    @intrinsic
+    def across(
+        _: Any, x: Any, x_at: Any, w: Any, w_at: Any, panel_size: Any, n_panels: Any, y: Any, y_at: Any
+    ) -> Any:
         return types.void(x, x_at, w, w_at, panel_size, n_panels, y, y_at), emit
 
     return across
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def highest(_: Any, x: Any, x_at: Any, n: Any) -> Any:
     """The largest of n numbers, n a multiple of 32."""
 
@@ -213,7 +230,7 @@ def highest(_: Any, x: Any, x_at: Any, n: Any) -> Any:
     return types.float32(x, x_at, n), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float_of_bits(_: Any, bits: Any) -> Any:
     """The float32 with these 32 bits."""
 
@@ -223,7 +240,7 @@ def float_of_bits(_: Any, bits: Any) -> Any:
     return types.float32(types.int32), emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def double_of_bits(_: Any, bits: Any) -> Any:
     """The float64 with these 64 bits."""
 
@@ -239,7 +256,7 @@ _eight_across, _one_across = _across(8), _across(1)
 
 
 @compiled
-def product(x, x_at, x_row, rows, w, w_at, n_in, n_out, y, y_at, y_row):  # type: ignore[no-untyped-def]
+def product(x, x_at, x_row, rows, w, w_at, n_in, n_out, y, y_at, y_row):
     """y = x w: (rows, n_in) times (n_in, n_out) in panels. Rows are `x_row` and `y_row` numbers apart. Whole
     vectors are written: up to 15 numbers beyond n_out."""
     whole = (n_out + LANES - 1) // LANES // 2  # panels of two vectors
@@ -262,7 +279,7 @@ def product(x, x_at, x_row, rows, w, w_at, n_in, n_out, y, y_at, y_row):  # type
 
 
 @compiled
-def sparse_product(x, x_at, indices, n_some, w, w_at, n_in, n_out, y, y_at):  # type: ignore[no-untyped-def]
+def sparse_product(x, x_at, indices, n_some, w, w_at, n_in, n_out, y, y_at):
     """y = x w for one row of which only some numbers are not 0: `x` has those, `indices` says which they are."""
     whole = (n_out + LANES - 1) // LANES // 2
     for panel in range(whole):
@@ -272,7 +289,7 @@ def sparse_product(x, x_at, indices, n_some, w, w_at, n_in, n_out, y, y_at):  # 
 
 
 @compiled
-def product_across(x, x_at, w, w_at, n_rows, n_panels, y, y_at):  # type: ignore[no-untyped-def]
+def product_across(x, x_at, w, w_at, n_rows, n_panels, y, y_at):
     """y[c] = sum_t x[t] w[c, t], where w lies as keys do in a cache: (n_panels, n_rows, 32 characters)."""
     c = 0
     while c + 8 <= n_rows:

@@ -1,11 +1,11 @@
-"""A model's weights absorbed and laid out for the compiled engine: one array of numbers, and where what lies.
+"""A model's weights absorbed and laid out for the compiled engine: one array, and where what lies in it.
 
-Absorbed (`nn/absorbed.py`): query decoder, gain, scale and key decoder of a head become one matrix from the query's
-code to what reads the cache; value decoder and output projection become one matrix from mixed codes to the
+Absorbed (`nn/absorbed.py`): query decoder, gain, scale and key decoder of a head become one matrix from the
+query's code to what reads the cache; value decoder and output projection become one matrix from mixed codes to the
 residual stream. Products are made in float64.
 
-A matrix lies in *panels* of 32 output columns (the last may have 16), each panel row after row, so that a product
-reads it from front to back. A cache lies likewise, so that keys and values are multiplied as weights are.
+A matrix lies in *panels* of 32 output columns (the last may have 16), each panel row after row, so that a
+product reads it from front to back. A cache lies likewise, so that keys and values are multiplied as weights are.
 
 Widths: D model, H heads, C head, K what is kept of a key, V of a value, T context. `at` is a place in an array.
 """
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from aeattn.nn.config import ModelConfig
 
 Array = npt.NDArray[np.float32]
-Wide = npt.NDArray[np.float64]
+Wide = npt.NDArray[np.floating[Any]]
 Weights = Mapping[str, Array]
 
 LANES, PANEL = 16, 32
@@ -195,7 +195,7 @@ class _Layer:
         return _Projection(encoder, middle, decoders.reshape(shape), heads if own else 1, kind == "autoencoder")
 
     def _encoders(self, query: _Projection, key: _Projection, value: _Projection) -> None:
-        """All that is multiplied with the layer's input, as one matrix; and where each part of the product lies."""
+        """All that is multiplied with the layer's input, as one matrix, and where each part of the product is."""
         parts, at = [], 0
         for name, projection in (("query", query), ("key", key), ("value", value)):
             if projection.encoder is None:
@@ -230,12 +230,13 @@ class _Layer:
         shared = self.latent and value.encoder is None
         kept_key = key.decoders if latent_key else None
         kept_value = value.decoders if self.latent else None
+        decode_query = query.decoders is not None and config.qk_norm
         decode_key = key.decoders is not None and (not self.latent or config.qk_norm)
         decode_value = value.decoders is not None and not self.latent
         k = c if kept_key is None else kept_key.shape[-1]
         v = c if kept_value is None else kept_value.shape[-1]
         self.fields |= {
-            "query_decoder": self._decoder(query, stride) if query.decoders is not None and config.qk_norm else NOWHERE,
+            "query_decoder": self._decoder(query, stride) if decode_query else NOWHERE,
             "key_decoder": self._decoder(key, stride) if decode_key else NOWHERE,
             "value_decoder": self._decoder(value, stride) if decode_value else NOWHERE,
             "read": blob.add_matrices(_beside(self._reading(query, kept_key), _round(k, LANES), query.blocks)),
