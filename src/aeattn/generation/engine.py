@@ -55,6 +55,10 @@ class Engine(Protocol):
     latent: bool  # what the cache keeps: codes, or keys and values
     block: int  # characters that are best asked for at once
 
+    def prepare(self) -> None:
+        """Do now what would be done once, such as compiling."""
+        ...
+
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Session:
         """Read prompts of any lengths of at least 1."""
         ...

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aeattn.generation.fast.forward import exponential_double, forward, read_out
+from aeattn.generation.fast.elementwise import exponential_double
+from aeattn.generation.fast.forward import forward, read_out
 from aeattn.generation.fast.kernels import compiled
 from aeattn.generation.fast.layout import ROWS
 

@@ -98,6 +98,10 @@ class FastEngine:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
 
+    def prepare(self) -> None:
+        """Compile, or load what was compiled before."""
+        FastSession(self.layout, self.config, [np.zeros(1, np.int32)], SamplingRule(), seed=0, threads=1)
+
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastSession:
         threads = min(len(prompts), _processors())
         return FastSession(self.layout, self.config, prompts, rule, seed, threads)

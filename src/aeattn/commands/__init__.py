@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aeattn.errors import InputError
-from aeattn.generation.escape import escape_controls
+from aeattn.commands.generate import generate
+from aeattn.commands.printing import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from aeattn.generation.writer import Writer, Writing
     from aeattn.training.loop import Trainer
     from aeattn.training.progress import Reporter
 
@@ -28,24 +20,13 @@ def run(options: argparse.Namespace) -> int:
     return COMMANDS[options.command](options)
 
 
-def _say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, indent=2, allow_nan=False))
-
-
 # -- train and resume ---------------------------------------------------------------------------------------
 
 
 def train(options: argparse.Namespace) -> int:
     from aeattn.training.planning import plan
 
-    given = plan(
-        options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=_say
-    )
+    given = plan(options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=say)
 
     def start(reporter: Reporter) -> Trainer:
         from aeattn.training import setup
@@ -58,7 +39,7 @@ def train(options: argparse.Namespace) -> int:
 def resume(options: argparse.Namespace) -> int:
     from aeattn.training.planning import plan_resume
 
-    given = plan_resume(options.run, options.steps, say=_say)
+    given = plan_resume(options.run, options.steps, say=say)
 
     def go_on(reporter: Reporter) -> Trainer:
         from aeattn.training import setup
@@ -81,11 +62,11 @@ def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:
         score = trainer.run()
     except Diverged as error:
         reporter.close()
-        _say(f"aeattn: {error}")
+        say(f"aeattn: {error}")
         return 1
     except Interrupted as error:
         reporter.close()
-        _say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
+        say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
         return error.exit_code
     finally:
         reporter.close()
@@ -152,10 +133,10 @@ def evaluate(options: argparse.Namespace) -> int:
         stride=options.stride,
         sliding=not options.no_sliding,
         baseline=not options.no_baseline,
-        say=_say,
+        say=say,
     )
     if options.json:
-        _print_json(result)
+        print_json(result)
     else:
         _print_evaluation(result)
     return 0
@@ -169,119 +150,11 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     rows = [(s["name"], f"{s['chars']:,}", _four(s["nats_per_char"]), _four(s["bits_per_char"])) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
         rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2))))
-    _print_table(("text", "characters", "nats/char", "bits/char"), rows)
+    print_table(("text", "characters", "nats/char", "bits/char"), rows)
 
 
 def _four(number: float | None) -> str:
     return "-" if number is None else f"{number:.4f}"
-
-
-# -- generate ----------------------------------------------------------------------------------------------
-
-
-COMPILING_SECONDS = 1.5  # before the user is told what takes so long
-
-
-def generate(options: argparse.Namespace) -> int:
-    from aeattn.training.open_writer import open_writer
-
-    if options.samples < 1:
-        raise InputError(f"{options.samples} samples: choose at least 1 sample")
-    prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
-    writer = open_writer(options.run, device=options.device, engine=options.engine, cache=options.cache, say=_say)
-    heads = [writer.read_prompt(prompt) for prompt in prompts]
-    note = threading.Timer(COMPILING_SECONDS, _say, ["getting the fast engine ready, once on this machine ..."])
-    note.daemon = True
-    note.start()
-    start = time.perf_counter()
-    writing = writer.write(
-        prompts,
-        chars=options.chars,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-        stop=options.stop,
-    )
-    note.cancel()
-    if options.json:
-        _generate_json(writer, writing, heads, start)
-    elif len(prompts) == 1:
-        _stream(heads[0], (pieces[0] for pieces in writing))
-    else:
-        _print_passages(heads, writing)
-    return 0
-
-
-def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: float) -> None:
-    pieces = list(writing)
-    seconds = time.perf_counter() - start
-    texts = [head + "".join(parts) for head, parts in zip(heads, zip(*pieces, strict=True), strict=True)]
-    result = {
-        "text": texts[0],
-        "chars": writing.chars,
-        "seconds": seconds,
-        "chars_per_second": writing.chars / seconds,
-        "cache": "latent" if writer.engine.latent else "full",
-        "cache_bytes": writing.cache_bytes,
-        "engine": writer.engine.name,
-    }
-    _print_json(result | ({"samples": texts} if len(texts) > 1 else {}))
-
-
-def _stream(prompt: str, pieces: Iterable[str]) -> None:
-    try:
-        sys.stdout.write(_shown(prompt))
-        for piece in pieces:
-            sys.stdout.write(_shown(piece))
-            sys.stdout.flush()
-    finally:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-
-
-def _print_passages(heads: list[str], writing: Iterable[list[str]]) -> None:
-    """Passages one after another. They are written at once, so each waits in a file of its own, not in memory."""
-    with ExitStack() as stack:
-        files = [
-            stack.enter_context(tempfile.SpooledTemporaryFile(1 << 20, "w+", encoding="utf-8", newline=""))
-            for _ in heads
-        ]
-        try:
-            for pieces in writing:
-                for file, piece in zip(files, pieces, strict=True):
-                    file.write(piece)
-        finally:  # when interrupted too
-            for number, (head, file) in enumerate(zip(heads, files, strict=True), start=1):
-                file.seek(0)
-                sys.stdout.write(f"--- sample {number}\n{_shown(head)}")
-                while piece := file.read(1 << 16):
-                    sys.stdout.write(_shown(piece))
-                sys.stdout.write("\n")
-
-
-def _shown(text: str) -> str:
-    """What a model wrote, safe for a terminal; a pipe gets it unchanged."""
-    return escape_controls(text) if sys.stdout.isatty() else text
-
-
-def _read_prompts(options: argparse.Namespace) -> list[str]:
-    if options.prompts is not None:
-        prompts = _read_text(options.prompts).splitlines()
-        if not prompts:
-            raise InputError(f"{options.prompts} has no prompts: write one a line")
-        return prompts
-    return [str(options.prompt) if options.prompt_file is None else _read_text(options.prompt_file)]
-
-
-def _read_text(name: str) -> str:
-    try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
-    except OSError as error:
-        raise InputError(f"the prompt {name} cannot be read: {error.strerror}") from error
 
 
 # -- size --------------------------------------------------------------------------------------------------
@@ -297,7 +170,7 @@ def size(options: argparse.Namespace) -> int:
         for name in names
     ]
     if options.json:
-        _print_json({"presets": rows})
+        print_json({"presets": rows})
     else:
         _print_sizes(rows)
     return 0
@@ -317,7 +190,7 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    _print_table(columns, cells)
+    print_table(columns, cells)
     print("For one character: operations, and bytes kept in a full and in a latent cache of float32.")
     for row in rows:
         if row["not_absorbable"]:
@@ -341,12 +214,12 @@ def _bench_train(options: argparse.Namespace) -> int:
         rounds=options.rounds,
         nanogpt=options.nanogpt,
         peers=not options.no_peers,
-        say=_say,
+        say=say,
     )
     draw_training(result, options.picture)
-    _say(f"picture: {options.picture}")
+    say(f"picture: {options.picture}")
     if options.json:
-        _print_json(result)
+        print_json(result)
     else:
         for found in result["contexts"].values():
             _print_training_speed(found)
@@ -366,12 +239,12 @@ def _print_training_speed(found: dict[str, Any]) -> None:
         )
         speed = (f"{rate[key]:,.0f}" for key in ("median", "low", "high"))
         rows.append((name, f"{facts['parameters']:,}", *speed, *reached))
-    _print_table(columns, rows)
+    print_table(columns, rows)
     times = [(name, *(f"{r[k]:.2f}" for k in ("median", "low", "high"))) for name, r in found["ratio"].items()]
-    _print_table(("autoencoder attention is faster by", "times", "from", "to"), times)
+    print_table(("autoencoder attention is faster by", "times", "from", "to"), times)
     shares = [(part, *(f"{100 * found['parts'][name][part]:.0f}" for name in found["parts"]))
               for part in next(iter(found["parts"].values()))]  # fmt: skip
-    _print_table(("where the time goes, %", *found["parts"]), shares)
+    print_table(("where the time goes, %", *found["parts"]), shares)
     for precision, rates in limits["gflops"].items():
         print(
             f"products of {precision}: {', '.join(f'{rate:,.0f} GFLOP/s {name}' for name, rate in rates.items())}"
@@ -382,20 +255,6 @@ def _print_training_speed(found: dict[str, Any]) -> None:
 
 
 BENCHES = {"train": _bench_train}
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose first column is text and the others figures; a pipe gets it as wide as it is."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
-    for row in rows:
-        table.add_row(*row)
-    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
 
 
 COMMANDS = {
