@@ -196,6 +196,25 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--picture", type=Path, default=Path("bench-train.png"), metavar="FILE")
     train.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
+    _add_bench_generate(kinds.add_parser("generate", help="writing"))
+
+
+def _add_bench_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
+    parser.add_argument("--chars", type=_whole, default=200, metavar="N", help="each writes (default 200)")
+    parser.add_argument(
+        "--batch", type=_whole, nargs="+", default=[1, 64], metavar="N", help="sequences at once (default 1 64)"
+    )
+    parser.add_argument("--rounds", type=_whole, default=5, metavar="N", help="of all in turn (default 5)")
+    parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
+    parser.add_argument("--no-peers", action="store_true", help="only ours")
+    parser.add_argument(
+        "--lengths", type=_whole, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192], metavar="N"
+    )
+    parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
+    parser.add_argument("--picture", type=Path, default=Path("bench-generate.png"), metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
 
 def _whole(text: str) -> int:
     """A whole number of at least 1; 20M, 1.5e6 and 500k are understood."""

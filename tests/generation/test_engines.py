@@ -153,9 +153,7 @@ def test_without_a_compiler_there_is_still_an_engine(monkeypatch: pytest.MonkeyP
     engines.why_not_fast.cache_clear()
     try:
         assert pick("auto", on_cpu=True) == "simple"
-        with pytest.raises(
-            InputError, match="numba is not installed: pip install"
-        ):
+        with pytest.raises(InputError, match="numba is not installed: pip install"):
             pick("fast", on_cpu=True)
     finally:
         engines.why_not_fast.cache_clear()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aeattn.commands.bench_generate import bench_generate
 from aeattn.commands.generate import generate
 from aeattn.commands.printing import print_json, print_table, say
 
@@ -254,7 +255,7 @@ def _print_training_speed(found: dict[str, Any]) -> None:
         print(f"{name}: not timed; {reason}")
 
 
-BENCHES = {"train": _bench_train}
+BENCHES = {"train": _bench_train, "generate": bench_generate}
 
 
 COMMANDS = {
