@@ -208,9 +208,8 @@ def _add_bench_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=_whole, default=5, metavar="N", help="of all in turn (default 5)")
     parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
-    parser.add_argument(
-        "--lengths", type=_whole, nargs="+", default=[256, 512, 1024, 2048, 4096, 8192], metavar="N"
-    )
+    lengths = [256, 512, 1024, 2048, 4096, 8192]
+    parser.add_argument("--lengths", type=_whole, nargs="+", default=lengths, metavar="N", help="for the curves")
     parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
     parser.add_argument("--picture", type=Path, default=Path("bench-generate.png"), metavar="FILE")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")

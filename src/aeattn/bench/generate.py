@@ -180,15 +180,14 @@ def _peer_work(make: steps.Make, writing: Writing, batch: int, chars: int, budge
     width = steps.nearest_width(lambda w: sum(p.numel() for p in make(w, shape)[0].parameters()), budget)
     model, prompt = make(width, shape)[0].eval(), torch.zeros(batch, 1, dtype=torch.long)
 
-    @torch.inference_mode()
-    def work() -> float:
-        written = writing(model, prompt, chars)
-        assert written.shape[1] >= chars
-        return float(batch * chars)
+    def write(n: int) -> float:
+        with torch.inference_mode():
+            written = writing(model, prompt, n)
+        assert written.shape[1] >= n
+        return float(batch * n)
 
-    with torch.inference_mode():
-        writing(model, prompt, 2)
-    return work
+    write(2)  # what cannot work here says so now
+    return lambda: write(chars)
 
 
 def _hugging_face(model: Any, prompt: torch.Tensor, chars: int) -> Any:

@@ -42,7 +42,7 @@ def _print_speed(found: dict[str, Any]) -> None:
         kept = f"{facts['cache_bytes']:,}" if "cache_bytes" in facts else ""
         rows.append((name, *speed, f"{times['median']:.1f}" if times else "", kept))
     shape = found["shape"]
-    columns = (f"{shape['batch']} at once, {shape['chars']} characters", "chars/s", "from", "to", "ours is faster by",
+    columns = (f"{shape['batch']} at once, {shape['chars']} characters", "chars/s", "from", "to", "ours: times",
                "cache bytes")  # fmt: skip
     print_table(columns, rows)
     for name, limit in found["ceilings"]["chars_per_second"].items():

@@ -53,6 +53,8 @@ class Writing:
         pieces = ["" if row.done else row.close() for row in self.rows]
         for row in self.rows:
             row.done = True
+        if not any(pieces):
+            raise StopIteration
         return self._count(pieces)
 
     def _count(self, pieces: list[str]) -> list[str]:
