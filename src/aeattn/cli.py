@@ -105,7 +105,9 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{name}", type=int, metavar="N", help=text)
     for name in ("query", "key", "value"):
         group.add_argument(
-            f"--{name}", metavar="KIND", help="linear, bottleneck or autoencoder; or one a layer: a,b,c"
+            f"--{name}",
+            metavar="KIND",
+            help="linear, bottleneck or autoencoder (value: or shared); or one a layer: a,b,c",
         )
     group.add_argument("--positions", metavar="KIND", help="alibi, decoupled, rotary, learned or none")
     group.add_argument("--dropout", type=float, metavar="X")

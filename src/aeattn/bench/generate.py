@@ -36,6 +36,9 @@ LONG = (256, 512, 1024, 2048, 4096, 8192)
 LONG_CHARS = 64  # timed at each length
 Say = Callable[[str], None]
 Weights = dict[str, npt.NDArray[np.float32]]
+Writing = Callable[
+    [Any, torch.Tensor, int], Any
+]  # model, prompt (B, 1) and characters, to ids (B, 1 + characters)
 
 
 def bench_generate(
@@ -153,7 +156,7 @@ def _peers(
             raise InputError("no package index has it: give --nanogpt a checkout")
         return steps.nano_gpt(nanogpt)
 
-    makers = {
+    makers: dict[str, tuple[Callable[[], steps.Make], Writing]] = {
         "Hugging Face GPT-2": (lambda: steps.hugging_face, _hugging_face),
         "x-transformers": (lambda: steps.x_transformers, _x_transformers),
         "nanoGPT": (nano, _nano_gpt),
@@ -169,9 +172,6 @@ def _peers(
         except Exception as error:  # a peer's own trouble
             skipped[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
     return works, skipped
-
-
-Writing = Callable[[Any, torch.Tensor, int], Any]
 
 
 def _peer_work(make: steps.Make, writing: Writing, batch: int, chars: int, budget: int) -> Work:
@@ -202,7 +202,8 @@ def _hugging_face(model: Any, prompt: torch.Tensor, chars: int) -> Any:
 def _x_transformers(model: Any, prompt: torch.Tensor, chars: int) -> Any:
     from x_transformers import AutoregressiveWrapper
 
-    return AutoregressiveWrapper(model).generate(prompt, chars, temperature=TEMPERATURE, cache_kv=True)
+    wrapper: Any = AutoregressiveWrapper(model)
+    return wrapper.generate(prompt, chars, temperature=TEMPERATURE, cache_kv=True)
 
 
 def _nano_gpt(model: Any, prompt: torch.Tensor, chars: int) -> Any:
