@@ -27,9 +27,18 @@ def generate(options: argparse.Namespace) -> int:
     if options.samples < 1:
         raise InputError(f"{options.samples} samples: choose at least 1 sample")
     prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
-    writer = open_writer(options.run, device=options.device, engine=options.engine, cache=options.cache, say=say)
+    note = threading.Timer(
+        COMPILING_SECONDS, say, ["getting ready: the fast engine is compiled once on a machine"]
+    )
+    note.daemon = True
+    note.start()
+    try:
+        writer = open_writer(
+            options.run, device=options.device, engine=options.engine, cache=options.cache, say=say
+        )
+    finally:
+        note.cancel()
     heads = [writer.read_prompt(prompt) for prompt in prompts]
-    _prepare(writer)
     start = time.perf_counter()
     writing = writer.write(
         prompts,
@@ -47,14 +56,6 @@ def generate(options: argparse.Namespace) -> int:
     else:
         _print_passages(heads, writing)
     return 0
-
-
-def _prepare(writer: Writer) -> None:
-    note = threading.Timer(COMPILING_SECONDS, say, ["compiling the fast engine, once on this machine ..."])
-    note.daemon = True
-    note.start()
-    writer.engine.prepare()
-    note.cancel()
 
 
 def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: float) -> None:

@@ -55,10 +55,6 @@ class Engine(Protocol):
     latent: bool  # what the cache keeps: codes, or keys and values
     block: int  # characters that are best asked for at once
 
-    def prepare(self) -> None:
-        """Do now what would be done once, such as compiling."""
-        ...
-
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Session:
         """Read prompts of any lengths of at least 1."""
         ...
@@ -86,11 +82,14 @@ def pick(wanted: EngineKind, on_cpu: bool) -> Literal["fast", "simple"]:
 
 @cache
 def why_not_fast() -> str | None:
-    """Why the fast engine cannot be had, or None. What can go wrong with a compiler goes wrong here."""
+    """Why the fast engine cannot be had, or None. It is compiled here, or the kept code loaded: what can go wrong
+    with a compiler goes wrong now."""
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed: pip install 'autoencoder-attention[fast]'"
     try:
-        import aeattn.generation.fast.engine  # noqa: F401
+        from aeattn.generation.fast.engine import compile_now
+
+        compile_now()
     except Exception as error:  # a Numba that fits neither Python nor NumPy says so in many ways
         return f"numba does not work here ({' '.join(str(error).split())[:100] or type(error).__name__})"
     return None

@@ -95,8 +95,5 @@ class SimpleEngine:
         self.model, self.kind = model, cache
         self.latent = is_latent(model.config, cache)
 
-    def prepare(self) -> None:
-        """There is nothing to prepare."""
-
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> SimpleSession:
         return SimpleSession(Window(self.model, [p.tolist() for p in prompts], self.kind), rule, seed)

@@ -143,19 +143,6 @@ def relu2(x, at, n):
 
 
 @compiled
-def squeeze(x, at, n, y, y_at, indices):
-    """The numbers of x that are not 0, into y, and where they were; returns how many there are."""
-    x, y = x[at : at + n], y[y_at : y_at + n]
-    some = np.uint64(0)
-    for i in range(n):
-        v = x[i]
-        y[some] = v
-        indices[some] = i
-        some += np.uint64(v != np.float32(0.0))
-    return np.int64(some)
-
-
-@compiled
 def lower(x, at, n, slope):
     """Take slope times distance from scores whose last has distance 0 (ALiBi)."""
     x = x[at : at + n]

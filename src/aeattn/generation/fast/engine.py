@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from aeattn.generation.engine import Ids
 from aeattn.generation.fast import decode
-from aeattn.generation.fast.layout import Layout, Weights, aligned, lay_out
+from aeattn.generation.fast.layout import LANES, Layout, Weights, aligned, lay_out
 from aeattn.generation.rule import RandomStream, SamplingRule
 from aeattn.nn.config import ModelConfig
+from aeattn.nn.shapes import weight_shapes
 
 
 class FastSession:
@@ -45,7 +46,7 @@ class FastSession:
         self._logits = np.zeros((n, config.vocab_size), np.float32)
         edges = [n * i // threads for i in range(threads + 1)]
         self.parts = [
-            _Part(a, b, aligned(layout.work_numbers), np.zeros(config.d_ff + 1, np.int32))
+            _Part(a, b, aligned(layout.work_numbers), np.zeros(config.d_ff + 2 * LANES, np.int32))
             for a, b in itertools.pairwise(edges)
             if b > a
         ]
@@ -98,13 +99,16 @@ class FastEngine:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
 
-    def prepare(self) -> None:
-        """Compile, or load what was compiled before."""
-        FastSession(self.layout, self.config, [np.zeros(1, np.int32)], SamplingRule(), seed=0, threads=1)
-
     def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastSession:
         threads = min(len(prompts), _processors())
         return FastSession(self.layout, self.config, prompts, rule, seed, threads)
+
+
+def compile_now() -> None:
+    """Compile, or load what was compiled before: the machine code is the same for all models."""
+    config = ModelConfig(vocab_size=2, context=4, d_model=4, n_layers=1, n_heads=1, d_ff=4, bottleneck=2)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config).items()}
+    FastEngine(config, weights, latent=True).start([np.zeros(1, np.int32)], SamplingRule(), seed=0)
 
 
 def _processors() -> int:

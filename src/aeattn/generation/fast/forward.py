@@ -24,9 +24,8 @@ from aeattn.generation.fast.elementwise import (
     normalise,
     relu2,
     scale,
-    squeeze,
 )
-from aeattn.generation.fast.kernels import compiled, highest, product, product_across, sparse_product
+from aeattn.generation.fast.kernels import compiled, highest, product, product_across, sparse_product, squeeze
 from aeattn.generation.fast.layout import LANES, PANEL
 
 
@@ -233,16 +232,16 @@ def attend(m, layer, weights, work, caches, r, row, place):
 def feed_forward(m, layer, weights, work, indices, n_rows):
     """Into `out`. Squared ReLU leaves most numbers 0: for one row, only the others are multiplied."""
     product(work, m.seen, m.row, n_rows, weights, layer.up, m.width, m.hidden, work, m.hidden_x, m.hidden_row)
+    if n_rows == 1 and not m.gelu:
+        some: int = squeeze(work, m.hidden_x, m.hidden_row, work, m.sparse, indices)
+        sparse_product(work, m.sparse, indices, some, weights, layer.down, m.hidden, m.width, work, m.out)
+        return
     for r in range(n_rows):
         at = m.hidden_x + r * m.hidden_row
         if m.gelu:
             gelu(work, at, m.hidden)
         else:
             relu2(work, at, m.hidden)
-    if n_rows == 1 and not m.gelu:
-        some = squeeze(work, m.hidden_x, m.hidden, work, m.sparse, indices)
-        sparse_product(work, m.sparse, indices, some, weights, layer.down, m.hidden, m.width, work, m.out)
-        return
     product(work, m.hidden_x, m.hidden_row, n_rows, weights, layer.down, m.hidden, m.width, work, m.out, m.row)
 
 

@@ -20,7 +20,7 @@ from aeattn.generation.fast.layout import LANES, PANEL
 
 FAST = {"nnan", "reassoc", "contract", "nsz", "arcp"}
 I32, I64, F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
-VECTOR = ir.VectorType(F32, LANES)
+VECTOR, INTEGERS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
 WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 TALL = 8 if WIDE else 2  # rows of a tile: their sums must fit the registers
 
@@ -76,10 +76,18 @@ class _Emitter:
         function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(F32, [F32, VECTOR]), name)
         return self.builder.call(function, [F32(0.0), vector], fastmath=("reassoc",))
 
+    def squeezed(self, vector: Any, mask: Any) -> Any:
+        """The lanes that the mask has, moved together to the front."""
+        kind = "i32" if vector.type == INTEGERS else "f32"
+        function_type = ir.FunctionType(vector.type, [vector.type, mask.type, vector.type])
+        name = f"llvm.experimental.vector.compress.v{LANES}{kind}"
+        function = cgutils.get_or_insert_function(self.builder.module, function_type, name)
+        return self.builder.call(function, [vector, mask, ir.Constant(vector.type, ir.Undefined)])
+
     def loop(
         self, start: Any, stop: Any, step: int, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]
     ) -> Any:
-        """`for i in range(start, stop, step)` while a whole step is left, with running sums in registers.
+        """`for i in range(start, stop, step)` while a whole step is left, with running values in registers.
 
         Returns where it stopped, and the sums."""
         builder, before = self.builder, self.builder.block
@@ -88,7 +96,7 @@ class _Emitter:
         builder.position_at_end(head)
         i = builder.phi(I64)
         i.add_incoming(start, before)
-        running = [builder.phi(VECTOR) for _ in sums]
+        running = [builder.phi(value.type) for value in sums]
         for phi, value in zip(running, sums, strict=True):
             phi.add_incoming(value, before)
         builder.cbranch(builder.icmp_signed("<=", self.add(i, step), stop), inside, after)
@@ -228,6 +236,37 @@ def highest(_: Any, x: Any, x_at: Any, n: Any) -> Any:
         return builder.call(function, [joined], fastmath=("nnan",))
 
     return types.float32(x, x_at, n), emit
+
+
+@intrinsic
+def squeeze(_: Any, x: Any, x_at: Any, n: Any, y: Any, y_at: Any, indices: Any) -> Any:
+    """The squares of those of n numbers that are more than 0, into y, and which they were; returns how many.
+
+    n is a multiple of 16. Whole vectors are written: up to 16 numbers beyond the last.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        e = _Emitter(context, builder, signature, arguments)
+        x, y, indices = e.pointer(0), e.pointer(3), e.pointer(5)
+        x_at, n, y_at = (arguments[i] for i in (1, 2, 4))
+        zero, lanes = ir.Constant(VECTOR, None), ir.Constant(INTEGERS, list(range(LANES)))
+
+        def body(i: Any, count: list[Any]) -> list[Any]:
+            numbers = e.vector(x, e.add(x_at, i))
+            positive = builder.fcmp_ordered(">", numbers, zero)
+            squares = builder.fmul(numbers, numbers)
+            first = builder.insert_element(ir.Constant(INTEGERS, ir.Undefined), builder.trunc(i, I32), I32(0))
+            spread = builder.shuffle_vector(first, first, ir.Constant(INTEGERS, None))
+            e.store(e.squeezed(squares, positive), y, e.add(y_at, count[0]))
+            which = e.squeezed(builder.add(spread, lanes), positive)
+            address = builder.bitcast(builder.gep(indices, [count[0]]), INTEGERS.as_pointer())
+            builder.store(which, address, align=4)
+            bits = builder.zext(builder.bitcast(positive, ir.IntType(LANES)), I64)
+            return [e.add(count[0], builder.ctpop(bits))]
+
+        return e.loop(I64(0), n, LANES, [I64(0)], body)[1][0]
+
+    return types.int64(x, x_at, n, y, y_at, indices), emit
 
 
 @intrinsic
