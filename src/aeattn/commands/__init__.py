@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.commands.bench_generate import bench_generate
 from aeattn.commands.generate import generate
@@ -13,7 +13,9 @@ from aeattn.commands.printing import print_json, print_table, say
 
 if TYPE_CHECKING:
     from aeattn.training.loop import Trainer
+    from aeattn.training.planning import Plan, ResumePlan
     from aeattn.training.progress import Reporter
+    from aeattn.training.signals import Stop
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,72 +27,82 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan
+    def make_plan() -> Plan:
+        from aeattn.training.planning import plan
 
-    given = plan(options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=say)
+        given = options_of_train(options)
+        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=say)
 
-    def start(reporter: Reporter) -> Trainer:
+    def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.start(given, reporter)
 
-    return _train(start, options.quiet)
+    return _train(make_plan, start, options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan_resume
+    def make_plan() -> ResumePlan:
+        from aeattn.training.planning import plan_resume
 
-    given = plan_resume(options.run, options.steps, say=say)
+        return plan_resume(options.run, options.steps, options.accept_changes, say=say)
 
-    def go_on(reporter: Reporter) -> Trainer:
+    def go_on(given: ResumePlan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.resume(given, reporter)
 
-    return _train(go_on, options.quiet)
+    return _train(make_plan, go_on, options.quiet)
 
 
-def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:
-    from rich.console import Console
+P = TypeVar("P", "Plan", "ResumePlan")
 
-    from aeattn.training.loop import Diverged, Interrupted
-    from aeattn.training.progress import make_reporter
-    from aeattn.training.setup import finish
 
-    reporter = make_reporter(Console(stderr=True, highlight=False, quiet=quiet))
+def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Trainer], quiet: bool) -> int:
+    from aeattn.training.guard import Diverged
+    from aeattn.training.signals import Interrupted, Stop
+
     try:
-        trainer = make_trainer(reporter)
-        score = trainer.run()
-    except Diverged as error:
-        reporter.close()
+        with Stop() as stop:
+            lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
+    except (Diverged, Interrupted) as error:
         say(f"aeattn: {error}")
-        return 1
-    except Interrupted as error:
-        reporter.close()
-        say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
-        return error.exit_code
-    finally:
-        reporter.close()
-    for line in finish(trainer, score):
+        return getattr(error, "exit_code", 1)
+    for line in lines:
         print(line, flush=True)
     return 0
 
 
+def _train_and_finish(
+    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, quiet: bool
+) -> Sequence[str]:
+    from aeattn.training.progress import make_reporter
+    from aeattn.training.setup import finish
+    from aeattn.training.signals import Interrupted
+
+    reporter, run = make_reporter(quiet), given.run
+    try:
+        trainer = make_trainer(given, reporter)
+        score = trainer.run(stop)
+        reporter.close()
+        return finish(trainer, score)
+    except Interrupted as error:
+        further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
+        error.args = (f"{error}; {further}",)
+        raise
+    finally:
+        reporter.close()
+        run.unlock()
+
+
 _MODEL_OPTIONS = (
-    "context",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "d_ff",
-    "bottleneck",
-    "positions",
-    "dropout",
-    "per_head",
-)
+    "context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "positions", "dropout", "per_head",
+)  # fmt: skip
 _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
-    "checkpoint_every",
+    "checkpoint_every", "checkpoint_minutes",
+    "spike_factor",
 )  # fmt: skip
 
 

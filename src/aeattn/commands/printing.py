@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aeattn.generation.escape import escape_controls
 
 
 def say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(values: dict[str, Any]) -> None:

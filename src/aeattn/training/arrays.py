@@ -1,8 +1,15 @@
-"""Weights on disk without PyTorch: safetensors files as NumPy arrays, with checks that keep damaged ones out."""
+"""Files of tensors without PyTorch: safetensors with a checksum inside, read with checks that keep bad ones out.
+
+`training/weights.py` does the same for PyTorch's tensors, by the functions here.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,40 +20,120 @@ import safetensors
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.shapes import Shapes, weight_shapes
+from aeattn.training.durable import read_bytes
 
+_LENGTH_BYTES = 8  # of the number at the start of a file that gives the length of its header
+_ENTRY_BYTES = 512  # more than a tensor's name, type, shape and place take in the header
+CHECKSUM = "sha256"
 T = TypeVar("T")
+Form = tuple[tuple[int, ...], str]  # of a tensor: its shape, and its type as PyTorch calls it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a file may hold: what a larger one holds is not even read."""
+
+    tensors: int
+    bytes: int
+
+    @property
+    def header(self) -> int:
+        return (self.tensors + 16) * _ENTRY_BYTES
+
+    @property
+    def file(self) -> int:
+        return _LENGTH_BYTES + self.header + self.bytes + 4096
+
+
+def limits_of_shapes(shapes: Shapes) -> Limits:
+    """Of a file that holds every tensor of a model, in float32."""
+    return Limits(len(shapes), sum(4 * math.prod(shape) for shape in shapes.values()))
 
 
 def read_arrays(path: Path, config: ModelConfig) -> dict[str, npt.NDArray[np.float32]]:
-    """A model's weights in float32, by name. Raises InputError where they are missing, damaged or do not fit."""
-    from safetensors.numpy import load_file
+    """A model's weights, by name. Raises InputError where they are missing, damaged or do not fit."""
+    from safetensors.numpy import load
 
-    arrays = read_file(path, load_file)
-    check_shapes(path, weight_shapes(config), {name: a.shape for name, a in arrays.items()})
-    check_finite(path, {name: bool(np.isfinite(a).all()) for name, a in arrays.items()})
-    return {name: a.astype(np.float32, copy=False) for name, a in arrays.items()}
+    shapes = weight_shapes(config)
+    arrays = read_checked(path, limits_of_shapes(shapes), load, _digest)
+    wanted = {name: (shape, "torch.float32") for name, shape in shapes.items()}
+    check_forms({name: (a.shape, f"torch.{a.dtype}") for name, a in arrays.items()}, wanted, path)
+    check_finite({name: bool(np.isfinite(a).all()) for name, a in arrays.items()}, path)
+    return arrays
 
 
-def read_file(path: Path, load: Callable[[Path], T]) -> T:
-    """What `load` reads. Raises InputError where the file is missing, torn or corrupt."""
+def _digest(arrays: Mapping[str, npt.NDArray[np.float32]]) -> str:
+    return digest({name: ((a.shape, f"torch.{a.dtype}"), a.tobytes()) for name, a in arrays.items()})
+
+
+def digest(tensors: Mapping[str, tuple[Form, bytes | memoryview]]) -> str:
+    """The checksum of names, types, shapes and numbers."""
+    total = hashlib.sha256()
+    for name, ((shape, kind), numbers) in sorted(tensors.items()):
+        total.update(f"{name} {kind} {shape}\n".encode("utf-8", "surrogatepass"))
+        total.update(numbers)
+    return total.hexdigest()
+
+
+def read_checked(
+    path: Path, limits: Limits, load: Callable[[bytes], dict[str, T]], checksum: Callable[[dict[str, T]], str]
+) -> dict[str, T]:
+    """The tensors of a safetensors file. Raises InputError where it is missing, torn, corrupt or too large."""
     try:
-        return load(path)
+        return decode_checked(read_bytes(path, limits.file), path, limits, load, checksum)
     except FileNotFoundError:
         raise InputError(f"{path} is not there: has the run been interrupted? try `aeattn resume`") from None
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it, or train again") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): restore it, or train again") from error
 
 
-def check_shapes(path: Path, wanted: Shapes, found: Shapes) -> None:
-    """Raises InputError that names the first weight of another shape."""
-    if wanted != found:
-        name = min(set(wanted.items()) ^ set(found.items()))[0]
-        raise InputError(
-            f"{path} does not fit config.json: {name} has shape {found.get(name)}, not {wanted.get(name)}"
-        )
+def decode_checked(
+    content: bytes,
+    path: Path,
+    limits: Limits,
+    load: Callable[[bytes], dict[str, T]],
+    checksum: Callable[[dict[str, T]], str],
+) -> dict[str, T]:
+    """The same from what was read of the file."""
+    try:
+        wanted = _checksum_inside(content, limits)
+        tensors = load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is damaged ({reason}): restore it, or train again") from error
+    if wanted is not None and wanted != checksum(tensors):
+        raise InputError(f"{path} is damaged (its checksum is another): restore it, or train again")
+    return tensors
 
 
-def check_finite(path: Path, finite: Mapping[str, bool]) -> None:
-    """Raises InputError that names the first weight with an infinity or no number in it."""
-    if broken := [name for name, good in finite.items() if not good]:
-        raise InputError(f"{path} is damaged: {broken[0]} holds values that are not finite")
+def _checksum_inside(content: bytes, limits: Limits) -> str | None:
+    """The checksum that a header names. Raises ValueError for a file or a header of absurd length."""
+    header = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    if len(content) > limits.file:
+        raise ValueError(f"more than the {limits.file:,} bytes that config.json allows for")
+    if len(content) < _LENGTH_BYTES + header:
+        raise ValueError(f"a header of {header:,} bytes in a file of {len(content):,}")
+    if header > limits.header:
+        raise ValueError(f"a header of {header:,} bytes, more than {limits.header:,}")
+    values = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + header])
+    found = values.get("__metadata__") if isinstance(values, dict) else None
+    return str(found[CHECKSUM]) if isinstance(found, dict) and CHECKSUM in found else None
+
+
+def check_forms(found: Mapping[str, Form], wanted: Mapping[str, Form], path: Path) -> None:
+    """Raise InputError for the first tensor that is missing, not wanted, or of another shape or type."""
+    for name in sorted(set(found) | set(wanted)):
+        ours, theirs = wanted.get(name), found.get(name)
+        if ours is None or theirs is None or ours[0] != theirs[0]:
+            shapes = [None if form is None else form[0] for form in (theirs, ours)]
+            raise InputError(
+                f"{path} does not fit config.json: {name[:100]} has shape {shapes[0]}, not {shapes[1]}"
+            )
+        if ours[1] != theirs[1]:
+            raise InputError(f"{path} does not fit: {name} is of type {theirs[1]}, not {ours[1]}")
+
+
+def check_finite(finite: Mapping[str, bool], path: Path) -> None:
+    """Raise InputError that names the first tensor with NaN or infinity in it."""
+    if broken := next((name for name, good in finite.items() if not good), None):
+        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")

@@ -10,6 +10,7 @@ from aeattn.generation.text_model import TextModel
 from aeattn.nn.config import CacheKind
 from aeattn.training import machine
 from aeattn.training.config import RunConfig
+from aeattn.training.memory import check_memory
 from aeattn.training.run_folder import RunFolder
 from aeattn.training.weights import load_model
 
@@ -24,6 +25,7 @@ def load(
     """
     folder = RunFolder(Path(run))
     config = folder.read_config()
+    check_memory(config.model)
     model = TextModel(
         load_model(folder, config.model), folder.read_tokenizer(), config.data.text, engine=engine, cache=cache
     )

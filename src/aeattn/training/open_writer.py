@@ -10,6 +10,7 @@ from aeattn.generation.engine import EngineKind, fast_engine, is_latent, pick, w
 from aeattn.generation.writer import Writer, check_vocabulary
 from aeattn.nn.config import CacheKind
 from aeattn.training.arrays import read_arrays
+from aeattn.training.memory import check_memory
 from aeattn.training.run_folder import RunFolder
 
 
@@ -24,6 +25,7 @@ def open_writer(
     """What writes as the run's model. Raises InputError for what is no whole run, or cannot be had."""
     folder = RunFolder(Path(run))
     config, tokenizer = folder.read_config(), folder.read_tokenizer()
+    check_memory(config.model)
     check_vocabulary(config.model, tokenizer)
     is_latent(config.model, cache)  # refused before anything is loaded
     if pick(engine, on_cpu=device == "cpu") == "fast":
