@@ -246,8 +246,8 @@ def _writing() -> list[str]:
         "",
         "## Speed of writing",
         "",
-        "From `aeattn bench generate RUN --json > results/speed/generate.json`: median characters a second, sampling at",
-        "temperature 0.8 included, of everyone in turn in one run, with the lowest and highest, on "
+        "From `aeattn bench generate RUN --json > results/speed/generate.json`: median characters a second,",
+        "sampling included, of everyone in turn in one run, with the lowest and highest, on "
         + _machine(known["environment"])
         + ".",
     ]
@@ -255,7 +255,7 @@ def _writing() -> list[str]:
         shape = found["shape"]
         lines += [
             "",
-            f"| {shape['batch']} at once, {shape['chars']} characters | chars/s | lowest | highest | ours is faster by "
+            f"| {shape['batch']} at once, {shape['chars']} characters | chars/s | lowest | highest | ours: times "
             "| bytes of the cache |",
             "|---|--:|--:|--:|--:|--:|",
         ]
