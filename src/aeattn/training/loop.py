@@ -304,7 +304,7 @@ class Trainer:
     def _sample(self) -> None:
         settings = self.config.training
         self.model.eval()
-        writer = TextModel(self.model, self.text.tokenizer, TextOptions())
+        writer = TextModel(self.model, self.text.tokenizer, TextOptions(), engine="simple")
         with untouched(self.device):
             text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
         self.model.train()
