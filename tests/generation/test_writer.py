@@ -31,9 +31,10 @@ def _model(engine: EngineKind = "auto", **changes: object) -> TextModel:
 def test_a_text_ends_before_the_first_stop_string(stops: list[str], pieces: list[str]) -> None:
     stopper, text = Stopper(stops), "".join(pieces)
     passed = "".join(stopper.push(piece) for piece in pieces) + stopper.close()
-    ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-    assert passed == text[: min(ends, default=len(text))]
-    assert stopper.done == bool(ends)
+    first = next((end for end in range(len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)), None)
+    complete = [stop for stop in stops if first is not None and text[:first].endswith(stop)]
+    assert passed == (text if first is None else text[: first - max(map(len, complete))])
+    assert stopper.done == (first is not None)
 
 
 @pytest.mark.parametrize("engine", ["fast", "simple"])

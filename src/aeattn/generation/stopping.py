@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 
 class Stopper:
-    """Passes text on up to the first stop string, which is left out.
+    """Passes text on up to the stop string that is complete first, which is left out (of those that end together,
+    the longest). So it does not matter in which pieces the text comes.
 
     What may be the beginning of a stop string is held back until it is known not to be.
     """
@@ -20,10 +21,10 @@ class Stopper:
         if self.done:
             return ""
         text = self._held + text
-        found = [at for stop in self.stops if (at := text.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self.stops if (at := text.find(stop)) >= 0]
         if found:
             self.done, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         self._held = text[len(text) - self._undecided(text) :]
         return text[: len(text) - len(self._held)]
 
