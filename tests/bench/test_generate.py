@@ -33,6 +33,7 @@ class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.embedding = nn.Embedding(config.vocab_size, 40 * config.n_embd)
+        print("number of parameters: many")
 
     def generate(self, ids, chars, temperature):
         return torch.cat([ids, torch.zeros(len(ids), chars, dtype=torch.long)], dim=1)

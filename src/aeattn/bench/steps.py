@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,7 +164,9 @@ def nano_gpt(folder: Path) -> Make:
             block_size=shape.context, vocab_size=len(VOCABULARY), n_layer=N_LAYERS, n_head=N_HEADS, n_embd=width,
             dropout=0.0, bias=False,
         )  # fmt: skip
-        return module.GPT(config), lambda model, x, y: model(x, y)[1]
+        with redirect_stdout(io.StringIO()):  # it says how many parameters it has, where only results belong
+            model = module.GPT(config)
+        return model, lambda model, x, y: model(x, y)[1]
 
     return make
 
