@@ -18,7 +18,7 @@ from aeattn.errors import InputError
 if TYPE_CHECKING:
     from aeattn.generation.writer import Writer, Writing
 
-COMPILING_SECONDS = 1.5  # before the user is told what takes so long
+COMPILING_SECONDS = 3.0  # before the user is told what takes so long
 
 
 def generate(options: argparse.Namespace) -> int:
