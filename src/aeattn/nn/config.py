@@ -102,7 +102,8 @@ class ModelConfig:
         for name in ("query", "key"):
             self._check_placement(name, getattr(self, name), PROJECTION_KINDS)
         self._check_placement("value", self.value, VALUE_KINDS)
-        for layer in range(self.n_layers):
+        same_everywhere = isinstance(self.value, str) and isinstance(self.key, str)
+        for layer in range(1 if same_everywhere else self.n_layers):
             if self.kind("value", layer) == "shared" and self.kind("key", layer) == "linear":
                 raise ValueError(
                     f"value is shared in layer {layer}, where the key is linear and has no code: choose "
