@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
-LAYERS = ["errors", "version", "nn", "data", "generation", "training", "analysis", "experiments", "commands", "cli", "__main__"]
+LAYERS = [
+    "errors",
+    "version",
+    "nn",
+    "data",
+    "generation",
+    "training",
+    "analysis",
+    "experiments",
+    "commands",
+    "cli",
+    "__main__",
+]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -56,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure how well a model predicts a text"))
     _add_generate(commands.add_parser("generate", help="let a model write"))
     _add_size(commands.add_parser("size", help="parameters, operations and cache bytes of models"))
+    _add_compare(commands.add_parser("compare", help="run a comparison of models that a spec declares"))
     return parser
 
 
@@ -169,6 +170,17 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
     budget.add_argument(
         "--flops", type=float, metavar="N", help="solve for the d_ff with as many a training character"
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="claims, first, or a .toml file (docs/experiments.md)")
+    parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
+    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="runs at a time (default 1)")
+    parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
+    parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 

@@ -282,6 +282,55 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
             print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
 
 
+# -- compare -----------------------------------------------------------------------------------------------
+
+
+def compare(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from aeattn.experiments.compare import compare as run_comparison
+    from aeattn.experiments.runner import NoRoom, Stopped
+
+    console = Console(stderr=True, highlight=False, quiet=options.quiet)
+    try:
+        folder, _, summary = run_comparison(
+            options.spec, options.out, budget=options.budget, at_once=options.jobs, amend=options.amend,
+            only_declare=options.plan, console=console,
+        )  # fmt: skip
+    except Stopped as error:
+        _say(f"aeattn: {error}")
+        return error.exit_code
+    except NoRoom as error:
+        _say(f"aeattn: {error}")
+        return 1
+    if options.json:
+        _print_json(summary)
+    elif not options.plan:
+        _print_comparison(summary)
+        print(f"more: aeattn report {folder.path}")
+    return 0
+
+
+def _print_comparison(summary: dict[str, Any]) -> None:
+    columns = ("arm", "runs", "nats/char", "low", "high", "rate", "parameters", "characters/s")
+    rows = []
+    for arm in summary["arms"]:
+        low, high = arm["interval"] or (None, None)
+        cost = arm["cost"]
+        rows.append((
+            arm["id"], f"{arm['n']}", _four(arm["mean"]), _four(low), _four(high),
+            "-" if arm["rate"] is None else f"{arm['rate']:g}",
+            f"{cost['parameters']:,.0f}" if cost else "-", f"{cost['chars_per_second']:,.0f}" if cost else "-",
+        ))  # fmt: skip
+    _print_table(columns, rows)
+    print(summary["answer"])
+    for contrast in summary["contrasts"]:
+        if not contrast["primary"]:
+            print(f"- {contrast['sentence']}")
+    for note in summary["notes"]:
+        print(f"note: {note}")
+
+
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table whose first column is text and the others figures; a pipe gets it as wide as it is."""
     from rich import box
@@ -296,4 +345,11 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
 
 
-COMMANDS = {"train": train, "resume": resume, "evaluate": evaluate, "generate": generate, "size": size}
+COMMANDS = {
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "generate": generate,
+    "size": size,
+    "compare": compare,
+}

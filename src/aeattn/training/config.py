@@ -96,13 +96,15 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 class DataConfig:
     """Which text a run reads: names or paths as `corpora.resolve` takes them.
 
-    No corpus means that of the recipe, or else `tales`."""
+    No corpus means that of the recipe, or else `tales`. `seed` draws tales and what is split off to validate on;
+    the training's seed does where there is none."""
 
     corpus: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     recipe: str | None = None
     limit_chars: int | None = None
     text: TextOptions = field(default_factory=TextOptions)
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class RunConfig:
     training: TrainingConfig
     data: DataConfig
     preset: str | None = None
+
+    @property
+    def text_seed(self) -> int:
+        """What tales, and texts split off to validate on, are drawn with."""
+        return self.training.seed if self.data.seed is None else self.data.seed
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""

@@ -88,6 +88,7 @@ class Trainer:
         self.quick_windows = sample_windows(text.valid, config.model.context, settings.eval_chars)
         self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
         self.state = State()
+        self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._stop_signal: int | None = None
         self._clock = 0.0
 
@@ -133,8 +134,8 @@ class Trainer:
     def _finish(self) -> Score:
         settings = self.config.training
         self.save()
-        scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
-        whole = total(score for _, score in scores)
+        self.file_scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
+        whole = total(score for _, score in self.file_scores)
         self.state.valid_nats = whole.nats_per_char
         self._write_metrics(valid=whole)
         self.reporter.evaluated(self._status())
@@ -205,17 +206,17 @@ class Trainer:
         """
         settings = self.config.training
         if self.minutes is None and settings.compile != "auto":
-            self._use_compiler(settings.compile == "on")
+            self.use_compiler(settings.compile == "on")
             self._warm_up()
             return
-        seconds = self._time_updates()
+        seconds = self.time_updates()
         # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
         # as it takes less time than they do
         planned = settings.steps * seconds if self.minutes is None else self.minutes * 60 / machine.COMPILE_GAIN
-        self._use_compiler(machine.pays_to_compile(settings.compile, self.device, planned))
+        self.use_compiler(machine.pays_to_compile(settings.compile, self.device, planned))
         steps = settings.steps
         if self.minutes is not None:
-            steps = max(1, round(self.minutes * 60 / (self._time_updates() if self.compiled else seconds)))
+            steps = max(1, round(self.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
         resolved = replace(settings, steps=steps, compile="on" if self.compiled else "off")
         self.config = replace(self.config, training=resolved)
         self.run_folder.write_config(self.config)
@@ -230,7 +231,7 @@ class Trainer:
     def compiled(self) -> bool:
         return self.loss != self._loss
 
-    def _use_compiler(self, wanted: bool) -> None:
+    def use_compiler(self, wanted: bool) -> None:
         if wanted and machine.pays_to_compile("on", self.device, 0.0):
             self.reporter.note("compiling the training step (the first time takes up to a minute)")
             # PyTorch's own random numbers: those that the compiler makes on a CPU take longer than the step
@@ -244,7 +245,7 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
         torch.set_rng_state(random_state)
 
-    def _time_updates(self) -> float:
+    def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
         weights = copy.deepcopy(self.model.state_dict())
         random_state, state = torch.get_rng_state(), replace(self.state)

@@ -51,13 +51,7 @@ def plan(
 
     Raises InputError for unknown keys, impossible values, a folder that holds another run, no such text.
     """
-    check_keys(settings, ["preset", "model", "training", "data"], "config")
-    data = _data_config(settings.get("data", {}))
-    training = build(TrainingConfig, settings.get("training", {}), "training")
-    model = settings.get("model", {})
-    if "vocab_size" in model:
-        raise InputError("model: vocab_size comes from the text: leave it out")
-    _model({**model, "vocab_size": 1})
+    model, training, data = check_settings(settings)
     if minutes is not None and not 0 < minutes < float("inf"):
         raise InputError(f"--minutes is {minutes}: choose more than 0")
     if out is None:
@@ -67,6 +61,21 @@ def plan(
     run.check_free()
     corpus = corpus_of(data, training.seed, say)
     return Plan(settings.get("preset"), model, training, data, corpus, run, minutes, chars)
+
+
+def check_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], TrainingConfig, DataConfig]:
+    """Settings of the model (all but the vocabulary), of the training and of the text. Raises InputError."""
+    check_keys(settings, ["preset", "model", "training", "data"], "config")
+    for name in ("model", "training", "data"):
+        if not isinstance(settings.get(name, {}), dict):
+            raise InputError(f"config: {name} is {settings[name]!r}: write a table of settings there")
+    data = _data_config(settings.get("data", {}))
+    training = build(TrainingConfig, settings.get("training", {}), "training")
+    model = settings.get("model", {})
+    if "vocab_size" in model:
+        raise InputError("model: vocab_size comes from the text: leave it out")
+    _model({**model, "vocab_size": 1})
+    return model, training, data
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         recipe=data.recipe,
         options=None if data.text == TextOptions() else data.text,
         limit_chars=data.limit_chars,
-        seed=seed,
+        seed=seed if data.seed is None else data.seed,
         progress=say,
     )
 

@@ -32,7 +32,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
         f"{parameters:,} parameters; {len(text.train.ids):,} characters to train on, "
         f"{len(text.valid.ids):,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
     )
-    run.create(trainer.config, text.tokenizer, {**machine.describe(), "text": _facts(text)})
+    run.create(trainer.config, text.tokenizer, {**machine.describe(), "text": text_facts(text)})
     return trainer
 
 
@@ -41,7 +41,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     run, config = plan.run, plan.config
     text = _prepare(plan.corpus, reporter)
     known = read_json(run.environment, f"{run.path} is damaged")
-    if text.tokenizer != run.read_tokenizer() or known.get("text") != _facts(text):
+    if text.tokenizer != run.read_tokenizer() or known.get("text") != text_facts(text):
         raise InputError(f"{run.path} was trained on another text than {plan.corpus.name} is now: restore it")
     trainer = Trainer(run, config, text, reporter, floor_nats=floor(plan.corpus))
     for warning in trainer.resume():
@@ -58,7 +58,7 @@ def _prepare(corpus: Corpus, reporter: Reporter) -> Prepared:
     return text
 
 
-def _facts(text: Prepared) -> dict[str, Any]:
+def text_facts(text: Prepared) -> dict[str, Any]:
     """What identifies the text of a run."""
     return {
         side: {"chars": len(store.ids), "sha256": store.sha256, "unknown": store.unknown.total()}
