@@ -105,7 +105,7 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{name}", type=int, metavar="N", help=text)
     for name in ("query", "key", "value"):
         group.add_argument(
-            f"--{name}", metavar="KIND", help="linear, bottleneck or autoencoder; or one a layer: a,b,c"
+            f"--{name}", metavar="KIND", help="linear, bottleneck, autoencoder or residual; or one a layer: a,b,c"
         )
     group.add_argument("--positions", metavar="KIND", help="alibi, decoupled, rotary, learned or none")
     group.add_argument("--dropout", type=float, metavar="X")
@@ -177,7 +177,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="claims, first, or a .toml file (docs/experiments.md)")
     parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
-    parser.add_argument("--jobs", type=_whole, default=1, metavar="N", help="runs at a time (default 1)")
+    parser.add_argument("--jobs", type=_whole, metavar="N", help="runs at a time (default: as the spec says)")
     parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
     parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress")

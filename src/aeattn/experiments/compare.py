@@ -27,7 +27,7 @@ def compare(
     out: Path | None,
     *,
     budget: str | None = None,
-    at_once: int = 1,
+    at_once: int | None = None,
     amend: bool = False,
     only_declare: bool = False,
     console: Console,
@@ -40,6 +40,8 @@ def compare(
     path = find_spec(name)
     spec = read_spec(path, budget)
     check_installed()
+    if at_once is None:
+        at_once = min(spec.jobs, available_cores())
     if not 1 <= at_once <= available_cores():
         raise InputError(f"--jobs is {at_once}: choose from 1 to {available_cores()}, the processors there are")
     chosen = spec.given.get("chosen_budget")

@@ -128,7 +128,7 @@ def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, ame
         )
     if before is None and folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()):
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
-    declaration = declare(spec, given, pace, say)
+    declaration = declare(spec.with_texts_at_hand(), given, pace, say)
     if before is not None:
         history = [*before.amended, {"hash": before.hash, "date": before.declared}]
         declaration = replace(declaration, amended=history)

@@ -58,7 +58,7 @@ def read_spec(path: Path, budget: str | None = None) -> Spec:
 
 
 KNOWN = ["title", "question", "smallest_effect", "seeds", "budget", "matching", "tuning", "attention", "base"]
-KNOWN += ["arms", "sizes", "contrasts", "budgets"]
+KNOWN += ["arms", "sizes", "contrasts", "budgets", "without_books", "jobs"]
 
 
 def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
@@ -66,6 +66,8 @@ def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
     check_keys(values, KNOWN, "spec")
     given = _with_budget(values, budget)
     given["base"] = _table(given, "base")
+    check_keys(given["base"], SETTINGS, "base")
+    _refuse_reserved("base", given["base"])
     arms = tuple(_arm(key, each) for key, each in _table(given, "arms").items())
     if len(arms) < 2:
         raise InputError("arms: a comparison needs two of them: add tables [arms.NAME]")
@@ -79,12 +81,15 @@ def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
         budget=_budget(_table(given, "budget")),
         matching=_matching(_table(given, "matching"), arms),
         tuning=_tuning(given, seeds),
-        attention=bool(given.get("attention", False)),
+        attention=_flag(given, "attention"),
+        jobs=given.get("jobs", 1),
         arms=arms,
         sizes=_sizes(_table(given, "sizes")),
         contrasts=_contrasts(given, arms),
         given=given,
     )
+    if not isinstance(spec.jobs, int) or isinstance(spec.jobs, bool) or spec.jobs < 1:
+        raise InputError(f"jobs is {spec.jobs!r}: give the number of runs at a time")
     _check(spec)
     return spec
 
@@ -100,18 +105,27 @@ def _with_budget(values: dict[str, Any], wanted: str | None) -> dict[str, Any]:
         raise InputError(f"this spec has no budget {name!r} to choose: leave --budget out")
     check_keys({name: None}, list(budgets), "--budget")
     changes = _table(budgets, name)
-    check_keys(changes, [key for key in KNOWN if key != "budgets"], f"budgets.{name}")
+    check_keys(changes, [*(key for key in KNOWN if key != "budgets"), "only"], f"budgets.{name}")
     merged = overlay(rest, changes)
     if "budget" in changes:  # minutes do not come on top of characters
         merged["budget"] = changes["budget"]
-    if "arms" in changes:  # a budget may leave arms out: those that it names remain
-        kept = _table(changes, "arms")
-        check_keys(kept, list(_table(rest, "arms")), f"budgets.{name}.arms")
-        merged["arms"] = {key: arm for key, arm in _table(merged, "arms").items() if key in kept}
-        merged["contrasts"] = [
-            c for c in merged.get("contrasts", []) if {c.get("arm"), c.get("than")} <= set(merged["arms"])
-        ]
-    return merged | {"chosen_budget": name}
+    ways = _table(merged, "matching").get("by", ["width"])
+    if "by" in _table(changes, "matching") and isinstance(merged.get("contrasts"), list):
+        merged["contrasts"] = [c for c in merged["contrasts"] if c.get("matching", ways[0]) in ways]
+    return _only(merged, f"budgets.{name}") | {"chosen_budget": name}
+
+
+def _only(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The spec with the arms of `only` alone, if that is given, and the contrasts between them."""
+    names = values.pop("only", None)
+    if names is None:
+        return values
+    arms = _table(values, "arms")
+    if not isinstance(names, list):
+        raise InputError(f"{where}.only is {names!r}: give a list of arms")
+    check_keys(dict.fromkeys(names), list(arms), f"{where}.only")
+    there = [c for c in values.get("contrasts", []) if {c.get("arm"), c.get("than")} <= set(names)]
+    return {**values, "arms": {name: arms[name] for name in arms if name in names}, "contrasts": there}
 
 
 def _arm(name: str, values: Any) -> Arm:
@@ -255,15 +269,17 @@ def _check(spec: Spec) -> None:
 
 
 def _check_arm(spec: Spec, arm: Arm, size: str | None) -> None:
-    for where, settings in (("base", spec.given["base"]), (f"arms.{arm.name}", arm.settings)):
-        check_keys(settings, SETTINGS, where)
-        for name, source in RESERVED.items():
-            if name in _table(settings, "training"):
-                raise InputError(f"{where}: training.{name} comes from {source}: leave it out")
+    _refuse_reserved(f"arms.{arm.name}", arm.settings)
     try:
         check_settings(spec.settings(arm, size))
     except InputError as error:
         raise InputError(f"arms.{arm.name}: {error}") from error
+
+
+def _refuse_reserved(where: str, settings: Settings) -> None:
+    for name, source in RESERVED.items():
+        if name in _table(settings, "training"):
+            raise InputError(f"{where}: training.{name} comes from {source}: leave it out")
 
 
 def _build(cls: type[T], values: dict[str, Any], where: str) -> T:
@@ -307,6 +323,13 @@ def _text(values: dict[str, Any], name: str, default: str) -> str:
     value = values.get(name, default)
     if not isinstance(value, str):
         raise InputError(f"{name} is {value!r}: write it in quotes")
+    return value
+
+
+def _flag(values: dict[str, Any], name: str) -> bool:
+    value = values.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}: write true or false")
     return value
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
+from aeattn.data.fetch import cache_dir
 from aeattn.training.config import overlay
 from aeattn.training.presets import DEFAULT_PRESET, preset
 
@@ -87,7 +90,8 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Spec:
-    """A comparison as declared; `given` is what it was read from, for the hash."""
+    """A comparison as declared; `given` is what it was read from, for the hash. `jobs` is how many runs at a time
+    suit it."""
 
     name: str
     title: str
@@ -98,16 +102,31 @@ class Spec:
     matching: Matching
     tuning: Tuning | None
     attention: bool
+    jobs: int
     arms: tuple[Arm, ...]
     sizes: dict[str, Settings]
     contrasts: tuple[Contrast, ...]
     given: dict[str, Any]
+
+    def with_texts_at_hand(self) -> Spec:
+        """With the settings of `without_books` for the base's text, where the books are not on this machine."""
+        instead = self.given.get("without_books")
+        if instead is None or books_are_here():
+            return self
+        return replace(self, given={**self.given, "base": {**self.given["base"], "data": instead}})
 
     def settings(self, arm: Arm, size: str | None) -> Settings:
         """Everything that is set for an arm: its preset, then base, size and arm laid over one another."""
         changes = overlay(overlay(self.given["base"], self.sizes.get(size or "", {})), arm.settings)
         name = str(changes.get("preset") or DEFAULT_PRESET)
         return overlay({**preset(name), "data": {"seed": 0}}, {**changes, "preset": name})
+
+
+def books_are_here() -> bool:
+    """Whether the books can be read without fetching them."""
+    named = os.environ.get("AEATTN_CORPORA")
+    places = [cache_dir() / "corpora", *([Path(named)] if named else [])]
+    return any(any((place / "books" / "train").glob("*.txt")) for place in places)
 
 
 def all_settings(spec: Spec) -> Iterable[tuple[Arm, str | None, Settings]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-ProjectionKind = Literal["linear", "bottleneck", "autoencoder"]
+ProjectionKind = Literal["linear", "bottleneck", "autoencoder", "residual"]
 PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
 POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)

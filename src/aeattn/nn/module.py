@@ -23,7 +23,8 @@ class AutoencoderAttention(nn.Module):
         d_model: width D of input and output.
         n_heads: must divide the width, unless `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
-        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity) or `linear` (standard attention).
+        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention) or
+            `residual` (linear and autoencoder added up).
         middle: a second matrix inside the bottleneck.
         per_head: every head has autoencoders of its own over the full width; the heads are added up.
         causal: no position sees a later one.

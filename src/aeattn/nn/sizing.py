@@ -64,12 +64,12 @@ def _key_width(config: ModelConfig) -> int:
 
 
 def projection_weights(config: ModelConfig, name: Name, layer: int) -> int:
-    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), times the heads if each has
-    its own."""
+    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or both, times the heads if each
+    has its own."""
     d, b = config.d_model, config.bottleneck
     kind = config.kind(name, layer)
-    middle = b * b if config.middle and kind == "autoencoder" else 0
-    one = d * d if kind == "linear" else 2 * d * b + middle
+    middle = b * b if config.middle and kind in ("autoencoder", "residual") else 0
+    one = (d * d if kind in ("linear", "residual") else 0) + (0 if kind == "linear" else 2 * d * b + middle)
     return one * config.n_heads if config.per_head else one
 
 
@@ -131,6 +131,8 @@ def not_absorbable(config: ModelConfig) -> str | None:
     kinds = [config.kind(name, i) for name in KEPT for i in range(config.n_layers)]
     if all(kind == "linear" for kind in kinds):
         return "keys and values are linear: there is no decoder to absorb"
+    if "residual" in kinds:
+        return "residual projections have no narrow code: use `autoencoder`"
     key_kinds = [config.kind("key", i) for i in range(config.n_layers)]
     if config.positions == "rotary" and any(kind != "linear" for kind in key_kinds):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"

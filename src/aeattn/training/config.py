@@ -97,7 +97,8 @@ class DataConfig:
     """Which text a run reads: names or paths as `corpora.resolve` takes them.
 
     No corpus means that of the recipe, or else `tales`. `seed` draws tales and what is split off to validate on;
-    the training's seed does where there is none."""
+    the training's seed does where there is none. `limit_valid_chars` keeps only so many characters of each text to
+    validate on."""
 
     corpus: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
@@ -105,6 +106,7 @@ class DataConfig:
     limit_chars: int | None = None
     text: TextOptions = field(default_factory=TextOptions)
     seed: int | None = None
+    limit_valid_chars: int | None = None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def plan_resume(path: Path, steps: int | None, say: Callable[[str], None] = lamb
 
 def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _: None) -> Corpus:
     """The corpus that a config names, fetched if need be. Raises InputError where it is not to be had."""
-    return resolve(
+    corpus = resolve(
         data.corpus,
         valid=data.valid,
         recipe=data.recipe,
@@ -107,6 +107,11 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         seed=seed if data.seed is None else data.seed,
         progress=say,
     )
+    if (limit := data.limit_valid_chars) is None:
+        return corpus
+    if limit < 2:
+        raise InputError(f"data.limit_valid_chars is {limit}: choose at least 2")
+    return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 
 def _data_config(values: dict[str, Any]) -> DataConfig:
