@@ -22,7 +22,8 @@ Declare = Callable[..., tuple[Folder, Declaration]]
 
 
 def words(count: int, seed: int) -> str:
-    return " ".join(random.Random(seed).choice(WORDS) for _ in range(count)) + "\n"
+    drawn = random.Random(seed).choices(WORDS, k=count)
+    return " ".join(drawn) + "\n"
 
 
 def no_pace(configs: Any) -> list[float]:
@@ -50,7 +51,7 @@ def spec_values(text: dict[str, Any]) -> dict[str, Any]:
         "base": {
             "data": text,
             "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 24, "bottleneck": 4, "context": 32},
-            "training": {"batch": 2, "compile": "off", "precision": "fp32", "device": "cpu"},
+            "training": {"batch": 2, "compile": "off", "precision": "fp32", "device": "cpu", "sample_chars": 5},
         },
         "arms": {
             "standard": {"label": "standard attention", "model": LINEAR},

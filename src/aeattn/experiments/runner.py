@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -46,21 +46,31 @@ class Worker:
     job: Record
     process: subprocess.Popen[str]
     log: Path
-    stopped: bool = False
-    run: Run = field(default_factory=Run)
+    run: Run
 
-    def follow(self) -> None:
+    def __post_init__(self) -> None:
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
         """Take in where the training stands, until it ends."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                self.run.update(json.loads(line))
-            except ValueError:
-                continue
+        with self.process.stdout as lines, suppress(OSError):
+            for line in lines:
+                with suppress(ValueError):
+                    self.run.update(json.loads(line))
+
+    def wait(self) -> int:
+        """The exit code, when all has been heard."""
+        code = self.process.wait()
+        self._listener.join()
+        return code
 
 
 class Runner:
     """Runs what is missing or stale of a declaration."""
+
+    command = (sys.executable, "-m", "aeattn.experiments.worker")
 
     def __init__(
         self,
@@ -130,7 +140,7 @@ class Runner:
         self.records[job.name] = started
         self.folder.logs.mkdir(exist_ok=True)
         log = self.folder.logs / f"{job.name}.log"
-        command = [sys.executable, "-m", "aeattn.experiments.worker", str(self.folder.path), job.name]
+        command = [*self.command, str(self.folder.path), job.name]
         with log.open("a", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 command,
@@ -142,10 +152,7 @@ class Runner:
                 pass_fds=() if self.lock is None else (self.lock,),
                 start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
             )
-        worker = Worker(job, process, log)
-        worker.run.work = work(job)
-        threading.Thread(target=worker.follow, daemon=True).start()
-        return worker
+        return Worker(job, process, log, Run(work(job)))
 
     def _make_way(self, job: Record) -> None:
         """Move away what is there of a run that was done with other settings, or of which nothing is known."""
@@ -168,14 +175,11 @@ class Runner:
 
     def _stop(self, workers: list[Worker]) -> None:
         assert self._signal is not None
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.wait()
+        _end(workers)
         raise Stopped(self._signal)
 
     def _ended(self, worker: Worker) -> None:
-        code, name = worker.process.returncode, worker.job.name
+        code, name = worker.wait(), worker.job.name
         if self._signal is not None and code in (130, 143, -signal.SIGTERM, -signal.SIGINT):
             raise Stopped(self._signal)
         if code == 2:
@@ -216,10 +220,15 @@ class Runner:
         try:
             yield
         finally:
-            for worker in workers:
-                worker.process.terminate()
-            for worker in workers:
-                worker.process.wait()
+            _end(workers)
+
+
+def _end(workers: list[Worker]) -> None:
+    """Ask runs to stop, and wait until they have written their checkpoints."""
+    for worker in workers:
+        worker.process.terminate()  # once: a second signal would cut a checkpoint short
+    while workers:
+        workers.pop().wait()
 
 
 def worker_environment(at_once: int) -> dict[str, str]:

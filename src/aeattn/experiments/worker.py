@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
 import resource
@@ -83,6 +84,8 @@ def work(folder: Folder, name: str) -> int:
     try:
         trainer = _trainer(folder, job, reporter)
         score = trainer.run()
+        if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
+            raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
         folder.write_record(_failed(job, "diverged", str(error)))
         return 0
