@@ -17,12 +17,12 @@ LAYERS = [
     "data",
     "generation",
     "training",
+    "bench",
     "analysis",
     "experiments",
     "commands",
-    "cli",
-    "__main__",
 ]
+LAYERS += ["cli", "__main__"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

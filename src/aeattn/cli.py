@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="let a model write"))
     _add_size(commands.add_parser("size", help="parameters, operations and cache bytes of models"))
     _add_compare(commands.add_parser("compare", help="run a comparison of models that a spec declares"))
+    _add_bench(commands.add_parser("bench", help="measure speed against peers and the machine's limits"))
     return parser
 
 
@@ -182,6 +183,20 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="bench", required=True, metavar="WHAT", parser_class=_Parser)
+    train = kinds.add_parser("train", help="training steps")
+    train.add_argument("--batch", type=_whole, default=64, metavar="N", help="windows a step (default 64)")
+    train.add_argument(
+        "--context", type=_whole, nargs="+", default=[128, 256], metavar="N", help="(default 128 256)"
+    )
+    train.add_argument("--rounds", type=_whole, default=7, metavar="N", help="of all in turn (default 7)")
+    train.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
+    train.add_argument("--no-peers", action="store_true", help="only ours")
+    train.add_argument("--picture", type=Path, default=Path("bench-train.png"), metavar="FILE")
+    train.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _whole(text: str) -> int:

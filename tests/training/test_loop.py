@@ -117,7 +117,7 @@ def test_intervals_do_what_they_say(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
-    fast._prepare_steps()
+    fast.prepare()
     assert fast.compiled
     windows = plain.batches.at(0)
     for trainer in (plain, fast):

@@ -101,10 +101,10 @@ class Trainer:
         """
         machine.keep_freed_memory()
         with self._signals():
-            self._prepare_steps()
+            self.prepare()
             self._clock = time.perf_counter() - self.state.seconds
             while self.state.step < self.config.training.steps:
-                self._update()
+                self.update()
                 self._housekeeping()
                 if self._stop_signal is not None:
                     self.save()
@@ -145,7 +145,7 @@ class Trainer:
 
     # -- one update --------------------------------------------------------------------------------------
 
-    def _update(self) -> None:
+    def update(self) -> None:
         step, settings = self.state.step, self.config.training
         set_rates(self.optimisers, rate_factor(step, settings))
         loss = self._gradients(self.batches.at(step))
@@ -199,7 +199,7 @@ class Trainer:
 
     # -- before, between and after updates ---------------------------------------------------------------
 
-    def _prepare_steps(self) -> None:
+    def prepare(self) -> None:
         """Resolve what `auto` and `minutes` leave open, from the time of the first steps, and record it.
 
         A resumed run finds everything resolved, so that it computes as it did before.
@@ -252,7 +252,7 @@ class Trainer:
         times = []
         for _ in range(PROBE_STEPS):
             self._clock = start = time.perf_counter()
-            self._update()
+            self.update()
             times.append(time.perf_counter() - start)
         self.model.load_state_dict(weights)
         self.optimisers, self.state = make_optimisers(self.model, self.config.training), state

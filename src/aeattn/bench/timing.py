@@ -1,0 +1,68 @@
+"""Measuring speed honestly: both sides alternate in one run, warm-up apart, medians with their spread.
+
+Whatever slows the machine down then slows both sides down, so a ratio means more than either rate.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Work = Callable[[], float]  # does some work and returns how much it was, in units such as characters
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Units a second of one contender, a figure a round. `warm_up_seconds` is what the first, unmeasured call
+    took, compilation included."""
+
+    rounds: tuple[float, ...]
+    warm_up_seconds: float
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Median, extremes, every round, and the warm-up."""
+        return {**spread(self.rounds), "rounds": list(self.rounds), "warm_up_seconds": self.warm_up_seconds}
+
+
+def alternate(
+    contenders: Mapping[str, Work], rounds: int = 5, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Rates]:
+    """Time every contender once a round, each round starting with another one, after one call each to warm up.
+
+    Raises ValueError where there is nothing to measure.
+    """
+    if not contenders or rounds < 1:
+        raise ValueError(f"{len(contenders)} contenders, {rounds} rounds: give at least one of each")
+    warm = {name: _seconds(work)[0] for name, work in contenders.items()}
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            seconds, units = _seconds(contenders[name])
+            rates[name].append(units / seconds)
+        say(f"round {number + 1} of {rounds}: " + ", ".join(f"{n} {r[-1]:,.0f}/s" for n, r in rates.items()))
+    return {name: Rates(tuple(values), warm[name]) for name, values in rates.items()}
+
+
+def _seconds(work: Work) -> tuple[float, float]:
+    start = time.perf_counter()
+    units = work()
+    return time.perf_counter() - start, units
+
+
+def ratio(ours: Rates, theirs: Rates) -> dict[str, float]:
+    """How many times faster we are: median and extremes of the ratios of single rounds."""
+    return spread([a / b for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
