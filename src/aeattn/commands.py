@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeattn.errors import InputError
 from aeattn.generation.escape import escape_controls
+from aeattn.output import print_json as _print_json
+from aeattn.output import print_table as _print_table
+from aeattn.output import say as _say
 
 if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
@@ -23,15 +25,6 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Run the command that was asked for; returns the exit code."""
     return COMMANDS[options.command](options)
-
-
-def _say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, indent=2, allow_nan=False))
 
 
 # -- train and resume ---------------------------------------------------------------------------------------
@@ -286,49 +279,9 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
 
 
 def compare(options: argparse.Namespace) -> int:
-    from rich.console import Console
+    from aeattn.experiments.command import run as run_comparison
 
-    from aeattn.experiments.compare import compare as run_comparison
-    from aeattn.experiments.runner import NoRoom, Stopped
-
-    console = Console(stderr=True, highlight=False, quiet=options.quiet)
-    try:
-        folder, _, summary = run_comparison(
-            options.spec, options.out, budget=options.budget, at_once=options.jobs, amend=options.amend,
-            only_declare=options.plan, console=console,
-        )  # fmt: skip
-    except Stopped as error:
-        _say(f"aeattn: {error}")
-        return error.exit_code
-    except NoRoom as error:
-        _say(f"aeattn: {error}")
-        return 1
-    if options.json:
-        _print_json(summary)
-    elif not options.plan:
-        _print_comparison(summary)
-        print(f"more: aeattn report {folder.path}")
-    return 0
-
-
-def _print_comparison(summary: dict[str, Any]) -> None:
-    columns = ("arm", "runs", "nats/char", "low", "high", "rate", "parameters", "characters/s")
-    rows = []
-    for arm in summary["arms"]:
-        low, high = arm["interval"] or (None, None)
-        cost = arm["cost"]
-        rows.append((
-            arm["id"], f"{arm['n']}", _four(arm["mean"]), _four(low), _four(high),
-            "-" if arm["rate"] is None else f"{arm['rate']:g}",
-            f"{cost['parameters']:,.0f}" if cost else "-", f"{cost['chars_per_second']:,.0f}" if cost else "-",
-        ))  # fmt: skip
-    _print_table(columns, rows)
-    print(summary["answer"])
-    for contrast in summary["contrasts"]:
-        if not contrast["primary"]:
-            print(f"- {contrast['sentence']}")
-    for note in summary["notes"]:
-        print(f"note: {note}")
+    return run_comparison(options)
 
 
 # -- bench -------------------------------------------------------------------------------------------------
@@ -389,20 +342,6 @@ def _print_training_speed(found: dict[str, Any]) -> None:
 
 
 BENCHES = {"train": _bench_train}
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table whose first column is text and the others figures; a pipe gets it as wide as it is."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
-    for row in rows:
-        table.add_row(*row)
-    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
 
 
 COMMANDS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"contrasts": [{"arm": "auto", "than": "standard", "measure": "valid_nat"}]}, "did you mean 'valid_nats'"),
     ({"contrasts": [{"arm": "auto", "than": "standard", "measure": "attention.gini"}]}, "attention = true"),
     ({"contrasts": [{"arm": "auto", "than": "standard", "primary": True}] * 2}, "one of them as primary"),
+    (
+        {"contrasts": [{"arm": "auto", "than": "standard"}] * 2},
+        "auto against standard in valid_nats is there twice",
+    ),
     ({"sizes": {"half": {"modle": {}}}}, "sizes.half: unknown key 'modle'"),
     ({"smallest_effect": 0}, "smallest_effect is 0"),
     ({"attention": "yes"}, "attention is 'yes': write true or false"),
@@ -114,6 +120,12 @@ def test_shipped_specs_are_specs(name: str, budget: str | None) -> None:
     assert sum(contrast.primary for contrast in spec.contrasts) == 1
     for arm in spec.arms:
         assert arm.label != arm.name
+
+
+def test_the_example_in_the_documentation_is_a_spec() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    assert parse(tomllib.loads(example), "example", "quick").seeds == (1, 2)
 
 
 def test_a_name_that_is_no_spec(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from aeattn.experiments import pace
 from aeattn.experiments.declare import Declaration, declared
 from aeattn.experiments.grid_progress import GridProgress
 from aeattn.experiments.jobs import Records, jobs
-from aeattn.experiments.parse import find_spec, read_spec
 from aeattn.experiments.records import Folder
 from aeattn.experiments.runner import Runner, available_cores, worker_environment
+from aeattn.experiments.spec import Spec
 from aeattn.experiments.statistics import check_installed
 from aeattn.experiments.summary import summarise
 from aeattn.training.config import RunConfig
@@ -23,22 +23,20 @@ from aeattn.training.run_folder import write_json
 
 
 def compare(
-    name: str,
+    spec: Spec,
+    source: Path,
     out: Path | None,
     *,
-    budget: str | None = None,
     at_once: int | None = None,
     amend: bool = False,
     only_declare: bool = False,
     console: Console,
-) -> tuple[Folder, Declaration, dict[str, Any]]:
-    """Run a spec, shipped or from a file, in the folder `out` (runs/<name>-<budget> if not given).
+) -> tuple[Folder, dict[str, Any]]:
+    """Run a spec that was read from `source` in the folder `out` (runs/compare-<name>-<budget> if not given).
 
-    Returns the folder, the declaration and the summary, which is also written. Raises InputError, Stopped, NoRoom;
+    Returns the folder and the summary, which is also written. Raises InputError, Stopped, NoRoom;
     what is done by then is kept, and summarised.
     """
-    path = find_spec(name)
-    spec = read_spec(path, budget)
     check_installed()
     if at_once is None:
         at_once = min(spec.jobs, available_cores())
@@ -48,7 +46,7 @@ def compare(
     folder = Folder(out or Path("runs") / (f"compare-{spec.name}-{chosen}" if chosen else f"compare-{spec.name}"))
     progress = GridProgress(console)
     with folder.locked() as lock:
-        declaration = declared(spec, path, folder, _pace(at_once), progress.note, amend)
+        declaration = declared(spec, source, folder, _pace(at_once), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
         records: Records = {}
@@ -60,7 +58,7 @@ def compare(
             records = {record.name: record for record in folder.read_records(lambda path, error: None)}
             summary = summarise(folder, declaration, records)
             write_json(folder.summary, summary)
-    return folder, declaration, summary
+    return folder, summary
 
 
 def _pace(at_once: int) -> Callable[[Sequence[RunConfig]], list[float]]:

@@ -133,6 +133,7 @@ def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, ame
         history = [*before.amended, {"hash": before.hash, "date": before.declared}]
         declaration = replace(declaration, amended=history)
     folder.path.mkdir(parents=True, exist_ok=True)
+    folder.ignore.write_text("/runs/\n/logs/\n/stale/\n/.lock\n", encoding="utf-8")
     shutil.copyfile(source, folder.toml)
     write_json(folder.spec, declaration.to_dict())
     return declaration

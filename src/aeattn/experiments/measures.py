@@ -61,7 +61,9 @@ def check_measure(name: str) -> None:
 
 def describe_measure(name: str) -> Measure:
     """The measure of a name; figures of an analysis have no better side and no unit."""
-    return MEASURES.get(name) or Measure(name.replace(".", ": ", 1).replace("_", " "), "", None, 4, lambda _: None)
+    section, _, rest = name.partition(".")
+    plain = {"codes": "code's ", "loss": "loss with ", "attention": "attention "}.get(section, "")
+    return MEASURES.get(name) or Measure(plain + rest.replace("_", " "), "", None, 4, lambda _: None)
 
 
 def read_measure(name: str, record: Record, analysis: dict[str, Any] | None) -> float | None:

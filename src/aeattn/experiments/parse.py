@@ -230,6 +230,9 @@ def _contrasts(given: dict[str, Any], arms: Sequence[Arm]) -> tuple[Contrast, ..
     contrasts = [_contrast(values, names) for values in tables]
     if sum(contrast.primary for contrast in contrasts) > 1:
         raise InputError("contrasts: mark one of them as primary, not several")
+    keys = [(c.arm, c.than, c.measure, c.matching, c.size) for c in contrasts]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise InputError(f"contrasts: {twice[0][0]} against {twice[0][1]} in {twice[0][2]} is there twice")
     if not any(contrast.primary for contrast in contrasts):
         contrasts[0] = _build(Contrast, {**vars(contrasts[0]), "primary": True}, "contrasts")
     return tuple(contrasts)

@@ -126,7 +126,7 @@ class Folder:
         self.path = path
         self.toml, self.spec, self.summary = path / "spec.toml", path / "spec.json", path / "summary.json"
         self.records, self.runs, self.analysis = path / "records", path / "runs", path / "analysis"
-        self.logs, self.stale = path / "logs", path / "stale"
+        self.logs, self.stale, self.ignore = path / "logs", path / "stale", path / ".gitignore"
 
     def record_path(self, name: str) -> Path:
         return self.records / f"{name}.json"

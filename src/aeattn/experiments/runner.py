@@ -38,6 +38,8 @@ class Stopped(Exception):
 class NoRoom(Exception):
     """A run could not be done for reasons of the system, such as a full disk."""
 
+    exit_code = 1
+
 
 @dataclass
 class Worker:

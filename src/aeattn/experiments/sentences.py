@@ -64,9 +64,9 @@ def _something(contrast: dict[str, Any], measure: Measure, where: str, smallest_
     ours, theirs = contrast["labels"]
     near, far = sorted(abs(end) for end in contrast["interval"])
     ends = f"[{_plain(near, measure)}, {_plain(far, measure)}]"
-    size = f"{_plain(abs(contrast['mean']), measure)} {_unit(measure)} {ends}"
+    size = " ".join(filter(None, (_plain(abs(contrast["mean"]), measure), measure.unit, ends)))
     if contrast["measure"] != "valid_nats":
-        way = "less" if contrast["mean"] < 0 else "more"
+        way = "lower" if contrast["mean"] < 0 else "higher"
         baseline = contrast["baseline"]
         share = f" ({100 * contrast['mean'] / baseline:+.1f} %)" if baseline else ""
         return f"{ours} has {way} {measure.text} than {theirs} {where}: by {size}{share}."
@@ -97,7 +97,7 @@ def _doubts(contrast: dict[str, Any]) -> str:
 
 
 def _unit(measure: Measure) -> str:
-    return measure.unit if measure.text == "validation loss" else f"{measure.unit} of {measure.text}".strip()
+    return measure.unit if measure.text == "validation loss" else f"{measure.unit} of {measure.text}".lstrip()
 
 
 def _plain(value: float, measure: Measure) -> str:

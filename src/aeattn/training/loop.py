@@ -273,6 +273,10 @@ class Trainer:
         if _due(step, eval_every):
             score = score_windows(self.model, self.quick_windows)
             self.state.valid_nats = score.nats_per_char
+            if not math.isfinite(score.nats_per_char or 0.0):
+                raise Diverged(
+                    f"validation loss is {score.nats_per_char} after step {step}: lower the learning rate"
+                )
             self._write_metrics(valid=score)
             self.reporter.evaluated(self._status())
         elif _due(step, max(1, (eval_every or settings.steps) // 10)):
