@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -226,6 +227,29 @@ def test_a_terminal_gets_a_bar(declare_in: Declare) -> None:
     progress.ended(done(jobs(declaration, {})[0], 1.25), Run(work=1.0))
     progress.close()
     assert "final-standard-seed1: 1.2500 nats/char" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["claim"], "did you mean 'claims'"),
+        (["claims", "--budget", "ful"], "did you mean 'full'"),
+        (["claims", "--jobs", "1000"], "--jobs is 1000: choose from 1 to"),
+        (["claims", "--out", "/dev/null/x"], "cannot be made .*--out"),
+        (["claims", "--jobs", "0"], "no whole number of at least 1"),
+    ],
+)
+def test_bad_arguments_get_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["compare", *arguments])
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1
+    assert re.search(message, lines[0])
 
 
 # -- the whole, with real runs ---------------------------------------------------------------------------------

@@ -60,5 +60,9 @@ def _shown(value: float | None, how: str) -> str:
 
 def conclusions(summary: dict[str, Any]) -> list[str]:
     """The answer, the other contrasts, and what must be known besides."""
-    others = [f"- {contrast['sentence']}" for contrast in summary["contrasts"] if not contrast["primary"]]
+    others = [f"- {_claimed(c)}{c['sentence']}" for c in summary["contrasts"] if not c["primary"]]
     return [summary["answer"], *others, *(f"note: {note}" for note in summary["notes"])]
+
+
+def _claimed(contrast: dict[str, Any]) -> str:
+    return f'"{contrast["claim"]}" ' if contrast["claim"] else ""

@@ -193,7 +193,12 @@ class Folder:
         """
         from aeattn.experiments.lock import hold
 
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
+            ) from error
         with hold(
             self.path / ".lock", f"{self.path} is in use by another `aeattn compare`: wait, or stop it"
         ) as fd:

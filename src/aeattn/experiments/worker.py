@@ -39,6 +39,7 @@ from aeattn.training.run_folder import RunFolder, write_json
 from aeattn.training.setup import resume, start, text_facts
 
 FIRST_BATCHES = 100
+WAY_CHARS = 4096  # read to measure attention on the way; at the end it is measured on four times as many
 
 
 class PipeReporter:
@@ -215,7 +216,11 @@ def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str
     last = max(losses)
     steps = [int(path.name.removeprefix("step-")) for path in all_checkpoints(run)]
     at = [
-        {"step": step, "valid_nats": losses[step], "measured": inspect_run(run.path, step=step, maps=False)}
+        {
+            "step": step,
+            "valid_nats": losses[step],
+            "measured": inspect_run(run.path, step=step, maps=False, chars=WAY_CHARS),
+        }
         for step in steps
         if step in losses and step != last
     ]
