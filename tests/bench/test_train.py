@@ -13,7 +13,7 @@ from aeattn.bench.steps import Shape, nano_gpt, nearest_width, own_step, peer_st
 from aeattn.bench.train import OURS, STANDARD
 from aeattn.cli import main
 from aeattn.errors import InputError
-from aeattn.training import machine
+from aeattn.training import compiling
 
 NANO = """
 from dataclasses import dataclass
@@ -43,10 +43,16 @@ class GPT(nn.Module):
 """
 
 
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aeattn.bench.ceilings.SECONDS", 0.01)
+    monkeypatch.setattr("aeattn.bench.ceilings.MEMORY_NUMBERS", 1 << 20)
+
+
 def test_bench_train_prints_one_json_object(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "can_compile", lambda device: False)
+    monkeypatch.setattr(compiling, "can_compile", lambda device: False)
     picture = tmp_path / "speed.png"
     arguments = ["--batch", "2", "--context", "16", "--rounds", "2", "--no-peers", "--picture", str(picture)]
     assert main(["bench", "train", "--json", *arguments]) == 0

@@ -19,7 +19,7 @@ from aeattn.data.store import Prepared, build_store
 from aeattn.data.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.training import curve, machine
+from aeattn.training import compiling, curve, machine
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
 from aeattn.training.loop import Diverged, Trainer
 from aeattn.training.progress import LiveReporter, PlainReporter, Status, clock, describe
@@ -113,7 +113,7 @@ def test_intervals_do_what_they_say(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(not machine.can_compile(torch.device("cpu")), reason="no C++ compiler here")
+@pytest.mark.skipif(not compiling.can_compile(torch.device("cpu")), reason="no C++ compiler here")
 @pytest.mark.filterwarnings("ignore")
 def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
@@ -153,16 +153,32 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
 def test_compiling_is_decided_from_the_work_ahead() -> None:
     cpu = torch.device("cpu")
-    assert not machine.pays_to_compile("off", cpu, 1e9)
-    assert not machine.pays_to_compile("auto", cpu, 1.0)
-    assert machine.pays_to_compile("auto", cpu, 1e9) == machine.can_compile(cpu)
+    assert not compiling.pays_to_compile("off", cpu, 1e9)
+    assert not compiling.pays_to_compile("auto", cpu, 1.0)
+    can = compiling.can_compile(cpu)
+    assert compiling.pays_to_compile("auto", cpu, 1e9) == can
+    between = 2 * compiling.CACHED_SECONDS / compiling.COMPILE_GAIN
+    assert not compiling.pays_to_compile("auto", cpu, between)
+    assert compiling.pays_to_compile("auto", cpu, between, cached=True) == can
+
+
+def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path))
+    cpu, config = torch.device("cpu"), tiny_config()
+    known = compiling.CompiledBefore(config, 4, torch.float32, cpu)
+    assert not known
+    known.note()
+    assert compiling.CompiledBefore(config, 4, torch.float32, cpu)
+    assert not compiling.CompiledBefore(config, 5, torch.float32, cpu)
+    assert not compiling.CompiledBefore(config, 4, torch.bfloat16, cpu)
+    assert not compiling.CompiledBefore(tiny_config(d_ff=8), 4, torch.float32, cpu)
 
 
 def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
-    assert not machine.pays_to_compile("auto", torch.device("cpu"), 1e9)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    assert not compiling.pays_to_compile("auto", torch.device("cpu"), 1e9)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
-        machine.pays_to_compile("on", torch.device("cpu"), 1.0)
+        compiling.pays_to_compile("on", torch.device("cpu"), 1.0)
 
 
 def test_devices_and_precisions() -> None:

@@ -15,7 +15,7 @@ from aeattn.bench.timing import Rates, alternate, ratio
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import size
-from aeattn.training import machine
+from aeattn.training import compiling, machine
 from aeattn.training.presets import preset
 
 OURS, STANDARD = "aeattn, autoencoder", "aeattn, standard"
@@ -75,7 +75,7 @@ def _config(name: str, shape: Shape) -> ModelConfig:
 
 
 def _own(shape: Shape, folder: Path, say: Say) -> dict[str, Contender]:
-    compile_ = machine.can_compile(machine.pick_device("cpu"))
+    compile_ = compiling.can_compile(machine.pick_device("cpu"))
     contenders = {}
     for name, chosen in ((OURS, "460k"), (STANDARD, "460k-linear")):
         say(f"preparing {name}, {shape.batch} x {shape.context} characters a step")

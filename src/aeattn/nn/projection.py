@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.nn.activations import gelu
 from aeattn.nn.config import PROJECTION_KINDS, ProjectionKind
 
 
@@ -88,8 +89,8 @@ class Autoencoder(Bottleneck):
         self.middle = nn.Linear(bottleneck, bottleneck, bias=False) if middle else None
 
     def code(self, encoded: Tensor) -> Tensor:
-        code = F.gelu(encoded, approximate="tanh")
-        return code if self.middle is None else F.gelu(self.middle(code), approximate="tanh")
+        code = gelu(encoded)
+        return code if self.middle is None else gelu(self.middle(code))
 
 
 class Residual(Projection):

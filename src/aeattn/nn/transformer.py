@@ -12,23 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.nn.activations import ACTIVATIONS
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.dropout import Dropout
 from aeattn.nn.projection import Projection, make_heads
-
-
-def relu2(x: Tensor) -> Tensor:
-    """Squared ReLU (So et al. 2021, Primer)."""
-    return F.relu(x).square()
-
-
-def gelu(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
-ACTIVATIONS = {"gelu": gelu, "relu2": relu2}
 
 
 def make_attention(config: ModelConfig, layer: int) -> Attention:

@@ -25,7 +25,7 @@ from aeattn.data.store import Prepared
 from aeattn.data.text import TextOptions
 from aeattn.generation.text_model import TextModel
 from aeattn.nn.transformer import LanguageModel
-from aeattn.training import checkpoint, machine
+from aeattn.training import checkpoint, compiling, machine
 from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
 from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
@@ -87,6 +87,7 @@ class Trainer:
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.quick_windows = sample_windows(text.valid, config.model.context, settings.eval_chars)
         self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
+        self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
         self.state = State()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._stop_signal: int | None = None
@@ -165,15 +166,15 @@ class Trainer:
         loss = 0.0
         for part in parts:
             ids = torch.from_numpy(part).to(self.device, non_blocking=True)
-            part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
+            with self._autocast():  # outside of what is compiled, which could not be cached with it
+                part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of windows (B, T), in nats a character."""
-        with self._autocast():
-            logits = self.model(inputs)
+        logits = self.model(inputs)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -212,8 +213,9 @@ class Trainer:
         seconds = self.time_updates()
         # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
         # as it takes less time than they do
-        planned = settings.steps * seconds if self.minutes is None else self.minutes * 60 / machine.COMPILE_GAIN
-        self.use_compiler(machine.pays_to_compile(settings.compile, self.device, planned))
+        planned = settings.steps * seconds if self.minutes is None else self.minutes * 60 / compiling.COMPILE_GAIN
+        cached = bool(self.compiled_before)
+        self.use_compiler(compiling.pays_to_compile(settings.compile, self.device, planned, cached))
         steps = settings.steps
         if self.minutes is not None:
             steps = max(1, round(self.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
@@ -232,16 +234,17 @@ class Trainer:
         return self.loss != self._loss
 
     def use_compiler(self, wanted: bool) -> None:
-        if wanted and machine.pays_to_compile("on", self.device, 0.0):
-            self.reporter.note("compiling the training step (the first time takes up to a minute)")
-            # PyTorch's own random numbers: those that the compiler makes on a CPU take longer than the step
-            self.loss = torch.compile(self._loss, options={"fallback_random": True})
+        if wanted and compiling.pays_to_compile("on", self.device, 0.0):
+            if not self.compiled_before:
+                self.reporter.note("compiling the training step (the first time takes up to a minute)")
+            self.loss = compiling.compile_step(self._loss)
 
     def _warm_up(self) -> None:
         """Compile before the clock starts: `seconds` are those of training alone."""
         random_state = torch.get_rng_state()
         if self.compiled:
             self._gradients(self.batches.at(self.state.step))
+            self.compiled_before.note()
         self.model.zero_grad(set_to_none=True)
         torch.set_rng_state(random_state)
 

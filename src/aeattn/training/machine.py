@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import importlib.util
 import math
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -20,11 +18,9 @@ import torch
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import parameters
-from aeattn.training.config import CompileMode, Precision
+from aeattn.training.config import Precision
 
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
-COMPILE_SECONDS = 45.0  # what compiling a small model costs on two cores, the first time
-COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -63,22 +59,6 @@ def _cpu_fact(name: str) -> str:
             if key.strip() == name:
                 return value.strip()
     return ""
-
-
-def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile has what it needs here."""
-    if device.type == "cpu":
-        return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
-    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
-
-
-def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: float) -> bool:
-    """Whether to compile a training of `eager_seconds`. Raises InputError if told to where it cannot be."""
-    if mode == "on" and not can_compile(device):
-        raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
-    if mode != "auto":
-        return mode == "on"
-    return can_compile(device) and eager_seconds * COMPILE_GAIN > COMPILE_SECONDS
 
 
 def check_memory(config: ModelConfig) -> None:

@@ -1,0 +1,91 @@
+"""Compiling the training step: where it can be done, where it pays, and keeping what was compiled.
+
+PyTorch keeps compiled graphs in a folder and takes them from there in a later process. Which steps are in it is
+noted beside them, because whether compiling pays depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aeattn import nn
+from aeattn.data.fetch import cache_dir
+from aeattn.errors import InputError
+from aeattn.nn.config import ModelConfig
+from aeattn.training.config import CompileMode
+
+COMPILE_SECONDS = 45.0  # what compiling a small model costs on two cores, the first time
+CACHED_SECONDS = 4.0  # and where it has been compiled before
+COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
+_PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs here."""
+    if device.type == "cpu":
+        return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+
+def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: float, cached: bool = False) -> bool:
+    """Whether to compile a training of `eager_seconds`. Raises InputError if told to where it cannot be."""
+    if mode == "on" and not can_compile(device):
+        raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
+    if mode != "auto":
+        return mode == "on"
+    cost = CACHED_SECONDS if cached else COMPILE_SECONDS
+    return can_compile(device) and eager_seconds * COMPILE_GAIN > cost
+
+
+def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.compile` of a training step, its results kept in this package's cache unless PyTorch was told of
+    another place.
+
+    Random numbers stay PyTorch's own: those that the compiler makes on a CPU take longer than the step.
+    """
+    os.environ.setdefault(_PLACE, _place())
+    return torch.compile(step, options={"fallback_random": True})
+
+
+def _place() -> str:
+    return os.environ.get(_PLACE) or str(cache_dir() / "compiled")
+
+
+class CompiledBefore:
+    """Whether a step like this one has been compiled on this machine: same model, batch, precision, threads,
+    device, PyTorch, and source of the layers."""
+
+    def __init__(self, config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> None:
+        source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).glob("*.py")))
+        facts = {
+            "model": asdict(config),
+            "batch": batch,
+            "dtype": str(dtype),
+            "device": str(device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "place": _place(),
+            "source": hashlib.sha256(source).hexdigest(),
+        }
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+        self._mark = cache_dir() / "compiled" / f"{key}.known"
+
+    def __bool__(self) -> bool:
+        return self._mark.exists()
+
+    def note(self) -> None:
+        """Remember that it is so now; a cache that cannot be written to is no error."""
+        with suppress(OSError):
+            self._mark.parent.mkdir(parents=True, exist_ok=True)
+            self._mark.touch()
