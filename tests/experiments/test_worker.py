@@ -216,3 +216,9 @@ def test_records_that_are_damaged_say_so(declare_in: Declare) -> None:
     shutil.move(folder.record_path("other"), folder.record_path(job.name))
     with pytest.raises(InputError, match="calls itself 'other'"):
         folder.read_records()
+
+
+def test_points_are_evenly_spaced() -> None:
+    assert worker.evenly([1, 2, 3, 4, 5, 6, 7, 8, 9], 4) == [2, 4, 6, 9]
+    assert worker.evenly([1, 2], 4) == [1, 2]
+    assert worker.evenly([], 4) == []

@@ -26,7 +26,7 @@ from typing import Any
 
 from aeattn.errors import InputError
 from aeattn.experiments.declare import chars_per_step, read_declaration
-from aeattn.experiments.records import Cost, Folder, Record
+from aeattn.experiments.records import FORMAT, Cost, Folder, Record
 from aeattn.nn.sizing import size
 from aeattn.training import machine
 from aeattn.training.checkpoint import all_checkpoints
@@ -39,6 +39,7 @@ from aeattn.training.run_folder import RunFolder, write_json
 from aeattn.training.setup import resume, start, text_facts
 
 FIRST_BATCHES = 100
+WAY_POINTS = 4  # at which attention is measured as training goes on
 WAY_CHARS = 4096  # read to measure attention on the way; at the end it is measured on four times as many
 
 
@@ -209,23 +210,24 @@ def _environment() -> dict[str, Any]:
 
 
 def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:
-    """Attention of each checkpoint that was evaluated, and of the last weights."""
+    """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
     inspect_run = importlib.import_module("aeattn.analysis.inspection").inspect_run
-    run = folder.run(record.name)
+    run = folder.run(record.name).path
     losses = {line["step"]: line["valid_nats"] for line in record.curve if line.get("valid_nats") is not None}
-    last = max(losses)
-    steps = [int(path.name.removeprefix("step-")) for path in all_checkpoints(run)]
-    at = [
-        {
-            "step": step,
-            "valid_nats": losses[step],
-            "measured": inspect_run(run.path, step=step, maps=False, chars=WAY_CHARS),
-        }
-        for step in steps
-        if step in losses and step != last
+    kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
+    *way, last = sorted(losses)
+    measured = [
+        (step, inspect_run(run, step=step, maps=False, chars=WAY_CHARS))
+        for step in evenly([step for step in way if step in kept], WAY_POINTS)
     ]
-    at.append({"step": last, "valid_nats": losses[last], "measured": inspect_run(run.path, say=reporter.note)})
-    return {"format": 1, "name": record.name, "hash": record.hash, "at": at}
+    measured.append((last, inspect_run(run, say=reporter.note)))
+    at = [{"step": step, "valid_nats": losses[step], "measured": found} for step, found in measured]
+    return {"format": FORMAT, "name": record.name, "hash": record.hash, "at": at}
+
+
+def evenly(items: list[int], most: int) -> list[int]:
+    """At most so many of the items, evenly spaced, the last of them included."""
+    return [items[(i + 1) * len(items) // most - 1] for i in range(most)] if len(items) > most else items
 
 
 def _tidy(folder: Folder, job: Record) -> None:
