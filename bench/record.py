@@ -183,7 +183,10 @@ def tables() -> str:
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    return "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_time_to_loss(), *_faults()]) + "\n"
+    return (
+        "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_writing(), *_time_to_loss(), *_faults()])
+        + "\n"
+    )
 
 
 def _speed() -> list[str]:
@@ -232,6 +235,54 @@ def _limits(found: dict[str, Any]) -> list[str]:
         f"{memory:.0f} GB/s of memory.",
     ]
     return lines + [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
+
+
+def _writing() -> list[str]:
+    """What `aeattn bench generate --json` found: each number of sequences at once, and the curves over length."""
+    known = _read("speed/generate")
+    if known is None:
+        return ["", "Speed of writing: not measured."]
+    lines = [
+        "",
+        "## Speed of writing",
+        "",
+        "From `aeattn bench generate RUN --json > results/speed/generate.json`: median characters a second,",
+        "sampling included, of everyone in turn in one run, with the lowest and highest, on "
+        + _machine(known["environment"])
+        + ".",
+    ]
+    for found in known["batches"].values():
+        shape = found["shape"]
+        lines += [
+            "",
+            f"| {shape['batch']} at once, {shape['chars']} characters | chars/s | lowest | highest | ours: times "
+            "| bytes of the cache |",
+            "|---|--:|--:|--:|--:|--:|",
+        ]
+        for name, facts in {**found["ours"], **found["peers"]}.items():
+            rates = " | ".join(f"{facts['chars_per_second'][key]:,.0f}" for key in ("median", "low", "high"))
+            times = found["ratio"].get(name)
+            ratio = f"{times['median']:.1f} [{times['low']:.1f}, {times['high']:.1f}]" if times else ""
+            kept = f"{facts['cache_bytes']:,}" if "cache_bytes" in facts else ""
+            lines.append(f"| {name} | {rates} | {ratio} | {kept} |")
+        limits = found["ceilings"]["chars_per_second"]
+        ceilings = (f"{limit:,.0f} by {name}" for name, limit in limits.items() if limit)
+        lines += ["", f"Ceilings of this machine, characters a second: {', '.join(ceilings)}."]
+        lines += [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
+    return lines + _long_context(known["long_context"])
+
+
+def _long_context(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, title in (("chars_per_second", "characters a second"), ("cache_bytes", "bytes of the cache")):
+        lines += [
+            "",
+            f"| {title}, one sequence, context full | " + " | ".join(f"{n:,}" for n in found["lengths"]) + " |",
+        ]
+        lines.append("|---|" + "--:|" * len(found["lengths"]))
+        for name, curve in found["curves"].items():
+            lines.append(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in curve[key]) + " |")
+    return lines
 
 
 def _time_to_loss() -> list[str]:

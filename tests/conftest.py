@@ -68,4 +68,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no_positions": {"positions": "none", "tied": True},
     "plain_init": {"zero_init": False, "conv": 1},
     "dropout": {"dropout": 0.2},
+    "shared": {"value": "shared"},
+    "shared_per_head": {"value": "shared", "per_head": True, "key": "bottleneck", "positions": "decoupled"},
+    "shared_once": {"value": ("shared", "linear"), "qk_norm": False},
+    "linear_rotary": {"key": "linear", "positions": "rotary"},
 }

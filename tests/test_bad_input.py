@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from aeattn import InputError
 from aeattn.cli import main
+from aeattn.generation.engine import why_not_fast
 from aeattn.training.run_folder import RunFolder
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
@@ -149,6 +151,34 @@ def test_prompts(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     _refused(capsys, ["generate", str(run), "--temperature", "-1"], "temperature is -1.0")
     _refused(capsys, ["generate", str(run), "--top-p", "2"], "top-p is 2.0")
     _refused(capsys, ["generate", str(run), "--samples", "0"], "at least 1 sample")
+    _refused(capsys, ["generate", str(run), "--seed", "-1"], "seed is -1")
+    _refused(capsys, ["generate", str(run), "--top-k", "0"], "top-k is 0")
+    _refused(capsys, ["generate", str(run), "--stop", ""], "stop string is empty")
+    _refused(capsys, ["generate", str(run), "--prompts", _write(tmp_path / "none", "")], "has no prompts")
+    _refused(capsys, ["generate", str(run), "--prompts", str(tmp_path / "no")], "cannot be read")
+    _refused(capsys, ["generate", str(run), "--device", "abacus"], "device 'abacus' cannot be used")
+    _refused(capsys, ["generate", str(run), "--device", "cuda", "--engine", "fast"], "runs on the CPU")
+
+
+def test_a_latent_cache_is_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, out = _write(tmp_path / "a.txt", TEXT), str(tmp_path / "run")
+    assert main(["train", text, "--out", out, *QUICK, "--positions", "rotary"]) == 0
+    _refused(capsys, ["generate", out, "--cache", "latent"], "no latent cache: rotary positions turn decoded keys")
+    assert main(["generate", out, "--chars", "3"]) == 0
+
+
+def test_without_numba_there_is_text_and_a_word_about_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "aeattn.generation.fast.engine", None)
+    why_not_fast.cache_clear()
+    try:
+        assert main(["generate", str(run), "--chars", "7", "--prompt", "the"]) == 0
+        captured = capsys.readouterr()
+        assert len(captured.out) == 3 + 7 + 1
+        assert "the simple engine writes, many times slower: numba does not work here" in captured.err
+    finally:
+        why_not_fast.cache_clear()
 
 
 def test_a_prompt_from_standard_input(
@@ -222,11 +252,12 @@ SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("engine", ["fast", "simple"])
 @pytest.mark.parametrize("name", SPOILS)
-def test_spoilt_runs(name: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_spoilt_runs(name: str, engine: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil, message = SPOILS[name]
     spoil(run)
-    _refused(capsys, ["generate", str(run), "--chars", "2"], message)
+    _refused(capsys, ["generate", str(run), "--chars", "2", "--engine", engine], message)
 
 
 def test_resuming_on_another_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,10 +98,17 @@ def test_generate_prints_json_with_what_is_promised(run: Path, capsys: pytest.Ca
     assert result["chars"] == 80
     assert result["chars_per_second"] == pytest.approx(80 / result["seconds"])
     model = aeattn.load(run)
-    per_char = aeattn.size(model.model.config).cache_bytes
+    per_char = aeattn.size(model.model.config).latent_cache_bytes
+    assert per_char is not None
     convolutions = 2 * 3 * 64 * 4  # the last three inputs of each layer
     assert result["cache_bytes"] == 64 * per_char + convolutions
+    assert (result["cache"], result["engine"]) == ("latent", "fast")
     assert result["text"] == model.generate("Once ", chars=80, temperature=0.8, seed=3)
+    other = _json(capsys, "generate", str(run), "--prompt", "Once ", "--chars", "80", "--json", "--seed", "3",
+                  "--engine", "simple", "--cache", "full")  # fmt: skip
+    assert other["text"] == result["text"]
+    assert (other["cache"], other["engine"]) == ("full", "simple")
+    assert other["cache_bytes"] > 3 * result["cache_bytes"]
 
 
 def test_generate_streams_and_takes_prompts_from_files(
@@ -114,6 +121,40 @@ def test_generate_streams_and_takes_prompts_from_files(
     assert len(text) == 4 + 9 + 1
     assert main(["generate", str(run), "--samples", "2", "--chars", "9"]) == 0
     assert capsys.readouterr().out.count("--- sample") == 2
+
+
+def test_many_prompts_one_a_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prompts").write_text("Once \n\nThe old man ")
+    arguments = ["generate", str(run), "--prompts", str(tmp_path / "prompts"), "--chars", "40", "--stop", "e"]
+    result = _json(capsys, *arguments, "--json", "--samples", "2")
+    assert len(result["samples"]) == 6
+    assert result["samples"][0].startswith("Once ")
+    assert all("e" not in text[5:] for text in result["samples"][:2])
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("--- sample") == 3
+
+
+def test_generate_does_without_torch(run: Path) -> None:
+    code = f"""import sys; from aeattn.cli import main
+assert main(['generate', {str(run)!r}, '--chars', '5']) == 0
+assert 'torch' not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("samples", ["1", "3"])
+def test_interrupted_writing_keeps_what_was_written(run: Path, samples: str) -> None:
+    process = _start(["generate", str(run), "--chars", "100000000", "--samples", samples])
+    assert process.stdout is not None
+    if samples == "1":
+        assert len(process.stdout.read(500)) == 500
+    else:
+        time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    written, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert written.endswith("\n")
+    assert written.count("--- sample") == (0 if samples == "1" else 3)
+    assert complaint.strip() == "aeattn: interrupted"
 
 
 def test_load_gives_logits_that_evaluate_agrees_with(run: Path, texts: Path) -> None:

@@ -108,7 +108,9 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
         group.add_argument(f"--{name}", type=int, metavar="N", help=text)
     for name in ("query", "key", "value"):
         group.add_argument(
-            f"--{name}", metavar="KIND", help="linear, bottleneck, autoencoder or residual; or one a layer: a,b,c"
+            f"--{name}",
+            metavar="KIND",
+            help="linear, bottleneck, autoencoder or residual (value: or shared); or one a layer: a,b,c",
         )
     group.add_argument("--positions", metavar="KIND", help="alibi, decoupled, rotary, learned or none")
     group.add_argument("--dropout", type=float, metavar="X")
@@ -160,13 +162,23 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--prompt", default="", metavar="S")
-    source.add_argument("--prompt-file", metavar="FILE", help="- for standard input")
+    source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
+    source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
     parser.add_argument("--chars", type=_whole, default=500, metavar="N", help="new characters (default 500)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
     parser.add_argument("--top-k", type=int, metavar="N")
     parser.add_argument("--top-p", type=float, metavar="X")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages (default 1)")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="S", help="end before this text; may be repeated"
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
+    parser.add_argument(
+        "--engine", choices=("auto", "fast", "simple"), default="auto", help="compiled, or PyTorch"
+    )
+    parser.add_argument(
+        "--cache", choices=("auto", "latent", "full"), default="auto", help="codes, or keys and values"
+    )
     parser.add_argument("--device", default="cpu", metavar="NAME")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -226,6 +238,24 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--no-peers", action="store_true", help="only ours")
     train.add_argument("--picture", type=Path, default=Path("bench-train.png"), metavar="FILE")
     train.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+    _add_bench_generate(kinds.add_parser("generate", help="writing"))
+
+
+def _add_bench_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
+    parser.add_argument("--chars", type=_whole, default=200, metavar="N", help="each writes (default 200)")
+    parser.add_argument(
+        "--batch", type=_whole, nargs="+", default=[1, 64], metavar="N", help="sequences at once (default 1 64)"
+    )
+    parser.add_argument("--rounds", type=_whole, default=5, metavar="N", help="of all in turn (default 5)")
+    parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
+    parser.add_argument("--no-peers", action="store_true", help="only ours")
+    lengths = [256, 512, 1024, 2048, 4096, 8192]
+    parser.add_argument("--lengths", type=_whole, nargs="+", default=lengths, metavar="N", help="for the curves")
+    parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
+    parser.add_argument("--picture", type=Path, default=Path("bench-generate.png"), metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
 def _whole(text: str) -> int:

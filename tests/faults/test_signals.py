@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.training import checkpoint
+from aeattn.training import checkpoint, planning
 from aeattn.training.run_folder import RunFolder
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, TINY, Bench, difference
@@ -86,6 +86,16 @@ def test_two_starts_at_once(bench: Bench, tally: Tally, out: Path) -> None:
         assert tally.count("refusals right", sorted(r.code for r in results) == [0, 2]), results
         assert tally.difference("crash points survived", difference(out, bench.whole()))
         shutil.rmtree(out)
+
+
+def test_resumption_from_another_folder(bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.text.parent)
+    settings = planning.plan(
+        {"data": {"corpus": [bench.text.name, "*.txt"]}, "training": {}}, out=out, minutes=None, chars=None
+    )
+    assert settings.data.corpus == (str(bench.text), str(bench.text.parent / "*.txt"))
+    named = planning.plan({"data": {"corpus": ["tales"]}}, out=out, minutes=None, chars=None)
+    assert named.data.corpus == ("tales",)
 
 
 def test_training_goes_on_when_nobody_listens(bench: Bench, out: Path) -> None:

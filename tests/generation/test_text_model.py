@@ -12,32 +12,15 @@ from hypothesis import strategies as st
 from aeattn.data.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.generation.engine import Window
 from aeattn.generation.escape import escape_controls
 from aeattn.generation.text_model import TextModel
-from tests.conftest import VARIANTS, lively_model, tiny_config
+from tests.conftest import lively_model, tiny_config
 
 TOKENIZER = CharTokenizer("\n abcdefghi")
 
 
 def _model(**changes: object) -> TextModel:
     return TextModel(lively_model(tiny_config(**changes)), TOKENIZER, TextOptions(lower=True))
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_every_step_equals_a_full_pass_over_its_window(name: str) -> None:
-    """Also far beyond the context: then the newest half of it is read again (engine.py)."""
-    model = lively_model(tiny_config(**VARIANTS[name]))
-    ids = torch.randint(0, 11, (2, 60))
-    window, seen = Window(model, ids[:, :3]), ids[:, :3]
-    with torch.inference_mode():
-        for t in range(3, 60):
-            assert torch.allclose(window.next_logits(), model(seen)[:, -1], atol=1e-4)
-            if seen.shape[1] == 16:
-                seen = seen[:, -8:]
-            seen = torch.cat([seen, ids[:, t : t + 1]], dim=1)
-            window.append(ids[:, t])
-            assert torch.equal(window.ids, seen)
 
 
 def test_a_context_of_one_character() -> None:
@@ -57,8 +40,7 @@ def test_generation_is_reproducible_and_keeps_the_prompt(prompt: str, chars: int
 
 def test_samples_differ_and_the_first_is_that_of_one_alone() -> None:
     model = _model()
-    rows = list(model.stream_rows("ab", 3, chars=40, seed=1))
-    samples = ["".join(column) for column in zip(*rows, strict=True)]
+    samples = ["".join(column) for column in zip(*model.write(["ab"] * 3, chars=40, seed=1), strict=True)]
     assert len(set(samples)) == 3
     assert samples[0] == "".join(model.stream("ab", chars=40, seed=1))
 

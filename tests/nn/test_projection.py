@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from aeattn.nn.config import PROJECTION_KINDS
 from aeattn.nn.projection import (
-    PROJECTION_KINDS,
     Autoencoder,
     Bottleneck,
     Linear,
@@ -60,6 +60,14 @@ def test_encoding_together_equals_encoding_one_by_one(middle: bool) -> None:
         assert torch.allclose(one.encode(X), together, atol=1e-6)
 
 
+def test_a_shared_projection_decodes_the_code_of_the_one_before_it() -> None:
+    key, value = Autoencoder(12, 12, 3), make_projection("shared", 12, 8, 3)
+    codes = encode_together([Linear(12, 12), key, value], X)
+    assert torch.equal(codes[2], codes[1])
+    assert sum(p.numel() for p in value.parameters()) == 3 * 8
+    assert value.decode(codes[2]).shape == (2, 5, 8)
+
+
 def test_heads_of_their_own_are_the_heads_side_by_side() -> None:
     heads = [Autoencoder(12, 12, 2) for _ in range(3)]
     expected = torch.cat([head(X) for head in heads], dim=-1)
@@ -67,7 +75,7 @@ def test_heads_of_their_own_are_the_heads_side_by_side() -> None:
 
 
 def test_bad_choices_say_how_to_mend_them() -> None:
-    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder"):
+    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder, residual, shared"):
         make_projection("quadratic", 12, 12, 3)  # type: ignore[arg-type]
     for width in (0, -1, 13):
         with pytest.raises(ValueError, match="from 1 to the width, 12"):

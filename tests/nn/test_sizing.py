@@ -39,11 +39,13 @@ def test_flops_equal_what_pytorch_counts(name: str) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_cache_bytes_equal_those_allocated(name: str) -> None:
     config = tiny_config(**{**VARIANTS[name], "conv": 0})
-    model = LanguageModel(config).eval()
-    cache = model.new_cache()
-    with torch.inference_mode():
-        model(torch.zeros(1, 1, dtype=torch.long), cache)
-    assert cache.bytes == config.context * size(config).cache_bytes
+    model, expected = LanguageModel(config).eval(), size(config)
+    for kind, numbers in (("full", expected.cache_bytes), ("latent", expected.latent_cache_bytes)):
+        if numbers is not None:
+            cache = model.new_cache(kind)  # type: ignore[arg-type]
+            with torch.inference_mode():
+                model(torch.zeros(1, 1, dtype=torch.long), cache)
+            assert cache.bytes == config.context * numbers
 
 
 def test_the_latent_cache_holds_codes_norms_and_the_shared_rotary_part() -> None:
@@ -52,6 +54,7 @@ def test_the_latent_cache_holds_codes_norms_and_the_shared_rotary_part() -> None
     assert isinstance(layer, Attention)
     one = layer.key.d_code + layer.value.d_code + config.n_heads + config.d_rotary
     assert latent_cache_numbers(config) == config.n_layers * one
+    assert size(tiny_config(value="shared")).latent_cache_bytes == 4 * 2 * (4 + 2)
     assert size(tiny_config()).latent_cache_bytes == 4 * 2 * (4 + 4 + 2)
     assert size(tiny_config(positions="rotary")).latent_cache_bytes is None
     assert size(tiny_config(key="linear", value="linear")).latent_cache_bytes is None

@@ -9,8 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from aeattn import LanguageModel, ModelConfig
+from aeattn.nn.config import CacheKind
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
 IDS = torch.randint(0, 11, (2, 16), generator=torch.Generator().manual_seed(3))
@@ -35,15 +37,38 @@ def test_nothing_leaks_from_the_future(name: str, train: bool, cut: int, seed: i
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("kind", ["auto", "full"])
 @given(cuts=st.lists(st.integers(1, 15), max_size=4, unique=True))
-def test_cached_logits_equal_those_of_a_full_pass(name: str, cuts: list[int]) -> None:
+def test_cached_logits_equal_those_of_a_full_pass(name: str, kind: CacheKind, cuts: list[int]) -> None:
     model = lively_model(tiny_config(**VARIANTS[name]))
     with torch.inference_mode():
-        full, cache = model(IDS), model.new_cache()
+        full, cache = model(IDS), model.new_cache(kind)
         edges = [0, *sorted(cuts), IDS.shape[1]]
         parts = [model(IDS[:, a:b], cache) for a, b in itertools.pairwise(edges)]
     assert torch.allclose(torch.cat(parts, dim=1), full, atol=1e-4)
     assert cache.length == IDS.shape[1]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@given(lengths=st.lists(st.integers(1, 16), min_size=2, max_size=3), step=st.integers(1, 16))
+def test_rows_of_different_lengths_are_each_as_if_alone(name: str, lengths: list[int], step: int) -> None:
+    model, longest = lively_model(tiny_config(**VARIANTS[name])), max(lengths)
+    rows = [torch.randint(0, 11, (n,)) for n in lengths]
+    padded = torch.stack([F.pad(row, (longest - len(row), 0)) for row in rows])
+    with torch.inference_mode():
+        cache = model.new_cache(padding=torch.tensor([longest - n for n in lengths]))
+        parts = [model(padded[:, t : t + step], cache) for t in range(0, longest, step)]
+        for row, logits in zip(rows, torch.cat(parts, dim=1), strict=True):
+            assert torch.allclose(logits[longest - len(row) :], model(row[None])[0], atol=1e-4)
+
+
+def test_a_latent_cache_is_refused_where_it_is_not_exact() -> None:
+    with pytest.raises(ValueError, match=r"rotary positions turn decoded keys.*choose the full cache"):
+        LanguageModel(tiny_config(positions="rotary")).new_cache("latent")
+    with pytest.raises(ValueError, match="no decoder to absorb"):
+        LanguageModel(tiny_config(key="linear", value="linear")).new_cache("latent")
+    assert LanguageModel(tiny_config()).new_cache("latent").latent
+    assert not LanguageModel(tiny_config()).new_cache("full").latent
 
 
 FIELD_CHANGES: dict[str, object] = {
@@ -83,6 +108,8 @@ def test_every_field_changes_the_model(field: str) -> None:
         ({"bottleneck": 0}, "bottleneck is 0: choose a whole number of at least 1"),
         ({"n_layers": 0}, "n_layers is 0"),
         ({"query": "cubic"}, "query projection 'cubic' is unknown"),
+        ({"key": "shared"}, "key projection 'shared' is unknown"),
+        ({"key": "linear", "value": "shared"}, "the key is linear and has no code"),
         ({"key": ("linear", "linear", "bottleneck")}, "key names 3 projections for 2 layers"),
         ({"positions": "sinus"}, "positions is 'sinus': choose one of"),
         ({"positions": "rotary", "d_model": 6, "n_heads": 2, "bottleneck": 2}, "rotary positions turn pairs"),

@@ -120,19 +120,19 @@ def before_gelu(projection: Projection, x: Tensor) -> Tensor | None:
 class Watch:
     """Everything that is collected about one projection."""
 
-    def __init__(self, projection: Projection, d_model: int) -> None:
-        self.projection, self.width = projection, projection.d_code
+    def __init__(self, projection: Projection, maker: Projection, d_model: int) -> None:
+        self.projection, self.maker, self.width = projection, maker, maker.d_code
         self.halves = (Moments(self.width + d_model), Moments(self.width + d_model))
         self.below: Tensor | None = None  # at how many positions each unit lies below the bend of its GELU
         self.above: Tensor | None = None
 
     def add(self, x: Tensor, first_window: int) -> None:
         """Inputs (B, T, D), the first of which is window number `first_window`; every second is for fitting."""
-        joint = torch.cat([self.projection.encode(x), x], dim=-1)
+        joint = torch.cat([self.maker.encode(x), x], dim=-1)
         for half in (0, 1):
             rows = joint[(half - first_window) % 2 :: 2]
             self.halves[half].add(rows.flatten(0, 1))
-        before = before_gelu(self.projection, x)
+        before = before_gelu(self.maker, x)
         if before is not None:
             below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
             self.below = below if self.below is None else self.below + below
@@ -166,33 +166,41 @@ def dead_units(codes: Tensor) -> int:
     return int((variances.sqrt() <= DEAD_BELOW * typical).sum())
 
 
-def _projections(model: LanguageModel) -> Iterator[tuple[int, Name, int | None, Projection]]:
-    """Layer, name, head (None where all heads share it) and projection."""
+def _projections(model: LanguageModel) -> Iterator[tuple[int, Name, int | None, Projection, Projection]]:
+    """Layer, name, head (None where all heads share it), projection, and what makes its code: the projection
+    itself, or that of the keys where the code is shared."""
     for layer, attention in enumerate(attentions(model)):
         for name in NAMES:
-            projection = getattr(attention, name)
-            if isinstance(projection, PerHead):
-                for head, own in enumerate(projection.heads):
-                    assert isinstance(own, Projection)
-                    yield layer, name, head, own
-            else:
-                yield layer, name, None, projection
+            projection: Projection = getattr(attention, name)
+            parts = _parts(projection)
+            makers = _parts(attention.key) if parts[0].shares_code else parts
+            for head, (part, maker) in enumerate(zip(parts, makers, strict=True)):
+                yield layer, name, head if isinstance(projection, PerHead) else None, part, maker
+
+
+def _parts(projection: Projection) -> list[Projection]:
+    """The projections of each head, or the one of all."""
+    heads = projection.heads if isinstance(projection, PerHead) else [projection]
+    return [head for head in heads if isinstance(head, Projection)]
 
 
 @torch.inference_mode()
 def code_measures(model: LanguageModel, sample: Sample, rows: int) -> list[dict[str, Any]]:
     """One entry for each projection of each layer, over all positions of all windows."""
-    watched = [(*place, Watch(place[3], model.config.d_model)) for place in _projections(model)]
+    width = model.config.d_model
+    watched = [
+        (layer, name, head, Watch(part, maker, width)) for layer, name, head, part, maker in _projections(model)
+    ]
     first = 0
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):
         with catching_inputs(model) as caught:
             model(inputs)
-        for layer, _, _, _, watch in watched:
+        for layer, _, _, watch in watched:
             watch.add(caught[layer], first)
         first += len(inputs)
     return [
         {"layer": layer, "projection": name, "head": head, **watch.result()}
-        for layer, name, head, _, watch in watched
+        for layer, name, head, watch in watched
     ]
 
 

@@ -1,53 +1,115 @@
-"""The simple decoding engine: one character at a time through the model and its cache.
+"""What every decoding engine does, and which one is taken.
 
 Beyond the context. A model sees at most `context` characters. When they are full, the older half is
 forgotten: the newest half of the context is read again from the start, and writing goes on. So every
 character is predicted from between half a context and a whole one, and each prediction equals that of a full
-pass over exactly those characters.
+pass over exactly those characters. A prompt longer than the context is read from its newest `context` characters
+on. All engines do the same, and draw from the same random numbers.
 
-Shapes: B sequences, V vocabulary.
+    fast      compiled (Numba), on the CPU, without PyTorch: generation/fast
+    simple    PyTorch, on any device: generation/simple.py
+
+Shapes: B sequences.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from aeattn.generation.sampling import RandomStream, SamplingRule, choose, probabilities
-from aeattn.nn.transformer import LanguageModel
+from aeattn.errors import InputError
+from aeattn.generation.rule import SamplingRule
+from aeattn.nn.config import CacheKind, ModelConfig
+from aeattn.nn.sizing import use_latent_cache
 
-
-class Window:
-    """What the model sees: the newest characters of each sequence, and the cache over them."""
-
-    def __init__(self, model: LanguageModel, prompt: Tensor) -> None:
-        self.model, self.context = model, model.config.context
-        self.ids = prompt[:, -self.context :]
-        self.cache = model.new_cache()
-
-    def next_logits(self) -> Tensor:
-        """Logits of the character after those seen, (B, V)."""
-        fresh = self.ids[:, self.cache.length :]
-        logits: Tensor = self.model(fresh, self.cache)
-        return logits[:, -1]
-
-    def append(self, ids: Tensor) -> None:
-        """Take in one more character a sequence, (B,)."""
-        if self.ids.shape[1] == self.context:
-            self.ids = self.ids[:, -max(1, self.context // 2) :] if self.context > 1 else self.ids[:, :0]
-            self.cache = self.model.new_cache()
-        self.ids = torch.cat([self.ids, ids[:, None]], dim=1)
+EngineKind = Literal["auto", "fast", "simple"]
+NO_RESIDUAL = "it has no residual projections: use the simple one"
+Ids = npt.NDArray[np.integer[Any]]
 
 
-@torch.inference_mode()
-def decode(model: LanguageModel, prompt: Tensor, rule: SamplingRule, seed: int) -> Iterator[Tensor]:
-    """Endless new ids, (B,) each, after a prompt of ids (B, T), T >= 1. The model must be in eval mode."""
-    window, stream = Window(model, prompt), RandomStream(seed, prompt.shape[0])
-    while True:
-        chances = probabilities(window.next_logits(), rule)
-        uniform = torch.from_numpy(stream.draw().copy()).to(chances.device)
-        ids = choose(chances, uniform)
-        yield ids
-        window.append(ids)
+class Session(Protocol):
+    """Sequences that are being written."""
+
+    def write(self, n: int) -> Ids:
+        """The next `n` ids of every sequence, (B, n)."""
+        ...
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Those from which the next id will be drawn, (B, V)."""
+        ...
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that the caches of all sequences really take."""
+        ...
+
+
+class Engine(Protocol):
+    """A model made ready to write."""
+
+    name: str
+    latent: bool  # what the cache keeps: codes, or keys and values
+    block: int  # characters that are best asked for at once
+
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Session:
+        """Read prompts of any lengths of at least 1."""
+        ...
+
+
+def is_latent(config: ModelConfig, cache: CacheKind) -> bool:
+    """Whether the cache keeps codes. Raises InputError where `latent` is asked for and not exact."""
+    try:
+        return use_latent_cache(config, cache)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def pick(wanted: EngineKind, on_cpu: bool, config: ModelConfig | None = None) -> Literal["fast", "simple"]:
+    """The engine to take: `auto` is the fast one where it can be had, and has what the model is made of. Raises
+    InputError where `fast` cannot be taken."""
+    if wanted == "simple":
+        return "simple"
+    reason = why_not_fast() if on_cpu else "it runs on the CPU, with float32 weights"
+    if config is not None and has_residual(config):
+        reason = NO_RESIDUAL
+    if reason is None:
+        return "fast"
+    if wanted == "fast":
+        raise InputError(f"no fast engine: {reason}")
+    return "simple"
+
+
+def has_residual(config: ModelConfig) -> bool:
+    """Whether any projection is a residual one."""
+    kinds = [config.query, config.key, config.value]
+    return any("residual" in ((kind,) if isinstance(kind, str) else kind) for kind in kinds)
+
+
+@cache
+def why_not_fast() -> str | None:
+    """Why the fast engine cannot be had, or None. It is compiled here, or the kept code loaded: what can go wrong
+    with a compiler goes wrong now."""
+    if importlib.util.find_spec("numba") is None:
+        return "numba is not installed: pip install 'autoencoder-attention[fast]'"
+    try:
+        from aeattn.generation.fast.engine import compile_now
+
+        compile_now()
+    except Exception as error:  # a Numba that fits neither Python nor NumPy says so in many ways
+        return f"numba does not work here ({' '.join(str(error).split())[:100] or type(error).__name__})"
+    return None
+
+
+def fast_engine(config: ModelConfig, weights: Mapping[str, npt.NDArray[np.float32]], cache: CacheKind) -> Engine:
+    """The fast engine for weights by name. Raises InputError for a cache that is not exact, or for what it
+    lacks."""
+    if has_residual(config):
+        raise InputError(f"no fast engine: {NO_RESIDUAL}")
+    from aeattn.generation.fast.engine import FastEngine
+
+    return FastEngine(config, weights, is_latent(config, cache))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.nn.absorbed import attend_cached
 from aeattn.nn.cache import LayerCache
 from aeattn.nn.config import PositionKind
 from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate
@@ -112,32 +113,44 @@ class Attention(nn.Module):
 
         `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus infinity forbids, but must leave
         every query a key. `blind`, broadcastable to (B, H, Tq, 1), is true for queries that get zeros instead.
-        With a cache, `x` holds only the new characters, and `mask` covers all keys.
+        With a cache, `x` holds only the new characters, and `mask` covers all keys; nothing is `blind`.
         """
-        q, k, v = self.heads(x, start=0 if cache is None else cache.length)
         if cache is not None:
-            k, v = cache.append(k, v)
+            return attend_cached(self, x, cache, mask)
+        q, k, v = self.heads(x)
         bias = self.bias(q.shape[2], k.shape[2], mask, x.device)
-        blockwise = x.device.type == "cpu" and self.causal and cache is None and k.shape[2] <= PLAIN_UP_TO
+        blockwise = x.device.type == "cpu" and self.causal and k.shape[2] <= PLAIN_UP_TO
         attend = attend_blockwise if blockwise else attend_fused
         mixed_BHTC = attend(q, k, v, bias, self.dropout if self.training else 0.0)
         return self.merge(mixed_BHTC if blind is None else mixed_BHTC.masked_fill(blind, 0.0))
 
     def heads(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C); the first stands at `start`."""
-        projections = (self.query, self.key, self.value)
-        codes = encode_together(projections, x)
-        q, k, v = (self._split(p.decode(code)) for p, code in zip(projections, codes, strict=True))
+        q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
+        q, k = self.queries(q_code, start), self.keys(k_code, start)
+        if self.positions == "decoupled":
+            q_rotary, k_rotary = self.rotary_parts(x, start)
+            q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary.expand_as(q_rotary)], dim=-1)
+        return q, k, self.split(self.value.decode(v_code))
+
+    def queries(self, code: Tensor, start: int) -> Tensor:
+        """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
+        q = self.split(self.query.decode(code))
         if self.query_gain is not None:
             q = F.rms_norm(q, (self.d_head,)) * self.query_gain.to(q.dtype)
+        return (rotate(q, start) if self.positions == "rotary" else q) * self.scale
+
+    def keys(self, code: Tensor, start: int) -> Tensor:
+        """Keys (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
+        k = self.split(self.key.decode(code))
+        if self.query_gain is not None:
             k = F.rms_norm(k, (self.d_head,))
-        if self.positions == "rotary":
-            q, k = rotate(q, start), rotate(k, start)
-        if self.positions == "decoupled":
-            q_rotary = rotate(self._split(self.query_rotary(x)), start)
-            k_rotary = rotate(self.key_rotary(x).unsqueeze(1), start).expand_as(q_rotary)
-            q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary], dim=-1)
-        return q * self.scale, k, v
+        return rotate(k, start) if self.positions == "rotary" else k
+
+    def rotary_parts(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """The decoupled rotary part of queries (B, H, T, R), scaled, and of keys (B, 1, T, R), for all heads."""
+        q = rotate(self.split(self.query_rotary(x)), start)
+        return q * self.scale, rotate(self.key_rotary(x).unsqueeze(1), start)
 
     def bias(self, n_queries: int, n_keys: int, mask: Tensor | None, device: torch.device) -> Tensor | None:
         """Everything that is added to the scores, broadcastable to (B, H, Tq, Tk), or None for nothing."""
@@ -158,5 +171,6 @@ class Attention(nn.Module):
         merged: Tensor = self.output(mixed_BHTC.transpose(1, 2).flatten(2))
         return merged
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, H C) -> (B, H, T, C)."""
         return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)

@@ -1,6 +1,9 @@
 """What is kept of past characters, so that a new character costs one step and not a whole pass.
 
-Shapes: B batch, T time, H heads, C head width, D width.
+A *full* cache keeps keys and values. A *latent* cache keeps the codes they would be decoded from, and decoded
+keys and values never exist (`absorbed.py`).
+
+Shapes: B batch, T time, G groups of heads that share what is kept, D width.
 """
 
 from __future__ import annotations
@@ -10,29 +13,29 @@ from torch import Tensor
 
 
 class LayerCache:
-    """Keys and values of one layer, (B, H, T, C), and the last inputs of its short convolution.
+    """What one layer keeps of each character, by name, (B, G, T, width), and the last inputs of its short
+    convolution.
 
-    The arrays are allocated once, for `capacity` characters, when the first key arrives.
+    The arrays are allocated once, for `capacity` characters, when the first character arrives.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, latent: bool) -> None:
+        self.capacity, self.latent = capacity, latent
         self.length = 0
         self.inputs: Tensor | None = None
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        self._kept: dict[str, Tensor] = {}
 
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, H, t, C) keys and values; return all so far. Raises ValueError beyond the capacity."""
-        end = self.length + keys.shape[2]
+    def append(self, new: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Add (B, G, t, width) of each name; return all so far. Raises ValueError beyond the capacity."""
+        end = self.length + next(iter(new.values())).shape[2]
         if end > self.capacity:
             raise ValueError(f"the cache holds {self.capacity} characters, {end} are asked for")
-        if self._keys is None or self._values is None:
-            self._keys, self._values = self._allocate(keys), self._allocate(values)
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
+        if not self._kept:
+            self._kept = {name: self._allocate(x) for name, x in new.items()}
+        for name, x in new.items():
+            self._kept[name][:, :, self.length : end] = x
         self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        return {name: x[:, :, :end] for name, x in self._kept.items()}
 
     def _allocate(self, like: Tensor) -> Tensor:
         return like.new_empty(like.shape[0], like.shape[1], self.capacity, like.shape[3])
@@ -40,25 +43,42 @@ class LayerCache:
     @property
     def bytes(self) -> int:
         """Bytes really allocated."""
-        held = (self._keys, self._values, self.inputs)
-        return sum(t.numel() * t.element_size() for t in held if t is not None)
+        held = [*self._kept.values(), *([] if self.inputs is None else [self.inputs])]
+        return sum(t.numel() * t.element_size() for t in held)
 
 
 class Cache:
-    """One `LayerCache` a layer."""
+    """One `LayerCache` a layer.
 
-    def __init__(self, n_layers: int, capacity: int) -> None:
-        self.layers = [LayerCache(capacity) for _ in range(n_layers)]
+    `padding`, (B,), is how many places at the start of each row are no characters: so prompts of different
+    lengths end together. What is computed there is never looked at.
+    """
+
+    def __init__(self, n_layers: int, capacity: int, latent: bool, padding: Tensor | None = None) -> None:
+        self.layers = [LayerCache(capacity, latent) for _ in range(n_layers)]
+        self.latent, self.padding = latent, padding
 
     @property
     def length(self) -> int:
-        """Characters held."""
+        """Places held."""
         return self.layers[0].length
 
     @property
     def bytes(self) -> int:
         """Bytes really allocated, over all layers."""
         return sum(layer.bytes for layer in self.layers)
+
+    def begin(self, time: int, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """For the next `time` characters: their positions, (T,) or (B, T); and with padding, which of them are
+        padding, (B, T, 1), and what is added to the scores so that no character sees any, (B, 1, Tq, Tk)."""
+        places = torch.arange(self.length + time, device=device)
+        new = places[self.length :]
+        if self.padding is None:
+            return new, None, None
+        before = self.padding[:, None]
+        hidden = (places < before)[:, None, :] & (new >= before)[:, :, None]  # padding may see itself
+        mask = torch.zeros(hidden.shape, device=device).masked_fill(hidden, float("-inf"))
+        return (new - before).clamp(min=0), (new < before)[:, :, None], mask[:, None]
 
 
 def past_inputs(cache: LayerCache | None, x: Tensor, width: int) -> Tensor:

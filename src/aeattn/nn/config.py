@@ -11,19 +11,23 @@ from typing import Any, Literal, get_args
 
 ProjectionKind = Literal["linear", "bottleneck", "autoencoder", "residual"]
 PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
+ValueKind = ProjectionKind | Literal["shared"]
+VALUE_KINDS: tuple[ValueKind, ...] = (*PROJECTION_KINDS, "shared")
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
 POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)
 NormKind = Literal["layer", "rms"]
 ActivationKind = Literal["gelu", "relu2"]
+CacheKind = Literal["auto", "latent", "full"]
 Placement = ProjectionKind | tuple[ProjectionKind, ...]
+ValuePlacement = ValueKind | tuple[ValueKind, ...]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that determines a model. Widths are numbers of features, `context` of characters.
 
-    `query`, `key` and `value` each name a projection, for all layers or one a layer. Raises ValueError,
-    with a mend, for values that cannot be.
+    `query`, `key` and `value` each name a projection, for all layers or one a layer; a `value` that is `shared`
+    decodes the keys' codes. Raises ValueError, with a mend, for values that cannot be.
     """
 
     vocab_size: int
@@ -34,7 +38,7 @@ class ModelConfig:
     d_ff: int = 416
     query: Placement = "autoencoder"
     key: Placement = "autoencoder"
-    value: Placement = "autoencoder"
+    value: ValuePlacement = "autoencoder"
     bottleneck: int = 32
     middle: bool = False
     per_head: bool = False
@@ -95,18 +99,24 @@ class ModelConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}: choose one of {', '.join(map(str, choices))}"
                 )
-        for name in ("query", "key", "value"):
-            self._check_placement(name, getattr(self, name))
+        for name in ("query", "key"):
+            self._check_placement(name, getattr(self, name), PROJECTION_KINDS)
+        self._check_placement("value", self.value, VALUE_KINDS)
+        for layer in range(self.n_layers):
+            key = self.kind("key", layer)
+            if self.kind("value", layer) == "shared" and key in ("linear", "residual"):
+                raise ValueError(
+                    f"value is shared in layer {layer}, where the key is {key} and has no code: choose "
+                    "bottleneck or autoencoder for the key"
+                )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}: choose a number from 0 to below 1")
 
-    def _check_placement(self, name: str, placement: Placement) -> None:
+    def _check_placement(self, name: str, placement: ValuePlacement, choices: tuple[ValueKind, ...]) -> None:
         kinds = (placement,) if isinstance(placement, str) else placement
         for kind in kinds:
-            if kind not in PROJECTION_KINDS:
-                raise ValueError(
-                    f"{name} projection {kind!r} is unknown: choose one of {', '.join(PROJECTION_KINDS)}"
-                )
+            if kind not in choices:
+                raise ValueError(f"{name} projection {kind!r} is unknown: choose one of {', '.join(choices)}")
         if not isinstance(placement, str) and len(placement) != self.n_layers:
             raise ValueError(
                 f"{name} names {len(placement)} projections for {self.n_layers} layers: name one, or one a layer"
@@ -120,9 +130,9 @@ class ModelConfig:
         """Width of one head: the full width where every head has projections of its own."""
         return self.d_model if self.per_head else self.d_model // self.n_heads
 
-    def kind(self, name: Literal["query", "key", "value"], layer: int) -> ProjectionKind:
+    def kind(self, name: Literal["query", "key", "value"], layer: int) -> ValueKind:
         """The projection of `query`, `key` or `value` in a layer, counted from 0."""
-        placement: Placement = getattr(self, name)
+        placement: ValuePlacement = getattr(self, name)
         return placement if isinstance(placement, str) else placement[layer]
 
     def to_dict(self) -> dict[str, Any]:

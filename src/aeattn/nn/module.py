@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aeattn.nn.attention import Attention
-from aeattn.nn.config import PositionKind, ProjectionKind
+from aeattn.nn.config import PositionKind, ProjectionKind, ValueKind
 from aeattn.nn.projection import Projection, make_heads
 
 
@@ -24,7 +24,7 @@ class AutoencoderAttention(nn.Module):
         n_heads: must divide the width, unless `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
         query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention) or
-            `residual` (linear and autoencoder added up).
+            `residual` (linear and autoencoder added up); a value may also be `shared`: it decodes the keys' codes.
         middle: a second matrix inside the bottleneck.
         per_head: every head has autoencoders of its own over the full width; the heads are added up.
         causal: no position sees a later one.
@@ -44,7 +44,7 @@ class AutoencoderAttention(nn.Module):
         *,
         query: ProjectionKind = "autoencoder",
         key: ProjectionKind = "autoencoder",
-        value: ProjectionKind = "autoencoder",
+        value: ValueKind = "autoencoder",
         middle: bool = False,
         per_head: bool = False,
         causal: bool = True,
@@ -57,7 +57,10 @@ class AutoencoderAttention(nn.Module):
             raise ValueError(f"{n_heads} heads do not divide the width {d_model}: choose heads that do")
         width = max(1, d_model // 4) if bottleneck is None else bottleneck
 
-        def projection(kind: ProjectionKind) -> Projection:
+        if value == "shared" and key in ("linear", "residual"):
+            raise ValueError(f"value is shared, but a {key} key has no code: choose another key")
+
+        def projection(kind: ValueKind) -> Projection:
             own = n_heads if per_head else None
             return make_heads(kind, d_model, width, middle=middle, own_for_each_of=own)
 

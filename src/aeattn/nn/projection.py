@@ -5,6 +5,7 @@
     autoencoder   k = gelu(x E) D                           (d -> b -> d)
                   k = gelu(gelu(x E) M) D                   (d -> b -> b -> d, with a middle matrix)
     residual      k = x W + gelu(x E) D                     (d -> d, a control: the standard one, corrected)
+    shared        v = z D, with z the code of the keys      (one code for keys and values)
 
 Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
 decoder can be absorbed into the attention that follows, and a cache need hold only codes.
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.nn.activations import gelu
-from aeattn.nn.config import PROJECTION_KINDS, ProjectionKind
+from aeattn.nn.config import VALUE_KINDS, ValueKind
 
 
 class Projection(nn.Module):
     """(B, T, D) -> (B, T, O), as `decode(code(x E))`: the standard projection where there is no decoder."""
 
     d_code: int
+    shares_code = False  # true where the code is that of the projection before it
 
     @property
     def encoder_weight(self) -> Tensor:
@@ -41,6 +43,14 @@ class Projection(nn.Module):
     def decode(self, code: Tensor) -> Tensor:
         """The code (B, T, K) -> (B, T, O), always linear."""
         return code
+
+    def split_code(self, code: Tensor, n_heads: int) -> Tensor:
+        """The code (B, T, K) by heads: (B, H, T, K / H), or (B, 1, T, K) where all heads read the same."""
+        return code.view(*code.shape[:-1], n_heads, -1).transpose(1, 2)
+
+    def head_decoders(self, n_heads: int) -> Tensor | None:
+        """Each head's part of the decoder, (H, O / H, K of its code), or None where the code is the result."""
+        return None
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, T, D) -> the code (B, T, K)."""
@@ -63,11 +73,34 @@ class Linear(Projection):
         return self.encoder.weight
 
 
-class Bottleneck(Projection):
+class Shared(Projection):
+    """A decoder alone, `z D`: what it decodes is the code of the projection before it."""
+
+    shares_code = True
+
+    def __init__(self, d_out: int, bottleneck: int) -> None:
+        super().__init__()
+        self.decoder = nn.Linear(bottleneck, d_out, bias=False)
+        self.d_code = bottleneck
+
+    def decode(self, code: Tensor) -> Tensor:
+        decoded: Tensor = self.decoder(code)
+        return decoded
+
+    def split_code(self, code: Tensor, n_heads: int) -> Tensor:
+        return code.unsqueeze(1)
+
+    def head_decoders(self, n_heads: int) -> Tensor | None:
+        return self.decoder.weight.view(n_heads, -1, self.d_code)
+
+
+class Bottleneck(Shared):
     """The control, `x E D`: a product of two matrices of rank at most `bottleneck`, no nonlinearity."""
 
+    shares_code = False
+
     def __init__(self, d_in: int, d_out: int, bottleneck: int) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.encoder = nn.Linear(d_in, bottleneck, bias=False)
         self.decoder = nn.Linear(bottleneck, d_out, bias=False)
         self.d_code = bottleneck
@@ -75,10 +108,6 @@ class Bottleneck(Projection):
     @property
     def encoder_weight(self) -> Tensor:
         return self.encoder.weight
-
-    def decode(self, code: Tensor) -> Tensor:
-        decoded: Tensor = self.decoder(code)
-        return decoded
 
 
 class Autoencoder(Bottleneck):
@@ -127,6 +156,7 @@ class PerHead(Projection):
         super().__init__()
         self.heads = nn.ModuleList(heads)
         self.d_code = sum(head.d_code for head in heads)
+        self.shares_code = heads[0].shares_code
 
     def _each(self) -> list[Projection]:
         return [head for head in self.heads if isinstance(head, Projection)]
@@ -146,17 +176,23 @@ class PerHead(Projection):
         parts = zip(self._each(), self._split(code), strict=True)
         return torch.cat([head.decode(part) for head, part in parts], dim=-1)
 
+    def head_decoders(self, n_heads: int) -> Tensor | None:
+        decoders = [d for head in self._each() if (d := head.head_decoders(1)) is not None]
+        return torch.cat(decoders) if decoders else None
+
 
 def make_projection(
-    kind: ProjectionKind, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False
+    kind: ValueKind, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False
 ) -> Projection:
     """The projection called `kind`. Raises ValueError for a kind or a bottleneck that cannot be."""
-    if kind not in PROJECTION_KINDS:
-        raise ValueError(f"projection {kind!r} is unknown: choose one of {', '.join(PROJECTION_KINDS)}")
+    if kind not in VALUE_KINDS:
+        raise ValueError(f"projection {kind!r} is unknown: choose one of {', '.join(VALUE_KINDS)}")
     if kind == "linear":
         return Linear(d_in, d_out)
     if not 0 < bottleneck <= d_in:
         raise ValueError(f"bottleneck is {bottleneck}: choose a number from 1 to the width, {d_in}")
+    if kind == "shared":
+        return Shared(d_out, bottleneck)
     if kind == "bottleneck":
         return Bottleneck(d_in, d_out, bottleneck)
     if kind == "residual":
@@ -165,7 +201,7 @@ def make_projection(
 
 
 def make_heads(
-    kind: ProjectionKind,
+    kind: ValueKind,
     d_model: int,
     bottleneck: int,
     *,
@@ -183,8 +219,12 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
     """The codes of several projections of one input: `[p.encode(x) for p in projections]` as one product.
 
     The encoders stay separate parameters; only the multiplication is shared, because one wide product
-    is faster than several narrow ones.
+    is faster than several narrow ones. A projection without an encoder gets the code of the one before it.
     """
-    weights = torch.cat([p.encoder_weight for p in projections])
-    parts = torch.split(F.linear(x, weights), [p.d_code for p in projections], dim=-1)
-    return [p.code(part) for p, part in zip(projections, parts, strict=True)]
+    own = [p for p in projections if not p.shares_code]
+    weights = torch.cat([p.encoder_weight for p in own])
+    parts = iter(torch.split(F.linear(x, weights), [p.d_code for p in own], dim=-1))
+    codes: list[Tensor] = []
+    for projection in projections:
+        codes.append(codes[-1] if projection.shares_code else projection.code(next(parts)))
+    return codes

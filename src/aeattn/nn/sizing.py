@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from aeattn.nn.config import ModelConfig
+from aeattn.nn.config import CacheKind, ModelConfig
 
 Name = Literal["query", "key", "value"]
 NAMES: tuple[Name, ...] = ("query", "key", "value")
@@ -64,12 +64,13 @@ def _key_width(config: ModelConfig) -> int:
 
 
 def projection_weights(config: ModelConfig, name: Name, layer: int) -> int:
-    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or both, times the heads if each
-    has its own."""
+    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or both (residual), or b d where
+    the code is shared; times the heads if each has its own."""
     d, b = config.d_model, config.bottleneck
     kind = config.kind(name, layer)
     middle = b * b if config.middle and kind in ("autoencoder", "residual") else 0
-    one = (d * d if kind in ("linear", "residual") else 0) + (0 if kind == "linear" else 2 * d * b + middle)
+    squeezed = {"linear": 0, "shared": b * d}.get(kind, 2 * d * b + middle)
+    one = squeezed + (d * d if kind in ("linear", "residual") else 0)
     return one * config.n_heads if config.per_head else one
 
 
@@ -106,8 +107,9 @@ def forward_flops(config: ModelConfig, mean_keys: float) -> int:
 
 
 def cache_numbers(config: ModelConfig) -> int:
-    """Numbers kept a character by the full cache: keys and values of every layer."""
-    return config.n_layers * (_key_width(config) + _attention_width(config))
+    """Numbers kept a character by the full cache: keys and values of every layer, and the shared rotary part."""
+    rotary = config.d_rotary if config.positions == "decoupled" else 0
+    return config.n_layers * (2 * _attention_width(config) + rotary)
 
 
 def latent_cache_numbers(config: ModelConfig) -> int:
@@ -120,8 +122,8 @@ def _latent_layer(config: ModelConfig, layer: int) -> int:
     heads = config.n_heads if config.per_head else 1
     numbers = config.d_rotary if config.positions == "decoupled" else 0
     for name in KEPT:
-        linear = config.kind(name, layer) == "linear"
-        numbers += heads * (config.d_model if linear else config.bottleneck)
+        widths = {"linear": config.d_model, "shared": 0}
+        numbers += heads * widths.get(config.kind(name, layer), config.bottleneck)
     linear_key = config.kind("key", layer) == "linear"
     return numbers + (config.n_heads if config.qk_norm and not linear_key else 0)
 
@@ -137,6 +139,17 @@ def not_absorbable(config: ModelConfig) -> str | None:
     if config.positions == "rotary" and any(kind != "linear" for kind in key_kinds):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"
     return None
+
+
+def use_latent_cache(config: ModelConfig, wanted: CacheKind = "auto") -> bool:
+    """Whether to keep codes instead of keys and values: `auto` does wherever that is exact.
+
+    Raises ValueError, with the reason, for `latent` where it is not.
+    """
+    reason = not_absorbable(config)
+    if wanted == "latent" and reason is not None:
+        raise ValueError(f"no latent cache: {reason}; choose the full cache")
+    return wanted != "full" and reason is None
 
 
 def solve_width(

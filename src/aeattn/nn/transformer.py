@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from aeattn.nn.activations import ACTIVATIONS
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
-from aeattn.nn.config import ModelConfig
+from aeattn.nn.config import CacheKind, ModelConfig
 from aeattn.nn.dropout import Dropout
 from aeattn.nn.projection import Projection, make_heads
+from aeattn.nn.sizing import use_latent_cache
 
 
 def make_attention(config: ModelConfig, layer: int) -> Attention:
@@ -94,11 +95,18 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        cache: LayerCache | None = None,
+        padding: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """`padding` (B, T, 1) is true where there is no character, `mask` keeps attention from looking there."""
         seen = self.attention_norm(x)
         if self.conv is not None:
-            seen = self.conv(seen, cache)
-        x = x + self.dropout(self.attention(seen, cache=cache))
+            seen = self.conv(seen if padding is None else seen.masked_fill(padding, 0.0), cache)
+        x = x + self.dropout(self.attention(seen, cache=cache, mask=mask))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out
 
@@ -120,20 +128,24 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """With a cache, `ids` are only the characters that come after those in the cache."""
-        start = 0 if cache is None else cache.length
-        self._check(ids, start)
+        self._check(ids, 0 if cache is None else cache.length)
+        if cache is None:
+            positions, padding, mask = torch.arange(ids.shape[1], device=ids.device), None, None
+        else:
+            positions, padding, mask = cache.begin(ids.shape[1], ids.device)
         x = self.embedding(ids)
         if self.position is not None:
-            x = x + self.position(torch.arange(start, start + ids.shape[1], device=ids.device))
+            x = x + self.position(positions)
         x = self.dropout(x)
         for i, block in enumerate(self.blocks):
-            x = block(x, None if cache is None else cache.layers[i])
+            x = block(x, None if cache is None else cache.layers[i], padding, mask)
         weight = self.embedding.weight if self.head is None else self.head.weight
         return F.linear(self.norm(x), weight).float()
 
-    def new_cache(self) -> Cache:
-        """An empty cache for as many characters as the context."""
-        return Cache(self.config.n_layers, self.config.context)
+    def new_cache(self, kind: CacheKind = "auto", padding: Tensor | None = None) -> Cache:
+        """An empty cache for as many characters as the context. Raises ValueError where `kind` is not exact."""
+        latent = use_latent_cache(self.config, kind)
+        return Cache(self.config.n_layers, self.config.context, latent, padding)
 
     def _check(self, ids: Tensor, start: int) -> None:
         if ids.dim() != 2:

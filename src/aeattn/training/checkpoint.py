@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from aeattn.errors import InputError
+from aeattn.training.arrays import Limits
 from aeattn.training.durable import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
 from aeattn.training.randomness import PREFIX, random_states, set_random_states
 from aeattn.training.run_folder import FORMAT, RunFolder
 from aeattn.training.weights import (
-    Limits,
     check_fit,
     first_not_finite,
     from_bytes,

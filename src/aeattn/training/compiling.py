@@ -48,14 +48,19 @@ def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: floa
     return can_compile(device) and eager_seconds * COMPILE_GAIN > cost
 
 
-def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
+def compile_step(step: Callable[..., Any], device: torch.device, accumulate: int = 1) -> Callable[..., Any]:
     """`torch.compile` of a training step, its results kept in this package's cache unless PyTorch was told of
     another place.
 
-    Random numbers stay PyTorch's own: those that the compiler makes on a CPU take longer than the step.
+    On a CPU random numbers stay PyTorch's own: those that the compiler makes take longer than the step. On a GPU
+    the step becomes CUDA graphs, which small models need: launching their kernels takes longer than running them.
+    Accumulated gradients would be overwritten by the next replay, so there are none of these then.
     """
     os.environ.setdefault(_PLACE, _place())
-    return torch.compile(step, options={"fallback_random": True})
+    on_gpu = device.type == "cuda"
+    return torch.compile(
+        step, options={"triton.cudagraphs": accumulate == 1} if on_gpu else {"fallback_random": True}
+    )
 
 
 def _place() -> str:

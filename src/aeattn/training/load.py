@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from aeattn.generation.engine import EngineKind
 from aeattn.generation.text_model import TextModel
+from aeattn.nn.config import CacheKind
 from aeattn.training import machine
 from aeattn.training.config import RunConfig
+from aeattn.training.memory import check_memory
 from aeattn.training.run_folder import RunFolder
 from aeattn.training.weights import load_model
 
 
-def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
+def load(
+    run: str | os.PathLike[str], *, device: str = "cpu", engine: EngineKind = "auto", cache: CacheKind = "auto"
+) -> TextModel:
     """The model of a run folder, in evaluation mode. Raises InputError for what is no whole run.
 
     >>> model = aeattn.load("runs/books-460k")                                      # doctest: +SKIP
@@ -20,8 +25,10 @@ def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
     """
     folder = RunFolder(Path(run))
     config = folder.read_config()
-    machine.check_memory(config.model)
-    model = TextModel(load_model(folder, config.model), folder.read_tokenizer(), config.data.text)
+    check_memory(config.model)
+    model = TextModel(
+        load_model(folder, config.model), folder.read_tokenizer(), config.data.text, engine=engine, cache=cache
+    )
     return model.to(machine.pick_device(device))
 
 

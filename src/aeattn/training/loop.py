@@ -182,12 +182,18 @@ class Trainer:
         parts = np.split(windows.astype(np.int64), self.config.training.accumulate)
         loss = 0.0
         for part in parts:
-            ids = torch.from_numpy(part).to(self.device, non_blocking=True)
+            ids = self._to_device(torch.from_numpy(part))
             with self._autocast():  # outside of what is compiled, which could not be cached with it
                 part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
+
+    def _to_device(self, ids: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return ids.to(self.device)
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return ids.pin_memory().to(self.device, non_blocking=True)
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of windows (B, T), in nats a character."""
@@ -239,7 +245,7 @@ class Trainer:
         if wanted and compiling.pays_to_compile("on", self.device, 0.0):
             if not self.compiled_before:
                 self.reporter.note("compiling the training step (the first time takes up to a minute)")
-            self.loss = compiling.compile_step(self._loss)
+            self.loss = compiling.compile_step(self._loss, self.device, self.config.training.accumulate)
 
     def _warm_up(self) -> None:
         """Compile before the clock starts: `seconds` are those of training alone."""
@@ -309,7 +315,7 @@ class Trainer:
     def _sample(self) -> None:
         settings = self.config.training
         self.model.eval()
-        writer = TextModel(self.model, self.text.tokenizer, TextOptions())
+        writer = TextModel(self.model, self.text.tokenizer, TextOptions(), engine="simple")
         with untouched(self.device):
             text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
         self.model.train()

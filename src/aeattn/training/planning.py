@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from glob import has_magic
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.corpora import Corpus, resolve
+from aeattn.data.corpora import NAMES, Corpus, resolve
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
@@ -126,7 +127,16 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
 
 def _data_config(values: dict[str, Any]) -> DataConfig:
     text = build(TextOptions, values["text"], "data.text") if "text" in values else TextOptions()
-    return build(DataConfig, {**values, "text": text}, "data")
+    data = build(DataConfig, {**values, "text": text}, "data")
+    return replace(
+        data, corpus=tuple(map(_from_anywhere, data.corpus)), valid=tuple(map(_from_anywhere, data.valid))
+    )
+
+
+def _from_anywhere(name: str) -> str:
+    """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
+    path = Path(name).expanduser()
+    return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
 
 
 def _model(values: dict[str, Any]) -> ModelConfig:

@@ -27,6 +27,7 @@ from aeattn.training.durable import read_json, write_json
 from aeattn.training.evaluation import Score
 from aeattn.training.load import load
 from aeattn.training.loop import Trainer
+from aeattn.training.memory import check_memory
 from aeattn.training.planning import Plan, ResumePlan
 from aeattn.training.progress import Reporter
 from aeattn.training.saving import check_space
@@ -37,7 +38,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     """Read the text, build the model, and only then make the run folder. Raises InputError."""
     text = _prepare(plan.corpus, reporter)
     config = plan.config(text.tokenizer.vocab_size)
-    machine.check_memory(config.model)
+    check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
     trainer.config = replace(config, training=trainer.resolved())
@@ -56,7 +57,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
 def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
-    machine.check_memory(config.model)
+    check_memory(config.model)
     found, warnings = newest(run, limits_of_config(config.model))
     environment = read_json(run.environment, f"{run.path} is damaged")
     here = machine.describe()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from aeattn.analysis import picture
-from aeattn.analysis.inspection import inspect_run
-from aeattn.analysis.tables import tables
-from aeattn.output import print_json, print_table, say
+from aeattn.commands.printing import print_json, print_table, say
 
 
-def run(options: argparse.Namespace) -> int:
+def inspect(options: argparse.Namespace) -> int:
     """Measure the run that the options name, draw a picture, print tables; returns the exit code."""
+    from aeattn.analysis import picture
+    from aeattn.analysis.inspection import inspect_run
+    from aeattn.analysis.tables import tables
+
     result = inspect_run(
         options.run, options.text, step=options.step, chars=options.chars, context=options.context,
         device=options.device, say=say,

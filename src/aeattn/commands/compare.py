@@ -6,23 +6,24 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from aeattn.experiments.parse import find_spec, read_spec
-from aeattn.output import print_json, print_table, say
+from aeattn.commands.printing import print_json, print_table, say
 
 
-def run(options: argparse.Namespace) -> int:
+def compare(options: argparse.Namespace) -> int:
     """Run the comparison that the options name; returns the exit code."""
+    from aeattn.experiments.parse import find_spec, read_spec
+
     source = find_spec(options.spec)
     spec = read_spec(source, options.budget)
 
     from rich.console import Console  # from here on PyTorch is loaded, which takes seconds
 
-    from aeattn.experiments.compare import compare
+    from aeattn.experiments.compare import compare as run_comparison
     from aeattn.experiments.runner import NoRoom, Stopped
 
     console = Console(stderr=True, highlight=False, quiet=options.quiet)
     try:
-        folder, summary = compare(
+        folder, summary = run_comparison(
             spec, source, options.out, at_once=options.jobs, amend=options.amend, only_declare=options.plan,
             console=console,
         )  # fmt: skip

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aeattn.errors import InputError
-from aeattn.generation.escape import escape_controls
-from aeattn.output import print_json as _print_json
-from aeattn.output import print_table as _print_table
-from aeattn.output import say as _say
+from aeattn.commands.bench_generate import bench_generate
+from aeattn.commands.compare import compare
+from aeattn.commands.generate import generate
+from aeattn.commands.inspect import inspect
+from aeattn.commands.printing import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from aeattn.generation.text_model import TextModel
     from aeattn.training.loop import Trainer
     from aeattn.training.planning import Plan, ResumePlan
     from aeattn.training.progress import Reporter
@@ -37,7 +33,7 @@ def train(options: argparse.Namespace) -> int:
         from aeattn.training.planning import plan
 
         given = options_of_train(options)
-        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=_say)
+        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=say)
 
     def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
@@ -51,7 +47,7 @@ def resume(options: argparse.Namespace) -> int:
     def make_plan() -> ResumePlan:
         from aeattn.training.planning import plan_resume
 
-        return plan_resume(options.run, options.steps, options.accept_changes, say=_say)
+        return plan_resume(options.run, options.steps, options.accept_changes, say=say)
 
     def go_on(given: ResumePlan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
@@ -72,7 +68,7 @@ def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Tra
         with Stop() as stop:
             lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
     except (Diverged, Interrupted) as error:
-        _say(f"aeattn: {error}")
+        say(f"aeattn: {error}")
         return getattr(error, "exit_code", 1)
     for line in lines:
         print(line, flush=True)
@@ -152,10 +148,10 @@ def evaluate(options: argparse.Namespace) -> int:
         stride=options.stride,
         sliding=not options.no_sliding,
         baseline=not options.no_baseline,
-        say=_say,
+        say=say,
     )
     if options.json:
-        _print_json(result)
+        print_json(result)
     else:
         _print_evaluation(result)
     return 0
@@ -169,80 +165,11 @@ def _print_evaluation(result: dict[str, Any]) -> None:
     rows = [(s["name"], f"{s['chars']:,}", _four(s["nats_per_char"]), _four(s["bits_per_char"])) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
         rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2))))
-    _print_table(("text", "characters", "nats/char", "bits/char"), rows)
+    print_table(("text", "characters", "nats/char", "bits/char"), rows)
 
 
 def _four(number: float | None) -> str:
     return "-" if number is None else f"{number:.4f}"
-
-
-# -- generate ----------------------------------------------------------------------------------------------
-
-
-def generate(options: argparse.Namespace) -> int:
-    from aeattn.training.load import load
-
-    model = load(options.run, device=options.device)
-    prompt = _read_prompt(options)
-    rows = model.stream_rows(
-        prompt,
-        options.samples,
-        chars=options.chars,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-    )
-    if options.json:
-        _generate_json(options, model, prompt, rows)
-    elif options.samples == 1:
-        _stream(model.read_prompt(prompt), rows)
-    else:
-        columns = zip(*rows, strict=True)
-        for number, column in enumerate(columns, start=1):
-            print(f"--- sample {number}\n{_shown(model.read_prompt(prompt) + ''.join(column))}")
-    return 0
-
-
-def _generate_json(options: argparse.Namespace, model: TextModel, prompt: str, rows: Iterable[str]) -> None:
-    start = time.perf_counter()
-    texts = ["".join(column) for column in zip(*rows, strict=True)] or [""] * options.samples
-    seconds = time.perf_counter() - start
-    chars = sum(map(len, texts))
-    first = model.read_prompt(prompt)
-    result = {
-        "text": first + texts[0],
-        "chars": chars,
-        "seconds": seconds,
-        "chars_per_second": chars / seconds if seconds else None,
-        "cache_bytes": model.cache_bytes(options.samples),
-    }
-    _print_json(result | ({"samples": [first + text for text in texts]} if options.samples > 1 else {}))
-
-
-def _stream(prompt: str, pieces: Iterable[str]) -> None:
-    sys.stdout.write(_shown(prompt))
-    for piece in pieces:
-        sys.stdout.write(_shown(piece))
-        sys.stdout.flush()
-    sys.stdout.write("\n")
-
-
-def _shown(text: str) -> str:
-    """What a model wrote, safe for a terminal; a pipe gets it unchanged."""
-    return escape_controls(text) if sys.stdout.isatty() else text
-
-
-def _read_prompt(options: argparse.Namespace) -> str:
-    if options.prompt_file is None:
-        return str(options.prompt)
-    try:
-        raw = sys.stdin.buffer.read() if options.prompt_file == "-" else Path(options.prompt_file).read_bytes()
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
-    except OSError as error:
-        raise InputError(f"the prompt {options.prompt_file} cannot be read: {error.strerror}") from error
 
 
 # -- size --------------------------------------------------------------------------------------------------
@@ -258,7 +185,7 @@ def size(options: argparse.Namespace) -> int:
         for name in names
     ]
     if options.json:
-        _print_json({"presets": rows})
+        print_json({"presets": rows})
     else:
         _print_sizes(rows)
     return 0
@@ -278,40 +205,22 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    _print_table(columns, cells)
+    print_table(columns, cells)
     print("For one character: operations, and bytes kept in a full and in a latent cache of float32.")
     for row in rows:
         if row["not_absorbable"]:
             print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
 
 
-# -- inspect -----------------------------------------------------------------------------------------------
-
-
-def inspect(options: argparse.Namespace) -> int:
-    from aeattn.analysis.command import run as run_inspection
-
-    return run_inspection(options)
-
-
-# -- report ------------------------------------------------------------------------------------------------
+# -- inspect, report and compare --------------------------------------------------------------------------
 
 
 def report(options: argparse.Namespace) -> int:
     from aeattn.experiments.report import write_report
 
-    for path in write_report(options.folder, options.out, say=_say):
+    for path in write_report(options.folder, options.out, say=say):
         print(path)
     return 0
-
-
-# -- compare -----------------------------------------------------------------------------------------------
-
-
-def compare(options: argparse.Namespace) -> int:
-    from aeattn.experiments.command import run as run_comparison
-
-    return run_comparison(options)
 
 
 # -- bench -------------------------------------------------------------------------------------------------
@@ -322,12 +231,56 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def _bench_train(options: argparse.Namespace) -> int:
-    from aeattn.bench.command import train_speed
+    from aeattn.bench.picture import draw_training
+    from aeattn.bench.train import bench_train
 
-    return train_speed(options)
+    result = bench_train(
+        options.context,
+        batch=options.batch,
+        rounds=options.rounds,
+        nanogpt=options.nanogpt,
+        peers=not options.no_peers,
+        say=say,
+    )
+    draw_training(result, options.picture)
+    say(f"picture: {options.picture}")
+    if options.json:
+        print_json(result)
+    else:
+        for found in result["contexts"].values():
+            _print_training_speed(found)
+    return 0
 
 
-BENCHES = {"train": _bench_train}
+def _print_training_speed(found: dict[str, Any]) -> None:
+    limits = found["ceilings"]
+    contenders = {**found["ours"], **found["peers"]}
+    columns = (f"{found['shape']['batch']} x {found['shape']['context']} a step", "parameters", "chars/s", "from",
+               "to", "GFLOP/s", "of ceiling")  # fmt: skip
+    rows = []
+    for name, facts in contenders.items():
+        rate = facts["chars_per_second"]
+        reached = (
+            (f"{facts['gflops']:,.0f}", f"{100 * facts['of_ceiling']:.0f} %") if "gflops" in facts else ("", "")
+        )
+        speed = (f"{rate[key]:,.0f}" for key in ("median", "low", "high"))
+        rows.append((name, f"{facts['parameters']:,}", *speed, *reached))
+    print_table(columns, rows)
+    times = [(name, *(f"{r[k]:.2f}" for k in ("median", "low", "high"))) for name, r in found["ratio"].items()]
+    print_table(("autoencoder attention is faster by", "times", "from", "to"), times)
+    shares = [(part, *(f"{100 * found['parts'][name][part]:.0f}" for name in found["parts"]))
+              for part in next(iter(found["parts"].values()))]  # fmt: skip
+    print_table(("where the time goes, %", *found["parts"]), shares)
+    for precision, rates in limits["gflops"].items():
+        print(
+            f"products of {precision}: {', '.join(f'{rate:,.0f} GFLOP/s {name}' for name, rate in rates.items())}"
+        )
+    print(f"memory: {limits['gigabytes_per_second']:.1f} GB/s; {limits['threads']} threads")
+    for name, reason in found["skipped"].items():
+        print(f"{name}: not timed; {reason}")
+
+
+BENCHES = {"train": _bench_train, "generate": bench_generate}
 
 
 COMMANDS = {
@@ -336,8 +289,8 @@ COMMANDS = {
     "evaluate": evaluate,
     "generate": generate,
     "size": size,
-    "inspect": inspect,
-    "compare": compare,
     "bench": bench,
+    "compare": compare,
+    "inspect": inspect,
     "report": report,
 }

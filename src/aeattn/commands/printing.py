@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error."""
+"""How commands speak: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from aeattn.generation.escape import escape_controls
+
 
 def say(text: str) -> None:
     """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
@@ -16,7 +18,6 @@ def say(text: str) -> None:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
     print(json.dumps(values, indent=2, allow_nan=False))
 
 
@@ -32,3 +33,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
+
+
+def shown(text: str) -> str:
+    """What a model wrote, safe for a terminal; a pipe gets it unchanged."""
+    return escape_controls(text) if sys.stdout.isatty() else text
