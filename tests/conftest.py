@@ -59,6 +59,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "linear": {"query": "linear", "key": "linear", "value": "linear"},
     "bottleneck": {"query": "bottleneck", "key": "bottleneck", "value": "bottleneck"},
     "middle": {"middle": True},
+    "residual": {"query": "residual", "key": "residual", "value": "residual", "middle": True},
     "mixed": {"query": "linear", "key": ("linear", "autoencoder"), "value": ("bottleneck", "linear")},
     "per_head": {"per_head": True, "n_heads": 3, "middle": True},
     "learned": {"positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "conv": 0},

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
-LAYERS = ["errors", "version", "nn", "data", "generation", "training", "bench", "commands", "cli", "__main__"]
+LAYERS = ["errors", "version", "nn", "data", "generation", "training", "bench", "analysis"]
+LAYERS += ["experiments", "commands", "cli", "__main__"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -56,7 +57,7 @@ def test_importing_does_nothing(code: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
-     ["train", "--minutes", "0"], ["resume", "no-such-run"]],
+     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["compare", "claim"]],
     ids=" ".join,
 )  # fmt: skip
 def test_bad_arguments_are_answered_before_torch_is_loaded(arguments: list[str], tmp_path: Path) -> None:

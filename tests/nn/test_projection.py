@@ -12,6 +12,7 @@ from aeattn.nn.projection import (
     Bottleneck,
     Linear,
     PerHead,
+    Residual,
     encode_together,
     make_projection,
 )
@@ -31,6 +32,12 @@ def test_the_formulae() -> None:
     assert torch.allclose(autoencoder(X), code @ autoencoder.decoder.weight.T, atol=1e-6)
 
 
+def test_a_residual_is_a_linear_map_and_an_autoencoder_added_up() -> None:
+    residual = Residual(12, 8, 3, middle=True)
+    expected = residual.linear(X) + residual.correction(X)
+    assert torch.allclose(residual(X), expected, atol=1e-6)
+
+
 def test_an_autoencoder_is_not_linear_and_a_bottleneck_is() -> None:
     for projection, is_linear in ((Bottleneck(12, 12, 3), True), (Autoencoder(12, 12, 3), False)):
         doubled = torch.allclose(projection(2 * X), 2 * projection(X), atol=1e-5)
@@ -48,6 +55,7 @@ def test_every_decoder_is_linear(kind: str) -> None:
 def test_encoding_together_equals_encoding_one_by_one(middle: bool) -> None:
     heads = PerHead([Autoencoder(12, 12, 2, middle=middle) for _ in range(3)])
     projections = [Linear(12, 12), Bottleneck(12, 8, 4), Autoencoder(12, 12, 3, middle=middle), heads]
+    projections.append(Residual(12, 8, 3, middle=middle))
     for one, together in zip(projections, encode_together(projections, X), strict=True):
         assert torch.allclose(one.encode(X), together, atol=1e-6)
 
@@ -67,7 +75,7 @@ def test_heads_of_their_own_are_the_heads_side_by_side() -> None:
 
 
 def test_bad_choices_say_how_to_mend_them() -> None:
-    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder, shared"):
+    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder, residual, shared"):
         make_projection("quadratic", 12, 12, 3)  # type: ignore[arg-type]
     for width in (0, -1, 13):
         with pytest.raises(ValueError, match="from 1 to the width, 12"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, overlay, read_toml
+from aeattn.training.planning import corpus_of
 from aeattn.training.presets import PRESETS, preset
 from tests.conftest import tiny_config
 
@@ -80,3 +82,18 @@ def test_presets_are_valid_and_unknown_ones_are_named() -> None:
         RunConfig.from_dict({**values, "data": {}})
     with pytest.raises(InputError, match="did you mean '460k'"):
         preset("460K")
+
+
+def test_the_text_has_a_seed_of_its_own_and_a_limit_to_validate_on() -> None:
+    tales = DataConfig(limit_chars=3000, limit_valid_chars=500)
+
+    def text(data: DataConfig, seed: int, side: str) -> str:
+        corpus = corpus_of(data, seed)
+        return "".join(chunk for d in getattr(corpus, side) for chunk in d.chunks(corpus.options))
+
+    assert text(tales, 0, "train") != text(tales, 1, "train")
+    assert text(replace(tales, seed=1), 0, "train") == text(tales, 1, "train")
+    assert len(text(tales, 0, "valid")) == 500
+    assert text(replace(tales, limit_valid_chars=100), 0, "valid") == text(tales, 0, "valid")[:100]
+    with pytest.raises(InputError, match=r"data\.limit_valid_chars is 1: choose at least 2"):
+        corpus_of(replace(tales, limit_valid_chars=1), 0)

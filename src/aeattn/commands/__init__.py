@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.commands.bench_generate import bench_generate
+from aeattn.commands.compare import compare
 from aeattn.commands.generate import generate
+from aeattn.commands.inspect import inspect
 from aeattn.commands.printing import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -210,6 +212,17 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
             print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
 
 
+# -- inspect, report and compare --------------------------------------------------------------------------
+
+
+def report(options: argparse.Namespace) -> int:
+    from aeattn.experiments.report import write_report
+
+    for path in write_report(options.folder, options.out, say=say):
+        print(path)
+    return 0
+
+
 # -- bench -------------------------------------------------------------------------------------------------
 
 
@@ -277,4 +290,7 @@ COMMANDS = {
     "generate": generate,
     "size": size,
     "bench": bench,
+    "compare": compare,
+    "inspect": inspect,
+    "report": report,
 }

@@ -28,6 +28,7 @@ from aeattn.nn.config import CacheKind, ModelConfig
 from aeattn.nn.sizing import use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
+NO_RESIDUAL = "it has no residual projections: use the simple one"
 Ids = npt.NDArray[np.integer[Any]]
 
 
@@ -68,16 +69,25 @@ def is_latent(config: ModelConfig, cache: CacheKind) -> bool:
         raise InputError(str(error)) from error
 
 
-def pick(wanted: EngineKind, on_cpu: bool) -> Literal["fast", "simple"]:
-    """The engine to take: `auto` is the fast one where it can be had. Raises InputError where `fast` cannot."""
+def pick(wanted: EngineKind, on_cpu: bool, config: ModelConfig | None = None) -> Literal["fast", "simple"]:
+    """The engine to take: `auto` is the fast one where it can be had, and has what the model is made of. Raises
+    InputError where `fast` cannot be taken."""
     if wanted == "simple":
         return "simple"
     reason = why_not_fast() if on_cpu else "it runs on the CPU, with float32 weights"
+    if config is not None and has_residual(config):
+        reason = NO_RESIDUAL
     if reason is None:
         return "fast"
     if wanted == "fast":
         raise InputError(f"no fast engine: {reason}")
     return "simple"
+
+
+def has_residual(config: ModelConfig) -> bool:
+    """Whether any projection is a residual one."""
+    kinds = [config.query, config.key, config.value]
+    return any("residual" in ((kind,) if isinstance(kind, str) else kind) for kind in kinds)
 
 
 @cache
@@ -96,7 +106,10 @@ def why_not_fast() -> str | None:
 
 
 def fast_engine(config: ModelConfig, weights: Mapping[str, npt.NDArray[np.float32]], cache: CacheKind) -> Engine:
-    """The fast engine for weights by name. Raises InputError for a cache that is not exact."""
+    """The fast engine for weights by name. Raises InputError for a cache that is not exact, or for what it
+    lacks."""
+    if has_residual(config):
+        raise InputError(f"no fast engine: {NO_RESIDUAL}")
     from aeattn.generation.fast.engine import FastEngine
 
     return FastEngine(config, weights, is_latent(config, cache))

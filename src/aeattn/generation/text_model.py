@@ -58,7 +58,7 @@ class TextModel(nn.Module):
 
     def _engine(self) -> Engine:
         on_cpu = self._device.type == "cpu" and next(self.model.parameters()).dtype == torch.float32
-        if pick(self.engine, on_cpu) == "simple":
+        if pick(self.engine, on_cpu, self.model.config) == "simple":
             return SimpleEngine(self.model, self.cache)
         weights = {name: t.detach().numpy() for name, t in self.model.state_dict().items()}
         return fast_engine(self.model.config, weights, self.cache)

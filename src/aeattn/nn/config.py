@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-ProjectionKind = Literal["linear", "bottleneck", "autoencoder"]
+ProjectionKind = Literal["linear", "bottleneck", "autoencoder", "residual"]
 PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
 ValueKind = ProjectionKind | Literal["shared"]
 VALUE_KINDS: tuple[ValueKind, ...] = (*PROJECTION_KINDS, "shared")
@@ -104,9 +104,10 @@ class ModelConfig:
         self._check_placement("value", self.value, VALUE_KINDS)
         same_everywhere = isinstance(self.value, str) and isinstance(self.key, str)
         for layer in range(1 if same_everywhere else self.n_layers):
-            if self.kind("value", layer) == "shared" and self.kind("key", layer) == "linear":
+            key = self.kind("key", layer)
+            if self.kind("value", layer) == "shared" and key in ("linear", "residual"):
                 raise ValueError(
-                    f"value is shared in layer {layer}, where the key is linear and has no code: choose "
+                    f"value is shared in layer {layer}, where the key is {key} and has no code: choose "
                     "bottleneck or autoencoder for the key"
                 )
         if not 0.0 <= self.dropout < 1.0:

@@ -23,8 +23,8 @@ class AutoencoderAttention(nn.Module):
         d_model: width D of input and output.
         n_heads: must divide the width, unless `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
-        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity) or `linear` (standard attention); a
-            value may also be `shared`: it decodes the keys' codes.
+        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention) or
+            `residual` (linear and autoencoder added up); a value may also be `shared`: it decodes the keys' codes.
         middle: a second matrix inside the bottleneck.
         per_head: every head has autoencoders of its own over the full width; the heads are added up.
         causal: no position sees a later one.
@@ -57,8 +57,8 @@ class AutoencoderAttention(nn.Module):
             raise ValueError(f"{n_heads} heads do not divide the width {d_model}: choose heads that do")
         width = max(1, d_model // 4) if bottleneck is None else bottleneck
 
-        if value == "shared" and key == "linear":
-            raise ValueError("value is shared, but a linear key has no code: choose another key")
+        if value == "shared" and key in ("linear", "residual"):
+            raise ValueError(f"value is shared, but a {key} key has no code: choose another key")
 
         def projection(kind: ValueKind) -> Projection:
             own = n_heads if per_head else None

@@ -4,6 +4,7 @@
     bottleneck    k = x E D                                 (d -> b -> d, the control: no nonlinearity)
     autoencoder   k = gelu(x E) D                           (d -> b -> d)
                   k = gelu(gelu(x E) M) D                   (d -> b -> b -> d, with a middle matrix)
+    residual      k = x W + gelu(x E) D                     (d -> d, a control: the standard one, corrected)
     shared        v = z D, with z the code of the keys      (one code for keys and values)
 
 Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
@@ -121,6 +122,30 @@ class Autoencoder(Bottleneck):
         return code if self.middle is None else gelu(self.middle(code))
 
 
+class Residual(Projection):
+    """A control, `x W + autoencoder(x)`: does the nonlinearity help where nothing is squeezed? Its code is as wide
+    as both parts together, so a cache gains nothing from it."""
+
+    def __init__(self, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(d_in, d_out, bias=False)
+        self.correction = Autoencoder(d_in, d_out, bottleneck, middle=middle)
+        self.widths = [d_out, bottleneck]
+        self.d_code = sum(self.widths)
+
+    @property
+    def encoder_weight(self) -> Tensor:
+        return torch.cat([self.linear.weight, self.correction.encoder_weight])
+
+    def code(self, encoded: Tensor) -> Tensor:
+        whole, squeezed = torch.split(encoded, self.widths, dim=-1)
+        return torch.cat([whole, self.correction.code(squeezed)], dim=-1)
+
+    def decode(self, code: Tensor) -> Tensor:
+        whole, squeezed = torch.split(code, self.widths, dim=-1)
+        return whole + self.correction.decode(squeezed)
+
+
 class PerHead(Projection):
     """One projection a head, each over the full width, side by side: O = H * (width of one).
 
@@ -170,6 +195,8 @@ def make_projection(
         return Shared(d_out, bottleneck)
     if kind == "bottleneck":
         return Bottleneck(d_in, d_out, bottleneck)
+    if kind == "residual":
+        return Residual(d_in, d_out, bottleneck, middle=middle)
     return Autoencoder(d_in, d_out, bottleneck, middle=middle)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from aeattn.nn.config import ModelConfig
 
@@ -49,9 +50,15 @@ def _layer(config: ModelConfig, layer: int) -> Shapes:
 def _projection(config: ModelConfig, name: Literal["query", "key", "value"], layer: int) -> Shapes:
     d, b, kind = config.d_model, config.bottleneck, config.kind(name, layer)
     one: Shapes = {}
-    if kind != "shared":
+    if kind == "residual":
+        as_one: dict[str, Any] = {name: "autoencoder", "per_head": False, "n_heads": 1}
+        squeezed = _projection(replace(config, **as_one), name, layer)
+        start = f"attention.{name}."
+        one = {f"correction.{full.removeprefix(start)}": shape for full, shape in squeezed.items()}
+        one["linear.weight"] = (d, d)
+    elif kind != "shared":
         one["encoder.weight"] = (d, d) if kind == "linear" else (b, d)
-    if kind != "linear":
+    if kind not in ("linear", "residual"):
         one["decoder.weight"] = (d, b)
     if kind == "autoencoder" and config.middle:
         one["middle.weight"] = (b, b)

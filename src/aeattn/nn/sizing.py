@@ -64,12 +64,13 @@ def _key_width(config: ModelConfig) -> int:
 
 
 def projection_weights(config: ModelConfig, name: Name, layer: int) -> int:
-    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or b d where the code is shared;
-    times the heads if each has its own."""
+    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or both (residual), or b d where
+    the code is shared; times the heads if each has its own."""
     d, b = config.d_model, config.bottleneck
     kind = config.kind(name, layer)
-    middle = b * b if config.middle and kind == "autoencoder" else 0
-    one = {"linear": d * d, "shared": b * d}.get(kind, 2 * d * b + middle)
+    middle = b * b if config.middle and kind in ("autoencoder", "residual") else 0
+    squeezed = {"linear": 0, "shared": b * d}.get(kind, 2 * d * b + middle)
+    one = squeezed + (d * d if kind in ("linear", "residual") else 0)
     return one * config.n_heads if config.per_head else one
 
 
@@ -132,6 +133,8 @@ def not_absorbable(config: ModelConfig) -> str | None:
     kinds = [config.kind(name, i) for name in KEPT for i in range(config.n_layers)]
     if all(kind == "linear" for kind in kinds):
         return "keys and values are linear: there is no decoder to absorb"
+    if "residual" in kinds:
+        return "residual projections have no narrow code: use `autoencoder`"
     key_kinds = [config.kind("key", i) for i in range(config.n_layers)]
     if config.positions == "rotary" and any(kind != "linear" for kind in key_kinds):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"

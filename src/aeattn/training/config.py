@@ -114,13 +114,17 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 class DataConfig:
     """Which text a run reads: names or paths as `corpora.resolve` takes them.
 
-    No corpus means that of the recipe, or else `tales`."""
+    No corpus means that of the recipe, or else `tales`. `seed` draws tales and what is split off to validate on;
+    the training's seed does where there is none. `limit_valid_chars` keeps only so many characters of each text to
+    validate on."""
 
     corpus: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     recipe: str | None = None
     limit_chars: int | None = None
     text: TextOptions = field(default_factory=TextOptions)
+    seed: int | None = None
+    limit_valid_chars: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ class RunConfig:
     training: TrainingConfig
     data: DataConfig
     preset: str | None = None
+
+    @property
+    def text_seed(self) -> int:
+        """What tales, and texts split off to validate on, are drawn with."""
+        return self.training.seed if self.data.seed is None else self.data.seed
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
@@ -193,12 +202,16 @@ _DEEP = re.compile(
     r"""(?:[\w"'-]+\s*\.\s*){20}"""
 )  # tables in tables, each a step of the parser through all above it
 
+_LISTS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,), "tuple[float, ...]": (int, float)}
+
 
 def _typed(field_: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """The value, with lists as tuples, refused where a plain number, flag or string is declared otherwise."""
     if isinstance(value, list):
-        if not all(isinstance(item, str) for item in value):
-            raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a list of strings")
+        items = _LISTS.get(str(field_.type), (str,))
+        if not all(isinstance(item, items) and not isinstance(item, bool) for item in value):
+            named = "strings" if items == (str,) else "numbers"
+            raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a list of {named}")
         return tuple(value)
     wanted = _BASIC.get(str(field_.type))
     wrong = wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted))

@@ -67,6 +67,7 @@ class Trainer:
         self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
         self.state = State()
+        self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self.saver = Saver(run, settings, self.model, self.optimisers)
         self._clock = 0.0
         self._drawn_from = random_states(self.device)  # before the update that is being made
@@ -120,8 +121,8 @@ class Trainer:
         self.save()
         self.saver.wait()
         self.run_folder.publish(to_bytes(self.model.state_dict()))  # a kill may have come before that
-        scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
-        whole = total(score for _, score in scores)
+        self.file_scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
+        whole = total(score for _, score in self.file_scores)
         self.state.valid_nats = whole.nats_per_char
         self._write_metrics(valid=whole)
         self.reporter.evaluated(self._status())
@@ -213,19 +214,19 @@ class Trainer:
         """
         settings = self.config.training
         if settings.minutes is None and settings.compile != "auto":
-            self._use_compiler(settings.compile == "on")
+            self.use_compiler(settings.compile == "on")
             self._warm_up()
             return
-        seconds = self._time_updates()
+        seconds = self.time_updates()
         # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
         # as it takes less time than they do
         gain = compiling.COMPILE_GAIN
         planned = settings.steps * seconds if settings.minutes is None else settings.minutes * 60 / gain
         cached = bool(self.compiled_before)
-        self._use_compiler(compiling.pays_to_compile(settings.compile, self.device, planned, cached))
+        self.use_compiler(compiling.pays_to_compile(settings.compile, self.device, planned, cached))
         steps = settings.steps
         if settings.minutes is not None:
-            steps = max(1, round(settings.minutes * 60 / (self._time_updates() if self.compiled else seconds)))
+            steps = max(1, round(settings.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
         resolved = replace(settings, steps=steps, minutes=None, compile="on" if self.compiled else "off")
         self.config = replace(self.config, training=resolved)
         self.run_folder.write_config(self.config)
@@ -240,7 +241,7 @@ class Trainer:
     def compiled(self) -> bool:
         return self.loss != self._loss
 
-    def _use_compiler(self, wanted: bool) -> None:
+    def use_compiler(self, wanted: bool) -> None:
         if wanted and compiling.pays_to_compile("on", self.device, 0.0):
             if not self.compiled_before:
                 self.reporter.note("compiling the training step (the first time takes up to a minute)")
@@ -254,7 +255,7 @@ class Trainer:
             self.compiled_before.note()
         self.model.zero_grad(set_to_none=True)
 
-    def _time_updates(self) -> float:
+    def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
         weights, state = copy.deepcopy(self.model.state_dict()), replace(self.state)
         times = [0.0]
@@ -284,6 +285,10 @@ class Trainer:
         if _due(step, eval_every):
             score = score_windows(self.model, self.quick_windows)
             self.state.valid_nats = score.nats_per_char
+            if not math.isfinite(score.nats_per_char or 0.0):
+                raise Diverged(
+                    f"validation loss is {score.nats_per_char} after step {step}: lower the learning rate"
+                )
             self._write_metrics(valid=score)
             self.reporter.evaluated(self._status())
         elif _due(step, max(1, (eval_every or settings.steps) // 10)):

@@ -6,7 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from aeattn.generation.engine import EngineKind, fast_engine, is_latent, pick, why_not_fast
+from aeattn.generation.engine import (
+    NO_RESIDUAL,
+    EngineKind,
+    fast_engine,
+    has_residual,
+    is_latent,
+    pick,
+    why_not_fast,
+)
 from aeattn.generation.writer import Writer, check_vocabulary
 from aeattn.nn.config import CacheKind
 from aeattn.training.arrays import read_arrays
@@ -28,11 +36,12 @@ def open_writer(
     check_memory(config.model)
     check_vocabulary(config.model, tokenizer)
     is_latent(config.model, cache)  # refused before anything is loaded
-    if pick(engine, on_cpu=device == "cpu") == "fast":
+    if pick(engine, device == "cpu", config.model) == "fast":
         made = fast_engine(config.model, read_arrays(folder.model, config.model), cache)
         return Writer(made, tokenizer, config.data.text)
     if engine == "auto" and device == "cpu":
-        say(f"the simple engine writes, many times slower: {why_not_fast()}")
+        reason = NO_RESIDUAL if has_residual(config.model) else why_not_fast()
+        say(f"the simple engine writes, many times slower: {reason}")
     from aeattn.training.load import load
 
     return load(run, device=device, engine="simple", cache=cache).writer()

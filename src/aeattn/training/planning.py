@@ -13,7 +13,7 @@ from aeattn.data.corpora import NAMES, Corpus, resolve
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
-from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build, check_keys
+from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build, check_keys, overlay
 from aeattn.training.run_folder import RunFolder
 
 
@@ -51,14 +51,8 @@ def plan(
 
     Raises InputError for unknown keys, impossible values, a folder that holds another run, no such text.
     """
-    check_keys(settings, ["preset", "model", "training", "data"], "config")
-    data = _data_config(settings.get("data", {}))
     given = {} if minutes is None else {"minutes": minutes}
-    training = build(TrainingConfig, {**settings.get("training", {}), **given}, "training")
-    model = settings.get("model", {})
-    if "vocab_size" in model:
-        raise InputError("model: vocab_size comes from the text: leave it out")
-    _model({**model, "vocab_size": 1})
+    model, training, data = check_settings(overlay(settings, {"training": given}))
     if out is None:
         name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
         out = _free_folder(f"{name}-{settings.get('preset')}")
@@ -66,6 +60,21 @@ def plan(
     run.check_free()
     corpus = corpus_of(data, training.seed, say)
     return Plan(settings.get("preset"), model, training, data, corpus, run, chars)
+
+
+def check_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], TrainingConfig, DataConfig]:
+    """Settings of the model (all but the vocabulary), of the training and of the text. Raises InputError."""
+    check_keys(settings, ["preset", "model", "training", "data"], "config")
+    for name in ("model", "training", "data"):
+        if not isinstance(settings.get(name, {}), dict):
+            raise InputError(f"config: {name} is {settings[name]!r}: write a table of settings there")
+    data = _data_config(settings.get("data", {}))
+    training = build(TrainingConfig, settings.get("training", {}), "training")
+    model = settings.get("model", {})
+    if "vocab_size" in model:
+        raise InputError("model: vocab_size comes from the text: leave it out")
+    _model({**model, "vocab_size": 1})
+    return model, training, data
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,20 @@ def plan_resume(
 
 def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _: None) -> Corpus:
     """The corpus that a config names, fetched if need be. Raises InputError where it is not to be had."""
-    return resolve(
+    corpus = resolve(
         data.corpus,
         valid=data.valid,
         recipe=data.recipe,
         options=None if data.text == TextOptions() else data.text,
         limit_chars=data.limit_chars,
-        seed=seed,
+        seed=seed if data.seed is None else data.seed,
         progress=say,
     )
+    if (limit := data.limit_valid_chars) is None:
+        return corpus
+    if limit < 2:
+        raise InputError(f"data.limit_valid_chars is {limit}: choose at least 2")
+    return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 
 def _data_config(values: dict[str, Any]) -> DataConfig:

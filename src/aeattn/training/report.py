@@ -60,7 +60,7 @@ def evaluate_run(
 
 def _store(texts: Sequence[str], tokenizer: Any, config: RunConfig) -> TokenStore:
     """The texts as ids. Files mean themselves, a named corpus its validation side."""
-    documents = documents_to_evaluate(texts, config.data.text, config.training.seed)
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
     return cached_store(documents, tokenizer, config.data.text)
 
 
