@@ -56,8 +56,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands.add_parser("evaluate", help="measure how well a model predicts a text"))
     _add_generate(commands.add_parser("generate", help="let a model write"))
     _add_size(commands.add_parser("size", help="parameters, operations and cache bytes of models"))
+    _add_inspect(commands.add_parser("inspect", help="what attention looks at, and what bottlenecks keep"))
     _add_compare(commands.add_parser("compare", help="run a comparison of models that a spec declares"))
     _add_bench(commands.add_parser("bench", help="measure speed against peers and the machine's limits"))
+    _add_report(commands.add_parser("report", help="one page of a comparison, to open in a browser"))
     return parser
 
 
@@ -172,6 +174,26 @@ def _add_size(parser: argparse.ArgumentParser) -> None:
         "--flops", type=float, metavar="N", help="solve for the d_ff with as many a training character"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="files, folders, globs, or a corpus by name "
+                        "(default: what the run was validated on)")  # fmt: skip
+    parser.add_argument("--step", type=_whole, metavar="N", help="look at this checkpoint (default: the end)")
+    parser.add_argument("--chars", type=_whole, default=16_384, metavar="N", help="to read (default 16,384)")
+    parser.add_argument(
+        "--context", type=_whole, metavar="N", help="characters that the model sees, at most its own"
+    )
+    parser.add_argument("--device", default="cpu", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of a comparison, or of a single run")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write report.html and report.md (default DIR)"
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,91 @@
+"""What a model needs of its attention: the loss when only some of the weights are kept.
+
+Sparse weights need not be the ones that matter (Jain and Wallace 2019, "Attention is not Explanation"), so they
+are put to the test: of each query's weights in each head only the `k` largest are kept and made to sum to one
+again, as in top-k attention (Gupta et al. 2021), without any further training. For scale, the `k` nearest are kept
+instead; where that costs as little, attention is local rather than selective.
+
+Shapes: B batch, H heads, Q queries, K keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aeattn.analysis.capture import Keep, keeping
+from aeattn.analysis.measures import TOP
+from aeattn.analysis.windows import Sample
+from aeattn.nn.transformer import LanguageModel
+
+
+def keep_top(k: int) -> Keep:
+    """The `k` largest scores of every query."""
+
+    def keep(scores: Tensor, start: int) -> Tensor:
+        best = scores.topk(min(k, scores.shape[-1]), dim=-1)
+        return torch.full_like(scores, -torch.inf).scatter(-1, best.indices, best.values)
+
+    return keep
+
+
+def keep_nearest(k: int) -> Keep:
+    """The last `k` characters, the query's own among them."""
+
+    def keep(scores: Tensor, start: int) -> Tensor:
+        query = torch.arange(start, start + scores.shape[2], device=scores.device)
+        key = torch.arange(scores.shape[3], device=scores.device)
+        return scores.masked_fill(key < query[:, None] - (k - 1), -torch.inf)
+
+    return keep
+
+
+def keep_all_but_first(scores: Tensor, start: int) -> Tensor:
+    """Everything but the first position; the first query, which sees nothing else, keeps it."""
+    kept = scores.clone()
+    kept[:, :, 1 if start == 0 else 0 :, 0] = -torch.inf
+    return kept
+
+
+@torch.inference_mode()
+def loss(model: LanguageModel, sample: Sample, rows: int) -> float:
+    """Nats a character over the measured queries of the sample."""
+    total, count = 0.0, 0
+    for inputs, targets in sample.batches(rows, next(model.parameters()).device):
+        logits = model(inputs)[:, sample.first_query :]
+        wanted = targets[:, sample.first_query :]
+        total += float(F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").double().sum())
+        count += wanted.numel()
+    return total / count
+
+
+def loss_with(
+    model: LanguageModel, sample: Sample, rows: int, keep: Keep, layers: Sequence[int] | None = None
+) -> float:
+    """The same where attention is held to what `keep` leaves."""
+    with keeping(model, keep, layers):
+        return loss(model, sample, rows)
+
+
+def ablate(model: LanguageModel, sample: Sample, rows: int) -> dict[str, Any]:
+    """Losses in nats a character: of the whole model (`all`); with the top k weights of all layers; with the k
+    nearest; without the first position; with the top 4 of one layer alone. `added` is what each costs over
+    `all`: `top4`, `nearest4`, `without_first` and the like."""
+    whole = loss(model, sample, rows)
+    top = {str(k): loss_with(model, sample, rows, keep_top(k)) for k in TOP}
+    nearest = {str(k): loss_with(model, sample, rows, keep_nearest(k)) for k in TOP}
+    rest = loss_with(model, sample, rows, keep_all_but_first)
+    named = {f"top{k}": nats for k, nats in top.items()} | {f"nearest{k}": nats for k, nats in nearest.items()}
+    layers = range(model.config.n_layers)
+    return {
+        "all": whole,
+        "top": top,
+        "nearest": nearest,
+        "without_first": rest,
+        "top4_in_layer": [loss_with(model, sample, rows, keep_top(4), [layer]) for layer in layers],
+        "added": {name: nats - whole for name, nats in {**named, "without_first": rest}.items()},
+    }

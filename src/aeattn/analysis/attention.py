@@ -1,0 +1,88 @@
+"""What each head looks at, streamed over a text.
+
+Shapes: B windows, T time, H heads, Q queries, K keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aeattn.analysis.capture import all_weights, attentions, catching_inputs
+from aeattn.analysis.measures import MEASURES, measure, without_first
+from aeattn.analysis.windows import Sample
+from aeattn.nn.transformer import LanguageModel
+
+
+class Means:
+    """Running means over queries of named figures, one a head, in float64. What is NaN is left out."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, Tensor] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Each value (B, H, Q)."""
+        for name, value in values.items():
+            there = value.isfinite()
+            total = value.double().where(there, 0.0).sum(dim=(0, 2)).cpu()
+            self._sums[name] = self._sums.get(name, 0.0) + total
+            self._counts[name] = self._counts.get(name, 0) + there.sum(dim=(0, 2)).cpu()
+
+    def of_head(self, head: int) -> dict[str, float | None]:
+        """Means by name; None where there was nothing."""
+        return {name: self._mean(name, head) for name in self._sums}
+
+    def _mean(self, name: str, head: int) -> float | None:
+        count = int(self._counts[name][head])
+        return float(self._sums[name][head]) / count if count else None
+
+
+@torch.inference_mode()
+def head_measures(model: LanguageModel, sample: Sample, rows: int) -> list[list[dict[str, Any]]]:
+    """For each layer, for each head: `MEASURES`, `first_share`, and `without_first`, the measures again without
+    the first position."""
+    whole = [Means() for _ in attentions(model)]
+    rest = [Means() for _ in attentions(model)]
+    for inputs, _ in sample.batches(rows, next(model.parameters()).device):
+        with catching_inputs(model) as caught:
+            model(inputs)
+        for layer, (attention, x) in enumerate(zip(attentions(model), caught, strict=True)):
+            for weights, visible in all_weights(attention, x, sample.first_query):
+                whole[layer].add({**measure(weights, visible), "first_share": weights[..., 0]})
+                rest[layer].add(measure(*without_first(weights, visible)))
+    heads = range(model.config.n_heads)
+    return [
+        [{**all_.of_head(head), "without_first": some.of_head(head)} for head in heads]
+        for all_, some in zip(whole, rest, strict=True)
+    ]
+
+
+def summarise(layers: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """The mean of every measure over all heads of all layers."""
+    heads = [head for layer in layers for head in layer]
+    whole = {name: mean_of([head[name] for head in heads]) for name in (*MEASURES, "first_share")}
+    rest = {name: mean_of([head["without_first"][name] for head in heads]) for name in MEASURES}
+    return {**whole, "without_first": rest}
+
+
+def mean_of(values: list[float | None]) -> float | None:
+    """The mean of what is there, None where nothing is."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+@torch.inference_mode()
+def weight_maps(model: LanguageModel, ids: Tensor) -> Tensor:
+    """Weights of one short passage, ids (T,) -> (layers, H, T, T)."""
+    with catching_inputs(model) as caught:
+        model(ids[None].to(next(model.parameters()).device))
+    time = len(ids)
+    maps = torch.zeros(len(caught), model.config.n_heads, time, time)
+    for layer, (attention, x) in enumerate(zip(attentions(model), caught, strict=True)):
+        for weights, visible in all_weights(attention, x):
+            start, end = int(visible[0]) - 1, int(visible[-1])
+            maps[layer, :, start:end, :end] = weights[0].cpu()
+    return maps

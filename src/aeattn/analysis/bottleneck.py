@@ -1,0 +1,216 @@
+"""What a bottleneck keeps of its input, streamed over a text.
+
+    effective_rank   the participation ratio (tr C)^2 / tr C^2 of the codes' covariance C: from 1 to the width K,
+                     the number of equally strong directions with that spread (Gao et al. 2017)
+    dead             units that hardly move: their standard deviation is below 1 % of the units' root mean square
+    saturated        units that leave the bend of the GELU, -3 to 3, at 95 % of positions and more: they are
+                     switched off (below) or as good as linear (above); None where there is no nonlinearity
+    readout_r2       how much of the input a linear map recovers from the code: R^2 = 1 - SSE / SST over all
+                     features together, of a ridge regression (Hoerl and Kennard 1970) that is fitted to every
+                     second window and scored on the others, as in linear probing (Alain and Bengio 2017)
+    pca_r2           the same for the K first principal components: what the best linear bottleneck of the
+                     same width would keep
+
+Shapes: N positions, D width, K code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aeattn.analysis.attention import mean_of
+from aeattn.analysis.capture import attentions, catching_inputs
+from aeattn.analysis.windows import Sample
+from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual
+from aeattn.nn.sizing import NAMES, Name
+from aeattn.nn.transformer import LanguageModel
+
+DEAD_BELOW = 0.01
+BEND, SATURATED_FROM = 3.0, 0.95
+RIDGE = 1e-6  # times the mean variance of a unit
+POSITIONS_A_UNIT = 4  # fewer to fit to make no regression
+
+
+class Moments:
+    """Count, sums and products of joint rows [code, input] in float64: all that covariances and linear
+    regressions need, however long the text is."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.sums = torch.zeros(width, dtype=torch.float64)
+        self.products = torch.zeros(width, width, dtype=torch.float64)
+
+    def add(self, rows: Tensor) -> None:
+        """Rows (N, K + D)."""
+        rows = rows.double().cpu()
+        self.count += len(rows)
+        self.sums += rows.sum(dim=0)
+        self.products += rows.T @ rows
+
+    def __add__(self, other: Moments) -> Moments:
+        both = Moments(len(self.sums))
+        both.count = self.count + other.count
+        both.sums, both.products = self.sums + other.sums, self.products + other.products
+        return both
+
+    @property
+    def mean(self) -> Tensor:
+        return self.sums / max(1, self.count)
+
+    def covariance(self, about: Tensor | None = None) -> Tensor:
+        """(K + D, K + D), about the mean or another point."""
+        mean, centre = self.mean, self.mean if about is None else about
+        cross = torch.outer(mean, centre)
+        return self.products / max(1, self.count) - cross - cross.T + torch.outer(centre, centre)
+
+
+def participation_ratio(covariance: Tensor) -> float | None:
+    """(sum of eigenvalues)^2 / sum of their squares, from 1 to K (Gao et al. 2017, "A theory of multineuronal
+    dimensionality, dynamics and measurement"); None where nothing varies."""
+    squares = float(covariance.square().sum())
+    return float(covariance.trace()) ** 2 / squares if squares > 0 else None
+
+
+def readout_r2(fit: Moments, test: Moments, width: int) -> float | None:
+    """R^2 on `test` of the ridge regression from codes (the first `width` columns) to inputs (the others) that is
+    fitted to `fit`; None where there are too few positions, or nothing to explain."""
+    if fit.count < POSITIONS_A_UNIT * width or test.count < 2:
+        return None
+    c = fit.covariance()
+    codes, cross = c[:width, :width], c[:width, width:]
+    ridge = RIDGE * float(codes.trace()) / width
+    slope = torch.linalg.solve(codes + max(ridge, 1e-12) * torch.eye(width, dtype=c.dtype), cross)
+    about = test.covariance(about=fit.mean)  # the fitted line passes through the fitted mean
+    left = about[width:, width:].trace() - 2 * (slope * about[:width, width:]).sum()
+    left = left + (slope * (about[:width, :width] @ slope)).sum()
+    return _explained(float(left), test, width)
+
+
+def pca_r2(fit: Moments, test: Moments, width: int) -> float | None:
+    """R^2 on `test` of the projection onto the first `width` principal components of the inputs of `fit`."""
+    if fit.count < POSITIONS_A_UNIT * width or test.count < 2:
+        return None
+    basis = torch.linalg.eigh(fit.covariance()[width:, width:]).eigenvectors[:, -width:]
+    inputs = test.covariance(about=fit.mean)[width:, width:]
+    left = inputs.trace() - (basis * (inputs @ basis)).sum()
+    return _explained(float(left), test, width)
+
+
+def _explained(left: float, test: Moments, width: int) -> float | None:
+    there = float(test.covariance()[width:, width:].trace())
+    return 1 - left / there if there > 0 else None
+
+
+def before_gelu(projection: Projection, x: Tensor) -> Tensor | None:
+    """What enters the last GELU before the code, (N, K), or None where there is none."""
+    if isinstance(projection, Residual):
+        return before_gelu(projection.correction, x)
+    if not isinstance(projection, Autoencoder):
+        return None
+    first = F.linear(x, projection.encoder_weight)
+    return first if projection.middle is None else projection.middle(F.gelu(first, approximate="tanh"))
+
+
+class Watch:
+    """Everything that is collected about one projection."""
+
+    def __init__(self, projection: Projection, d_model: int) -> None:
+        self.projection, self.width = projection, projection.d_code
+        self.halves = (Moments(self.width + d_model), Moments(self.width + d_model))
+        self.below: Tensor | None = None  # at how many positions each unit lies below the bend of its GELU
+        self.above: Tensor | None = None
+
+    def add(self, x: Tensor, first_window: int) -> None:
+        """Inputs (B, T, D), the first of which is window number `first_window`; every second is for fitting."""
+        joint = torch.cat([self.projection.encode(x), x], dim=-1)
+        for half in (0, 1):
+            rows = joint[(half - first_window) % 2 :: 2]
+            self.halves[half].add(rows.flatten(0, 1))
+        before = before_gelu(self.projection, x)
+        if before is not None:
+            below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
+            self.below = below if self.below is None else self.below + below
+            self.above = above if self.above is None else self.above + above
+
+    def result(self) -> dict[str, Any]:
+        fit, test = self.halves
+        codes = (fit + test).covariance()[: self.width, : self.width]
+        return {
+            "kind": type(self.projection).__name__.lower(),
+            "width": self.width,
+            "effective_rank": participation_ratio(codes),
+            "dead": dead_units(codes),
+            "saturated_below": self._saturated(self.below),
+            "saturated_above": self._saturated(self.above),
+            "readout_r2": readout_r2(fit, test, self.width),
+            "pca_r2": pca_r2(fit, test, self.width),
+        }
+
+    def _saturated(self, times: Tensor | None) -> int | None:
+        if times is None:
+            return None
+        positions = self.halves[0].count + self.halves[1].count
+        return int((times >= SATURATED_FROM * positions).sum())
+
+
+def dead_units(codes: Tensor) -> int:
+    """Units whose standard deviation is below 1 % of the root mean square of all, from their covariance (K, K)."""
+    variances = codes.diagonal().clamp(min=0)
+    typical = math.sqrt(float(variances.mean()))
+    return int((variances.sqrt() <= DEAD_BELOW * typical).sum())
+
+
+def _projections(model: LanguageModel) -> Iterator[tuple[int, Name, int | None, Projection]]:
+    """Layer, name, head (None where all heads share it) and projection."""
+    for layer, attention in enumerate(attentions(model)):
+        for name in NAMES:
+            projection = getattr(attention, name)
+            if isinstance(projection, PerHead):
+                for head, own in enumerate(projection.heads):
+                    assert isinstance(own, Projection)
+                    yield layer, name, head, own
+            else:
+                yield layer, name, None, projection
+
+
+@torch.inference_mode()
+def code_measures(model: LanguageModel, sample: Sample, rows: int) -> list[dict[str, Any]]:
+    """One entry for each projection of each layer, over all positions of all windows."""
+    watched = [(*place, Watch(place[3], model.config.d_model)) for place in _projections(model)]
+    first = 0
+    for inputs, _ in sample.batches(rows, next(model.parameters()).device):
+        with catching_inputs(model) as caught:
+            model(inputs)
+        for layer, _, _, _, watch in watched:
+            watch.add(caught[layer], first)
+        first += len(inputs)
+    return [
+        {"layer": layer, "projection": name, "head": head, **watch.result()}
+        for layer, name, head, _, watch in watched
+    ]
+
+
+def summarise_codes(projections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over all projections, and over those of queries, keys and values alone."""
+    own: dict[str, Any] = {name: _means([p for p in projections if p["projection"] == name]) for name in NAMES}
+    return {**_means(projections), **own}
+
+
+def _means(projections: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    shares = {
+        "effective_rank_share": "effective_rank",
+        "dead_share": "dead",
+        "saturated_below_share": "saturated_below",
+        "saturated_above_share": "saturated_above",
+    }
+    plain = {name: mean_of([p[name] for p in projections]) for name in ("effective_rank", "readout_r2", "pca_r2")}
+    return plain | {
+        share: mean_of([None if p[name] is None else p[name] / p["width"] for p in projections])
+        for share, name in shares.items()
+    }

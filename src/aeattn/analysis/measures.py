@@ -1,0 +1,84 @@
+"""How sparse attention is and how far it reaches: one figure for each query's distribution over keys.
+
+    entropy          H = -sum p ln p                                    (Zhai et al. 2023)
+    entropy_share    H / ln n: 1 where all n visible characters weigh the same
+    effective_chars  exp(H), the number of equally weighted characters with that entropy: a perplexity, or
+                     Hill's number of order 1 (Hill 1973)
+    gini             0 where all weigh the same, 1 - 1/n where one has all (Hurley and Rickard 2009)
+    top1 ... top16   the sum of the largest weights
+    mean_distance    sum p d, in characters back; 0 is the query's own
+    first_share      the weight of the first position, which often serves as a sink (Xiao et al. 2024)
+
+Shapes: H heads, Q queries, K keys. Weights (..., Q, K) sum to one over keys and are zero for those that a query
+may not see; `visible` (Q,) counts the others, which come first. Values that do not exist (of a single visible
+character H / ln n, of none everything) are NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TOP = (1, 4, 16)
+MEASURES = ("entropy_share", "effective_chars", "gini", *(f"top{k}" for k in TOP), "mean_distance")
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """-sum p ln p in nats, (..., Q, K) -> (..., Q) (Zhai et al. 2023, "Stabilizing Transformer Training by
+    Preventing Attention Entropy Collapse")."""
+    total: Tensor = torch.special.entr(weights).sum(dim=-1)
+    return total
+
+
+def entropy_share(weights: Tensor, visible: Tensor) -> Tensor:
+    """The entropy over its maximum ln n, (..., Q, K) -> (..., Q), from 0 to 1; NaN where n is below 2."""
+    most = visible.to(weights.dtype).log()
+    return entropy(weights) / torch.where(visible > 1, most, torch.nan)
+
+
+def effective_chars(weights: Tensor) -> Tensor:
+    """exp(H), (..., Q, K) -> (..., Q): from 1 to the number of visible characters (Hill 1973)."""
+    return entropy(weights).exp()
+
+
+def gini(weights: Tensor, visible: Tensor) -> Tensor:
+    """The Gini index, (..., Q, K) -> (..., Q), from 0 to 1 - 1/n.
+
+    1 - 2 sum_k p_(k) (n - k + 1/2) / n over weights in ascending order: one of the two measures that have all
+    six properties which Hurley and Rickard 2009, "Comparing Measures of Sparsity", ask of sparsity.
+    """
+    ascending = weights.sort(dim=-1).values
+    hidden = weights.shape[-1] - visible  # zeros of the future, which sort to the front
+    rank = torch.arange(1, weights.shape[-1] + 1, device=weights.device) - hidden[:, None]
+    left = (visible[:, None] - rank + 0.5).to(weights.dtype) / visible[:, None]
+    return 1 - 2 * (ascending * left).sum(dim=-1)
+
+
+def top_mass(weights: Tensor, k: int) -> Tensor:
+    """The sum of the `k` largest weights, (..., Q, K) -> (..., Q)."""
+    return weights.topk(min(k, weights.shape[-1]), dim=-1).values.sum(dim=-1)
+
+
+def mean_distance(weights: Tensor, visible: Tensor) -> Tensor:
+    """sum p d in characters, (..., Q, K) -> (..., Q); the last visible character has distance 0."""
+    keys = torch.arange(weights.shape[-1], device=weights.device)
+    distance = (visible[:, None] - 1 - keys).clamp(min=0).to(weights.dtype)
+    return (weights * distance).sum(dim=-1)
+
+
+def without_first(weights: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+    """The same distributions as if the first key were not there: weights (..., Q, K - 1) that sum to one again,
+    and what is visible of them. NaN where the first key has all of the weight."""
+    rest = weights[..., 1:]
+    return rest / rest.sum(dim=-1, keepdim=True), visible - 1
+
+
+def measure(weights: Tensor, visible: Tensor) -> dict[str, Tensor]:
+    """All of `MEASURES` by name, each (..., Q)."""
+    return {
+        "entropy_share": entropy_share(weights, visible),
+        "effective_chars": effective_chars(weights),
+        "gini": gini(weights, visible),
+        **{f"top{k}": top_mass(weights, k) for k in TOP},
+        "mean_distance": mean_distance(weights, visible),
+    }

@@ -1,0 +1,212 @@
+"""Charts as inline SVG without any style of their own: the page's style sheet colours them by class.
+
+matplotlib writes style attributes, which a strict content policy forbids and a dark page cannot recolour; its
+tick locators are used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from markupsafe import Markup, escape
+
+Point = tuple[float, float]
+_ids = count(1)
+
+
+def fresh_ids() -> None:
+    """Begin a page: the same page gets the same ids, whatever was drawn before it."""
+    global _ids
+    _ids = count(1)
+
+
+SHAPES = 4  # of markers; with eight colours and two kinds of line, series differ in more than colour
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From figures to places on the paper, linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high, at = (math.log(max(v, 1e-300)) if self.log else v for v in (self.low, self.high, value))
+        share = 0.5 if high == low else (at - low) / (high - low)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, most: int = 5) -> list[float]:
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
+        if self.log and self.high / self.low >= 4:
+            places = LogLocator(subs=(1.0, 2.0, 5.0), numticks=30).tick_values(self.low, self.high)
+        else:
+            places = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        return [float(p) for p in places if self.low - 1e-12 <= p <= self.high * (1 + 1e-9) + 1e-12]
+
+
+def spread(values: Iterable[float], margin: float = 0.06, log: bool = False) -> tuple[float, float]:
+    """The ends of an axis that shows all of the values with some room."""
+    there = [v for v in values if math.isfinite(v) and (v > 0 or not log)]
+    if not there:
+        return (1.0, 10.0) if log else (0.0, 1.0)
+    low, high = min(there), max(there)
+    if log:
+        room = (high / low) ** margin if high > low else 1.3
+        return low / room, high * room
+    room = margin * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def short(value: float) -> str:
+    """A figure for an axis: 12k, 3.5M, 0.02."""
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if letter == 'k' else size):.4g}{letter}"
+    return f"{value:.4g}".replace("-", "\u2212")
+
+
+def style(number: int) -> str:
+    """The class of a series: its colour; the ninth and later ones are dashed."""
+    return f"c{number % 8}" + (" dashed" if number >= 8 else "")
+
+
+@dataclass
+class Chart:
+    """A plot with two axes, in its own units of about a pixel.
+
+    `title` and `alt` are read out where the picture cannot be seen.
+    """
+
+    title: str
+    alt: str
+    x: Scale
+    y: Scale
+    x_label: str = ""
+    y_label: str = ""
+    width: float = 420
+    height: float = 270
+    x_ticks: Sequence[float] | None = None
+    _body: list[Markup] = field(default_factory=list)
+    _over: list[Markup] = field(default_factory=list)
+
+    def line(self, points: Sequence[Point], series: int) -> None:
+        path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
+        self._body.append(Markup('<polyline class="line {}" points="{}"/>').format(style(series), path))
+
+    def band(self, points: Sequence[tuple[float, float, float]], series: int) -> None:
+        """(x, low, high) as a shaded band."""
+        there = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]
+        path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in there)
+        self._body.append(Markup('<polygon class="band {}" points="{}"/>').format(style(series), path))
+
+    def dot(self, at: Point, series: int, tip: str, *, small: bool = False, hollow: bool = False) -> None:
+        """A marker; `tip` is shown where a pointer rests on it."""
+        looks = style(series) + (" hollow" if hollow else "") + (" small" if small else "")
+        self._over.append(marker(self.x(at[0]), self.y(at[1]), series, looks, tip, 2.6 if small else 4.2))
+
+    def whisker(self, x: float, low: float, high: float, series: int) -> None:
+        """An upright interval."""
+        at, top, bottom = self.x(x), self.y(high), self.y(low)
+        self._body.append(
+            Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>').format(style(series), at, bottom, top)
+        )
+
+    def rule(self, *, x: float | None = None, y: float | None = None, text: str = "") -> None:
+        """A dashed line across, with a word at its end."""
+        left, right, top, bottom = self._edges()
+        if y is not None:
+            at = self.y(y)
+            path, place = f"M{left} {at:.1f}H{right}", (right - 2, at - 4)
+        else:
+            at = self.x(x or 0.0)
+            path, place = f"M{at:.1f} {top}V{bottom}", (at + 4, top + 9)
+        end = "end" if y is not None else "start"
+        self._body.append(Markup('<path class="rule" d="{}"/>').format(path))
+        self._over.append(words(place[0], place[1], text, "tick", end))
+
+    def _edges(self) -> tuple[float, float, float, float]:
+        return (*sorted((self.x.start, self.x.end)), *sorted((self.y.start, self.y.end)))  # type: ignore[return-value]
+
+    def render(self) -> Markup:
+        left, right, top, bottom = self._edges()
+        clip = f"clip{next(_ids)}"
+        parts = [
+            Markup('<clipPath id="{}"><path d="M{} {}H{}V{}H{}z"/></clipPath>').format(
+                clip, left, top - 4, right + 4, bottom + 4, left - 4
+            ),
+            *self._axes(left, right, top, bottom),
+            Markup('<g clip-path="url(#{})">{}</g>').format(clip, Markup("").join(self._body)),
+            *self._over,
+        ]
+        return picture(self.title, self.alt, self.width, self.height, parts)
+
+    def _axes(self, left: float, right: float, top: float, bottom: float) -> Iterable[Markup]:
+        for value in self.y.ticks():
+            at = self.y(value)
+            yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, at, right)
+            yield words(left - 6, at + 4, short(value), "tick", "end")
+        for value in self.x.ticks() if self.x_ticks is None else self.x_ticks:
+            yield words(self.x(value), bottom + 16, short(value), "tick", "middle")
+        yield Markup('<path class="axis" d="M{} {}H{}"/>').format(left, bottom, right)
+        yield words(right, bottom + 33, self.x_label, "label", "end")
+        yield words(left - 34, top - 12, self.y_label, "label", "start")
+
+
+def chart(
+    title: str,
+    alt: str,
+    xs: tuple[float, float],
+    ys: tuple[float, float],
+    x_label: str,
+    y_label: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    height: float = 270,
+    x_ticks: Sequence[float] | None = None,
+) -> Chart:
+    """An empty chart of the usual size, its axes from `xs` and `ys`."""
+    x = Scale(*xs, 46, 404, log_x)
+    y = Scale(*ys, height - 42, 30, log_y)
+    return Chart(title, alt, x, y, x_label, y_label, 420, height, x_ticks)
+
+
+def marker(x: float, y: float, series: int, looks: str, tip: str, r: float = 4.2) -> Markup:
+    """Circle, square, diamond or triangle, by the number of the series."""
+    d = {
+        0: f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
+        1: f"M{x - r * 0.9:.1f} {y - r * 0.9:.1f}h{1.8 * r:.1f}v{1.8 * r:.1f}h{-1.8 * r:.1f}z",
+        2: f"M{x:.1f} {y - 1.3 * r:.1f}l{1.3 * r:.1f} {1.3 * r:.1f}l{-1.3 * r:.1f} {1.3 * r:.1f}"
+        f"l{-1.3 * r:.1f} {-1.3 * r:.1f}z",
+        3: f"M{x:.1f} {y - 1.2 * r:.1f}l{1.2 * r:.1f} {2.1 * r:.1f}h{-2.4 * r:.1f}z",
+    }[series % SHAPES]
+    return Markup('<path class="dot {}" d="{}"><title>{}</title></path>').format(looks, d, tip)
+
+
+def words(x: float, y: float, text: str, looks: str, anchor: str) -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
+        x, y, looks, anchor, text
+    )
+
+
+def picture(title: str, alt: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
+    """An SVG with a title and a description for those who do not see it."""
+    n = next(_ids)
+    return Markup(
+        '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="t{} d{}"><title id="t{}">{}</title>'
+        '<desc id="d{}">{}</desc>{}</svg>'
+    ).format(width, height, n, n, n, escape(title), n, escape(alt), Markup("").join(parts))
+
+
+def swatch(series: int) -> Markup:
+    """The line and marker of a series, for a legend."""
+    return Markup(
+        '<svg viewBox="0 0 30 12" class="swatch" aria-hidden="true"><path class="line {}" d="M1 6H29"/>{}</svg>'
+    ).format(style(series), marker(15, 6, series, style(series), "", 3.8))

@@ -1,0 +1,192 @@
+"""`aeattn inspect`: every preset and projection, checkpoints, texts, bad input, bounded memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aeattn.analysis import picture
+from aeattn.analysis.inspection import inspect_run, step_at_loss
+from aeattn.analysis.maps import pack, unpack
+from aeattn.analysis.tables import tables
+from aeattn.analysis.windows import rows_at_once, sample
+from aeattn.cli import main
+from aeattn.data.store import StoredDocument, TokenStore
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
+from aeattn.nn.config import ModelConfig
+from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build
+from aeattn.training.presets import PRESETS, preset
+from aeattn.training.run_folder import RunFolder
+from aeattn.training.weights import save_tensors
+from tests.conftest import VARIANTS, lively_model
+
+TEXT = "the quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 60
+TINY = ["--d-model", "16", "--n-layers", "2", "--bottleneck", "4", "--d-ff", "16", "--context", "24", "--batch",
+        "2", "--steps", "4", "--compile", "off", "--quiet"]  # fmt: skip
+
+
+def _train(folder: Path, *more: str) -> Path:
+    text, out = folder / "text.txt", folder / "run"
+    text.write_text(TEXT)
+    assert main(["train", str(text), "--out", str(out), *TINY, *more]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inspect")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEATTN_CACHE", str(folder / "cache"))
+        return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    capsys.readouterr()
+    assert main(["inspect", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_is_one_object_with_what_is_promised(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = _json(capsys, str(run))
+    assert set(result) == {"format", "run", "step", "text", "attention", "layers", "loss", "codes", "projections",
+                           "maps"}  # fmt: skip
+    assert [len(layer["heads"]) for layer in result["layers"]] == [2, 2]
+    assert result["text"]["context"] == 24
+    assert result["text"]["queries"] == result["text"]["windows"] * 12
+    heads = [head for layer in result["layers"] for head in layer["heads"]]
+    mean = sum(head["gini"] for head in heads) / 4
+    assert result["attention"]["gini"] == pytest.approx(mean)
+    assert (run / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert len(result["maps"]["text"]) == 24
+    assert np.allclose(unpack(result["maps"]["weights"][1][1]).sum(1), 1, atol=24 / 510)
+
+
+def test_tables_on_a_pipe_are_plain(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(run), "--chars", "240"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    for words in (
+        "exp(H)",
+        "attention without the first position",
+        "top 4 in layer 2 alone",
+        "query, autoencoder",
+    ):
+        assert words in out
+    assert f"picture: {run / 'attention.png'}" in out
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    **{name: dict(preset(name)["model"]) for name in PRESETS},
+    **{name: dict(changes) for name, changes in VARIANTS.items()},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_preset_and_projection(kind: str, tmp_path: Path) -> None:
+    narrow = {"d_model": 24, "d_ff": 16, "bottleneck": 4, "context": 24, "d_rotary": 4}
+    settings = {**KINDS[kind], **narrow, "n_layers": 2}
+    result = inspect_run(_untrained(tmp_path, settings), [str(tmp_path / "text.txt")], chars=300)
+    assert result["loss"]["all"] > 0
+    assert result["attention"]["effective_chars"] >= 1
+    assert all(p["effective_rank"] is not None for p in result["projections"])
+    if kind in ("460k", "460k-classic"):
+        picture.draw(result, tmp_path / "attention.png")
+    assert all(rows for _, _, rows in tables(result))
+
+
+def _untrained(folder: Path, settings: dict[str, Any]) -> Path:
+    """A run folder of a model that has never been trained."""
+    (folder / "text.txt").write_text(TEXT)
+    tokenizer = CharTokenizer.from_chunks([TEXT])
+    model = build(ModelConfig, {**settings, "vocab_size": tokenizer.vocab_size}, "model")
+    run = RunFolder(folder / "run")
+    run.create(RunConfig(model, TrainingConfig(), DataConfig()), tokenizer, {})
+    save_tensors(run.model, dict(lively_model(model).state_dict()))
+    return run.path
+
+
+def test_two_models_are_measured_at_the_same_places(run: Path, tmp_path: Path) -> None:
+    other = _train(tmp_path, "--n-heads", "4", "--key", "linear", "--seed", "5")
+    texts = [str(tmp_path / "text.txt")]
+    facts = [inspect_run(path, texts, chars=200, maps=False)["text"] for path in (run, other)]
+    assert facts[0] == facts[1]
+    assert inspect_run(run, texts, chars=400, maps=False)["text"]["digest"] != facts[0]["digest"]
+    shorter = inspect_run(run, texts, chars=200, context=10, maps=False)["text"]
+    assert (shorter["context"], shorter["first_query"], shorter["windows"]) == (10, 5, 20)
+
+
+def test_a_checkpoint_is_another_model(run: Path) -> None:
+    early, late = (inspect_run(run, step=step, chars=200, maps=False) for step in (2, 4))
+    assert early["step"] == 2
+    assert early["loss"]["all"] != late["loss"]["all"]
+    assert inspect_run(run, chars=200, maps=False)["loss"] == late["loss"]
+
+
+def test_the_checkpoint_nearest_to_a_loss(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    early = next(line["valid_nats"] for line in lines if line["step"] == 2)
+    assert step_at_loss(run, early + 1.0) == (2, early)
+    late = step_at_loss(run, 0.0)
+    assert late is not None
+    assert late[0] == 4
+
+
+BAD = {
+    "no run": (["nowhere"], "nowhere is no run folder"),
+    "no text": (["RUN", "nothing.txt"], "nothing.txt"),
+    "no checkpoint": (["RUN", "--step", "3"], "no checkpoint of step 3; there are: 2, 4"),
+    "short text": (["RUN", "SHORT"], "give a text of at least 3 characters"),
+    "context": (["RUN", "--context", "99"], "context is 99: choose from 2 to 24"),
+    "device": (["RUN", "--device", "abacus"], "device 'abacus' cannot be used"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "short.txt").write_text("ab")
+    places = {"RUN": str(run), "SHORT": str(tmp_path / "short.txt")}
+    arguments, message = BAD[name]
+    capsys.readouterr()
+    assert main(["inspect", *[places.get(a, a) for a in arguments]]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.out == ""
+
+
+def _store(*lengths: int) -> TokenStore:
+    ends = np.cumsum(lengths)
+    documents = tuple(StoredDocument(str(i), int(e - n), int(e)) for i, (e, n) in enumerate(zip(ends, lengths)))  # noqa: B905
+    return TokenStore(np.arange(int(ends[-1])) % 7, documents, unknown={}, dropped={}, sha256="")  # type: ignore[arg-type]
+
+
+def test_windows_stay_inside_documents_and_within_what_was_asked_for() -> None:
+    store = _store(50, 9, 31)
+    chosen = sample(store, 10, 1000)
+    assert chosen.starts.tolist() == [0, 10, 20, 30, 59, 69, 79]
+    assert sample(store, 10, 30).starts.tolist() == [0, 20, 59]
+    assert sample(store, 10, 1).starts.tolist() == [0]
+    assert sample(_store(6, 4), 10, 100).length == 5
+    with pytest.raises(InputError, match="nothing to look at"):
+        sample(_store(2, 2), 10, 100)
+
+
+def test_memory_is_bounded_by_the_windows_read_at_once() -> None:
+    assert rows_at_once(256, 4) * 4 * 128 * 256 <= 1 << 22
+    assert rows_at_once(100_000, 64) == 1
+
+
+def test_maps_survive_packing() -> None:
+    import torch
+
+    weights = torch.rand(2, 3, 9, 9).tril()
+    packed = pack(weights)
+    assert np.allclose(unpack(packed[1][2]), weights[1, 2].numpy(), atol=1 / 509)
+    with pytest.raises(ValueError, match="no lower triangle"):
+        unpack("AAAAAA==" + "")
