@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib
 import json
 import math
 import os
@@ -211,7 +210,8 @@ def _environment() -> dict[str, Any]:
 
 def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:
     """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
-    inspect_run = importlib.import_module("aeattn.analysis.inspection").inspect_run
+    from aeattn.analysis.inspection import inspect_run
+
     run = folder.run(record.name).path
     losses = {line["step"]: line["valid_nats"] for line in record.curve if line.get("valid_nats") is not None}
     kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
