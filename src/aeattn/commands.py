@@ -279,29 +279,9 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    from aeattn.analysis import picture
-    from aeattn.analysis.inspection import inspect_run
-    from aeattn.analysis.tables import tables
+    from aeattn.analysis.command import run as inspect_run
 
-    result = inspect_run(
-        options.run, options.text, step=options.step, chars=options.chars, context=options.context,
-        device=options.device, say=_say,
-    )  # fmt: skip
-    drawn = options.run / "attention.png"
-    picture.draw(result, drawn)
-    if options.json:
-        _print_json(result)
-        return 0
-    text = result["text"]
-    print(
-        f"{text['queries']:,} characters in {text['windows']:,} windows of {text['context']:,}, each with at "
-        f"least {text['first_query']:,} before it; {result['loss']['all']:.4f} nats/char"
-    )
-    for title, columns, rows in tables(result):
-        print(f"\n{title}")
-        _print_table(columns, rows)
-    print(f"picture: {drawn}")
-    return 0
+    return inspect_run(options)
 
 
 # -- report ------------------------------------------------------------------------------------------------

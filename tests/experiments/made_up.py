@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aeattn.analysis.ablation import TOP
 from aeattn.analysis.maps import pack
-from aeattn.analysis.measures import MEASURES
+from aeattn.analysis.names import MEASURES, TOP
 from aeattn.experiments.records import Cost, Folder, Record
 from aeattn.experiments.statistics import estimate, holm, percent_perplexity
 
@@ -159,7 +158,7 @@ def measured(kind: float, random: np.random.Generator, *, maps: bool) -> dict[st
              "saturated_above_share", "readout_r2", "pca_r2")  # fmt: skip
     added = {f"{way}{k}": 2 / k + kind * 0.1 for way in ("top", "nearest") for k in TOP} | {"without_first": 0.001}
     scores = 4 * torch.randn(2, 3, 20, 20) + torch.full((20, 20), -torch.inf).triu(1)
-    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1))}
+    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1).numpy())}
     return {
         "format": 1, "text": {"digest": "d"}, "attention": whole(),
         "layers": [{"layer": i, "heads": [{"head": j, **whole()} for j in range(3)]} for i in range(2)],

@@ -118,7 +118,7 @@ def _facts(store: TokenStore, windows: Sample) -> dict[str, Any]:
 
 def _maps(model: LanguageModel, windows: Sample, tokenizer: CharTokenizer) -> dict[str, Any]:
     ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
-    return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)))}
+    return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)).numpy())}
 
 
 def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str], say: Say) -> TokenStore:

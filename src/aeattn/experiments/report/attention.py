@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from aeattn.analysis.maps import unpack
-from aeattn.analysis.measures import MEASURES
+from aeattn.analysis.names import MEASURES
 from aeattn.experiments.records import Record
 from aeattn.experiments.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown, with_interval
 from aeattn.experiments.report.figures import legend
