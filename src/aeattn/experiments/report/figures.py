@@ -16,9 +16,9 @@ from aeattn.experiments.report.svg import Chart, Scale, chart, marker, picture, 
 Point3 = tuple[float, float | None, tuple[float, float] | None]
 
 
-def legend(material: Material, arms: Sequence[dict[str, Any]] | None = None) -> list[tuple[str, int]]:
-    """Label and style of each arm, whatever it is matched by."""
-    shown = material.arms if arms is None else arms
+def legend(material: Material) -> list[tuple[str, int]]:
+    """Label and style of each arm that has runs, whatever it is matched by."""
+    shown = [arm for arm in material.arms if material.finals(arm["id"])] or material.arms
     return list({material.series(arm): (str(arm["label"]), material.series(arm)) for arm in shown}.values())
 
 

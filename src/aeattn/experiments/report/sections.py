@@ -202,8 +202,8 @@ def _contrasts(material: Material, contrasts: Sequence[dict[str, Any]]) -> list[
     columns = ["arm", "less arm", "of", "claim", "#seeds", "#difference [95 %]", "unit", "#p", "#p, Holm",
                "#seeds and books [95 %]", "#% of perplexity", "verdict"]  # fmt: skip
     rows = [_contrast_row(c) for c in contrasts]
-    sentences = [str(c.get("sentence") or "") for c in contrasts]
-    return [*there, Table("", columns, rows), Text("In words:", [s for s in sentences if s])]
+    sentences = [str(c["sentence"]) for c in contrasts if c.get("sentence") and c.get("verdict") != "no runs"]
+    return [*there, Table("", columns, rows), *([Text("In words:", sentences)] if sentences else [])]
 
 
 def _contrast_row(c: dict[str, Any]) -> list[Cell]:
