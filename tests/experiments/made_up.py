@@ -211,6 +211,7 @@ def _concluded(contrast: dict[str, Any], finals: Any, seeds: Sequence[int]) -> d
     differences = {s: read(finals[contrast["arm"], s]) - read(finals[contrast["than"], s]) for s in seeds}
     found = estimate(list(differences.values()))
     interval = list(found.interval) if found.interval else None
+    verdict = "better" if (found.mean < 0) == is_loss else "worse"
     ends = [percent_perplexity(end) for end in interval] if interval and is_loss else None
     return {
         **contrast, "unit": "nats" if is_loss else "characters/s", "n": found.n, "seeds": list(seeds),
@@ -218,7 +219,7 @@ def _concluded(contrast: dict[str, Any], finals: Any, seeds: Sequence[int]) -> d
         "baseline": 1.3 if is_loss else 30_000.0,
         "bootstrap": {"interval": interval, "seeds": found.n, "books": 7} if is_loss else None,
         "percent_perplexity": {"mean": percent_perplexity(found.mean), "interval": ends} if is_loss else None,
-        "verdict": "better" if interval else "one seed", "paired_batches": True,
-        "sentence": f"{contrast['labels'][0]} is better than {contrast['labels'][1]} by {abs(found.mean):.4f} "
+        "verdict": verdict if interval else "one seed", "paired_batches": True,
+        "sentence": f"{contrast['labels'][0]} is {verdict} than {contrast['labels'][1]} by {abs(found.mean):.4f} "
         f"nats at equal {contrast['matching']}.",
     }  # fmt: skip
