@@ -142,7 +142,12 @@ def test_the_same_folder_makes_the_same_report(whole: tuple[Path, Reader, str, s
 CASES: dict[str, dict[str, Any]] = {
     "one seed": {"seeds": (1,)},
     "no analysis": {"analysis": False},
-    "several": {"matchings": ("parameters", "width"), "sizes": ("460k", "120k"), "seeds": (1, 2)},
+    "several": {
+        "matchings": ("parameters", "width"),
+        "sizes": ("460k", "120k"),
+        "seeds": (1, 2),
+        "arms": ("standard", "autoencoder"),
+    },
     "one arm": {"arms": ("standard",)},
     "two seeds": {"seeds": (3, 4), "arms": ("standard", "autoencoder")},
 }
