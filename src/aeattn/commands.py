@@ -279,9 +279,9 @@ def _print_sizes(rows: list[dict[str, Any]]) -> None:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    from aeattn.analysis.command import run as inspect_run
+    from aeattn.analysis.command import run as run_inspection
 
-    return inspect_run(options)
+    return run_inspection(options)
 
 
 # -- report ------------------------------------------------------------------------------------------------
