@@ -23,7 +23,7 @@ from aeattn.training.config import RunConfig
 from aeattn.training.machine import pick_device
 from aeattn.training.planning import corpus_of
 from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import load_model
+from aeattn.training.weights import load_model, load_weights
 
 FORMAT = 1  # of what `inspect_run` returns
 CHARS = 16_384
@@ -146,7 +146,10 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
-    return load_model(folder, config.model, there[step])
+    with torch.device("meta"):
+        model = LanguageModel(config.model)
+    load_weights(model, there[step] / folder.model.name)
+    return model.eval()
 
 
 def steps_of(checkpoint: Path) -> int:

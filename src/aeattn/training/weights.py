@@ -15,12 +15,11 @@ from aeattn.nn.transformer import LanguageModel
 from aeattn.training.run_folder import RunFolder
 
 
-def load_model(run: RunFolder, config: ModelConfig, checkpoint: Path | None = None) -> LanguageModel:
-    """The trained model of a run, or as it was at a checkpoint, in evaluation mode, on the CPU. Raises InputError
-    for a damaged file."""
+def load_model(run: RunFolder, config: ModelConfig) -> LanguageModel:
+    """The trained model of a run, in evaluation mode, on the CPU. Raises InputError for a damaged file."""
     with torch.device("meta"):
         model = LanguageModel(config)
-    load_weights(model, run.model if checkpoint is None else checkpoint / run.model.name)
+    load_weights(model, run.model)
     return model.eval()
 
 
