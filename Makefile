@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check check-style format results clean
+.PHONY: demo test faults check check-style format results clean
 
 demo: $(READY)            ## train the default model for about a minute and let it write
 	$(BIN)/aeattn train tales --minutes 1 --batch 8
 
 test: $(READY)            ## the whole test suite
 	$(BIN)/python -m pytest
+
+faults: $(READY)          ## every fault of tests/faults, some minutes; writes results/faults.json
+	AEATTN_FAULTS=full $(BIN)/python -m pytest tests/faults
+	$(BIN)/python bench/record.py --tables
 
 check: check-style test   ## formatter, linter, types and tests, warnings as errors
 

@@ -2,6 +2,7 @@
 
     python bench/record.py                       every record that is missing or stale
     python bench/record.py books-460k            this one, again
+    python bench/record.py NAME --from RUN       the same from a run folder that its command has made already
     python bench/record.py --tables              only the tables in results/README.md, from the records
 
 A record says what was run, on what, what came of it, and whether it succeeded; a failed run is recorded as
@@ -34,6 +35,25 @@ RUNS: dict[str, tuple[list[str], str]] = {
         ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.1"],
         "shakespeare",
     ),
+    "shakespeare-460k-8heads": (
+        [
+            "shakespeare",
+            "--chars",
+            "19900000",
+            *SHAKESPEARE,
+            "--dropout",
+            "0.1",
+            "--weight-decay",
+            "0.1",
+            "--n-heads",
+            "8",
+        ],
+        "shakespeare",
+    ),
+    "shakespeare-460k-decay": (
+        ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.3"],
+        "shakespeare",
+    ),
     # fewer epochs and more dropout: the text is a million characters, and the model has seen it twenty times above
     "shakespeare-460k-13m": (
         ["shakespeare", "--chars", "13000000", *SHAKESPEARE, "--dropout", "0.15", "--weight-decay", "0.1"],
@@ -62,19 +82,32 @@ for rate in CLASSIC_RATES:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(RUNS)}")
+    parser.add_argument("--from", dest="run", type=Path, metavar="RUN", help="a finished run of NAME's command")
     parser.add_argument("--tables", action="store_true", help="only write the tables")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in RUNS]:
         parser.error(f"unknown record {unknown[0]!r}: choose from {', '.join(RUNS)}")
-    if not options.tables:
+    if options.run and (len(options.names) != 1 or _command_of(options.run) != RUNS[options.names[0]][0]):
+        parser.error("--from takes one NAME, and a run made by exactly its command")
+    if options.run:
+        _write(RESULTS / f"{options.names[0]}.json", record(options.names[0], options.run))
+    elif not options.tables:
         for name in options.names or [name for name in RUNS if _is_stale(name)]:
             _write(RESULTS / f"{name}.json", record(name))
     (RESULTS / "README.md").write_text(tables(), encoding="utf-8")
     return 0
 
 
-def record(name: str) -> dict[str, Any]:
-    """Train and evaluate in a temporary folder; what came of it, or `failed` with the reason."""
+def _command_of(run: Path) -> list[str]:
+    """The arguments of `aeattn train` that made a run, without the folder."""
+    command: list[str] = json.loads((run / "environment.json").read_text())["command"][2:]
+    place = command.index("--out")
+    return command[:place] + command[place + 2 :]
+
+
+def record(name: str, trained: Path | None = None) -> dict[str, Any]:
+    """Train (unless it has been done) and evaluate in a temporary folder; what came of it, or `failed` with the
+    reason."""
     arguments, text = RUNS[name]
     facts: dict[str, Any] = {
         "name": name,
@@ -84,9 +117,10 @@ def record(name: str) -> dict[str, Any]:
         "status": "failed",
     }
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = trained or Path(folder) / "run"
         try:
-            _aeattn(["train", *arguments, "--out", str(run)])
+            if trained is None:
+                _aeattn(["train", *arguments, "--out", str(run)])
             quick = ["--no-sliding", "--no-baseline"] if name.startswith("tuning-") else []
             quick = ["--no-sliding"] if name.endswith("-classic") else quick  # three times as slow as the others
             facts["evaluation"] = json.loads(_aeattn(["evaluate", str(run), text, "--json", *quick]))
@@ -96,7 +130,8 @@ def record(name: str) -> dict[str, Any]:
         facts["curve"] = [line for line in metrics if "valid_nats" in line]
         facts["config"] = json.loads((run / "config.json").read_text())
         facts["environment"] = json.loads((run / "environment.json").read_text())
-        facts["environment"].pop("command")
+        for known in ("command", "config"):
+            facts["environment"].pop(known)
     last = facts["curve"][-1]
     facts["chars_per_second"] = round(last["chars"] / last["seconds"])
     return facts | {"parameters": _parameters(facts["config"]), "status": "done"}
@@ -148,7 +183,108 @@ def tables() -> str:
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     ]
-    return "\n".join([*lines, *(_row(name) for name in RUNS)]) + "\n"
+    return "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_time_to_loss(), *_faults()]) + "\n"
+
+
+def _speed() -> list[str]:
+    """What `aeattn bench train --json` found, for each context."""
+    known = _read("speed/train")
+    if known is None:
+        return ["", "Speed of training: not measured."]
+    lines = [
+        "",
+        "## Speed of training",
+        "",
+        "From `aeattn bench train --json > results/speed/train.json`: median characters a second of steps that",
+        "alternate in one run, with the lowest and highest, on " + _machine(known["environment"]) + ".",
+    ]
+    for found in known["contexts"].values():
+        lines += ["", *_rates(found), "", *_limits(found)]
+    return lines
+
+
+def _rates(found: dict[str, Any]) -> list[str]:
+    shape, ours = found["shape"], found["ours"]
+    lines = [
+        f"| {shape['batch']} x {shape['context']} a step | parameters | chars/s | lowest | highest | of ceiling |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, facts in {**ours, **found["peers"]}.items():
+        rates = " | ".join(f"{facts['chars_per_second'][key]:,.0f}" for key in ("median", "low", "high"))
+        ceiling = f"{100 * facts['of_ceiling']:.0f} %" if "of_ceiling" in facts else ""
+        lines.append(f"| {name} | {facts['parameters']:,} | {rates} | {ceiling} |")
+    return lines
+
+
+def _limits(found: dict[str, Any]) -> list[str]:
+    """The ratios, where the time goes, and the ceilings, as sentences."""
+    ratios = (f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}] times {n}" for n, r in found["ratio"].items())
+    first = next(iter(found["parts"]))
+    shares = (f"{part} {100 * share:.0f} %" for part, share in found["parts"][first].items())
+    gflops = found["ceilings"]["gflops"]
+    limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
+    memory = found["ceilings"]["gigabytes_per_second"]
+    lines = [
+        f"{first} is as fast as "
+        + ", ".join(ratios)
+        + f". Its time: {', '.join(shares)}. The machine's ceilings,",
+        f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
+        f"{memory:.0f} GB/s of memory.",
+    ]
+    return lines + [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
+
+
+def _time_to_loss() -> list[str]:
+    known = _read("speed/time-to-loss")
+    if known is None:
+        return ["", "Time to a loss: not measured."]
+    rows = []
+    for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
+                          ("nanogpt", "command_seconds"), ("cold", "command_seconds")):  # fmt: skip
+        took = ", ".join(f"{r[name][seconds]:.1f}" for r in known["rounds"])
+        loss = ", ".join(f"{r[name]['valid_nats']:.4f}" for r in known["rounds"])
+        rows.append(f"| {name} | {seconds.replace('_', ' ')} | {took} | {loss} |")
+    shares = (f"{what} {s['median']:.3f} [{s['low']:.3f}, {s['high']:.3f}]"
+              for what, s in known["share_of_nanogpt"].items())  # fmt: skip
+    return [
+        "",
+        "## Time to the loss that nanoGPT's recipe for a CPU ends with",
+        "",
+        "From `python bench/time_to_loss.py`, alternating, on "
+        + _machine(known["environment"])
+        + ". Parts of nanoGPT's",
+        f"time: {', '.join(shares)}. `compiled` found its step in the compiler's cache, `cold` found nothing.",
+        "",
+        "| who | what | seconds, a round each | nats/char |",
+        "|---|---|--:|--:|",
+        *rows,
+    ]
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    return f"{environment['cpu']}, {environment['threads']} threads"
+
+
+def _faults() -> list[str]:
+    """What `make faults` recorded: the faults of tests/faults, injected into real runs."""
+    known = _read("faults")
+    if known is None:
+        return ["", "Faults: not measured."]
+    rows = [f"| {kind} | {count['right']:,} | {count['tried']:,} |" for kind, count in known["counts"].items()]
+    return [
+        "",
+        "## Faults",
+        "",
+        "Written by `make faults`: real processes killed at every file event of a run and at other moments, files",
+        "cut and flipped, disks filled, signals sent, files forged. After every crash and fallback, the run is",
+        "compared with an uninterrupted one: weights, optimiser, random state, metrics, samples, checkpoints.",
+        f"The largest difference of all is {known['largest_difference']}.",
+        *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
+        "",
+        "| | right | tried |",
+        "|---|--:|--:|",
+        *rows,
+    ]
 
 
 def _row(name: str) -> str:

@@ -130,12 +130,19 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--compile", choices=("auto", "on", "off"))
     group.add_argument("--eval-every", type=int, metavar="STEPS")
     group.add_argument("--sample-every", type=int, metavar="STEPS")
-    group.add_argument("--checkpoint-every", type=int, metavar="STEPS")
+    group.add_argument(
+        "--spike-factor", type=float, metavar="X", help="pass over batches of X times the usual loss (default off)"
+    )
+    group.add_argument("--checkpoint-every", type=int, metavar="STEPS", help="0 for none but the last")
+    group.add_argument("--checkpoint-minutes", type=float, metavar="X", help="(default 1, unless by steps)")
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--steps", type=_whole, metavar="N", help="train to this many updates in all")
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="though text, config or versions are not as they were"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 

@@ -6,9 +6,9 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.errors import InputError
 from aeattn.generation.escape import escape_controls
@@ -19,7 +19,9 @@ from aeattn.output import say as _say
 if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
     from aeattn.training.loop import Trainer
+    from aeattn.training.planning import Plan, ResumePlan
     from aeattn.training.progress import Reporter
+    from aeattn.training.signals import Stop
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,74 +33,82 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan
+    def make_plan() -> Plan:
+        from aeattn.training.planning import plan
 
-    given = plan(
-        options_of_train(options), out=options.out, minutes=options.minutes, chars=options.chars, say=_say
-    )
+        given = options_of_train(options)
+        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=_say)
 
-    def start(reporter: Reporter) -> Trainer:
+    def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.start(given, reporter)
 
-    return _train(start, options.quiet)
+    return _train(make_plan, start, options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
-    from aeattn.training.planning import plan_resume
+    def make_plan() -> ResumePlan:
+        from aeattn.training.planning import plan_resume
 
-    given = plan_resume(options.run, options.steps, say=_say)
+        return plan_resume(options.run, options.steps, options.accept_changes, say=_say)
 
-    def go_on(reporter: Reporter) -> Trainer:
+    def go_on(given: ResumePlan, reporter: Reporter) -> Trainer:
         from aeattn.training import setup
 
         return setup.resume(given, reporter)
 
-    return _train(go_on, options.quiet)
+    return _train(make_plan, go_on, options.quiet)
 
 
-def _train(make_trainer: Callable[[Reporter], Trainer], quiet: bool) -> int:
-    from rich.console import Console
+P = TypeVar("P", "Plan", "ResumePlan")
 
-    from aeattn.training.loop import Diverged, Interrupted
-    from aeattn.training.progress import make_reporter
-    from aeattn.training.setup import finish
 
-    reporter = make_reporter(Console(stderr=True, highlight=False, quiet=quiet))
+def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Trainer], quiet: bool) -> int:
+    from aeattn.training.guard import Diverged
+    from aeattn.training.signals import Interrupted, Stop
+
     try:
-        trainer = make_trainer(reporter)
-        score = trainer.run()
-    except Diverged as error:
-        reporter.close()
+        with Stop() as stop:
+            lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
+    except (Diverged, Interrupted) as error:
         _say(f"aeattn: {error}")
-        return 1
-    except Interrupted as error:
-        reporter.close()
-        _say(f"aeattn: {error}; go on with `aeattn resume {trainer.run_folder.path}`")
-        return error.exit_code
-    finally:
-        reporter.close()
-    for line in finish(trainer, score):
+        return getattr(error, "exit_code", 1)
+    for line in lines:
         print(line, flush=True)
     return 0
 
 
+def _train_and_finish(
+    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, quiet: bool
+) -> Sequence[str]:
+    from aeattn.training.progress import make_reporter
+    from aeattn.training.setup import finish
+    from aeattn.training.signals import Interrupted
+
+    reporter, run = make_reporter(quiet), given.run
+    try:
+        trainer = make_trainer(given, reporter)
+        score = trainer.run(stop)
+        reporter.close()
+        return finish(trainer, score)
+    except Interrupted as error:
+        further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
+        error.args = (f"{error}; {further}",)
+        raise
+    finally:
+        reporter.close()
+        run.unlock()
+
+
 _MODEL_OPTIONS = (
-    "context",
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "d_ff",
-    "bottleneck",
-    "positions",
-    "dropout",
-    "per_head",
-)
+    "context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "positions", "dropout", "per_head",
+)  # fmt: skip
 _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
-    "checkpoint_every",
+    "checkpoint_every", "checkpoint_minutes",
+    "spike_factor",
 )  # fmt: skip
 
 
@@ -312,53 +322,9 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def _bench_train(options: argparse.Namespace) -> int:
-    from aeattn.bench.picture import draw_training
-    from aeattn.bench.train import bench_train
+    from aeattn.bench.command import train_speed
 
-    result = bench_train(
-        options.context,
-        batch=options.batch,
-        rounds=options.rounds,
-        nanogpt=options.nanogpt,
-        peers=not options.no_peers,
-        say=_say,
-    )
-    draw_training(result, options.picture)
-    _say(f"picture: {options.picture}")
-    if options.json:
-        _print_json(result)
-    else:
-        for found in result["contexts"].values():
-            _print_training_speed(found)
-    return 0
-
-
-def _print_training_speed(found: dict[str, Any]) -> None:
-    limits = found["ceilings"]
-    contenders = {**found["ours"], **found["peers"]}
-    columns = (f"{found['shape']['batch']} x {found['shape']['context']} a step", "parameters", "chars/s", "from",
-               "to", "GFLOP/s", "of ceiling")  # fmt: skip
-    rows = []
-    for name, facts in contenders.items():
-        rate = facts["chars_per_second"]
-        reached = (
-            (f"{facts['gflops']:,.0f}", f"{100 * facts['of_ceiling']:.0f} %") if "gflops" in facts else ("", "")
-        )
-        speed = (f"{rate[key]:,.0f}" for key in ("median", "low", "high"))
-        rows.append((name, f"{facts['parameters']:,}", *speed, *reached))
-    _print_table(columns, rows)
-    times = [(name, *(f"{r[k]:.2f}" for k in ("median", "low", "high"))) for name, r in found["ratio"].items()]
-    _print_table(("autoencoder attention is faster by", "times", "from", "to"), times)
-    shares = [(part, *(f"{100 * found['parts'][name][part]:.0f}" for name in found["parts"]))
-              for part in next(iter(found["parts"].values()))]  # fmt: skip
-    _print_table(("where the time goes, %", *found["parts"]), shares)
-    for precision, rates in limits["gflops"].items():
-        print(
-            f"products of {precision}: {', '.join(f'{rate:,.0f} GFLOP/s {name}' for name, rate in rates.items())}"
-        )
-    print(f"memory: {limits['gigabytes_per_second']:.1f} GB/s; {limits['threads']} threads")
-    for name, reason in found["skipped"].items():
-        print(f"{name}: not timed; {reason}")
+    return train_speed(options)
 
 
 BENCHES = {"train": _bench_train}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 
 def say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from aeattn.nn.config import ModelConfig
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build
 from aeattn.training.presets import PRESETS, preset
 from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import save_tensors
+from aeattn.training.weights import to_bytes
 from tests.conftest import VARIANTS, lively_model
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 60
@@ -107,7 +107,8 @@ def _untrained(folder: Path, settings: dict[str, Any]) -> Path:
     model = build(ModelConfig, {**settings, "vocab_size": tokenizer.vocab_size}, "model")
     run = RunFolder(folder / "run")
     run.create(RunConfig(model, TrainingConfig(), DataConfig()), tokenizer, {})
-    save_tensors(run.model, dict(lively_model(model).state_dict()))
+    run.publish(to_bytes(lively_model(model).state_dict()))
+    run.unlock()
     return run.path
 
 

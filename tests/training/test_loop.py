@@ -21,7 +21,8 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.training import compiling, curve, machine
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
-from aeattn.training.loop import Diverged, Trainer
+from aeattn.training.guard import Diverged
+from aeattn.training.loop import Trainer
 from aeattn.training.progress import LiveReporter, PlainReporter, Status, clock, describe
 from aeattn.training.run_folder import RunFolder
 from tests.conftest import tiny_config

@@ -19,7 +19,7 @@ from aeattn.experiments.spec import Spec
 from aeattn.experiments.statistics import check_installed
 from aeattn.experiments.summary import summarise
 from aeattn.training.config import RunConfig
-from aeattn.training.run_folder import write_json
+from aeattn.training.durable import write_json
 
 
 def compare(

@@ -17,10 +17,10 @@ from aeattn.experiments.records import FORMAT, Folder, digest
 from aeattn.experiments.spec import Arm, Contrast, Spec, all_settings
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import size as size_of
+from aeattn.training.changes import text_facts
 from aeattn.training.config import DataConfig, RunConfig, build
+from aeattn.training.durable import write_json
 from aeattn.training.planning import check_settings, corpus_of
-from aeattn.training.run_folder import write_json
-from aeattn.training.setup import text_facts
 
 Say = Callable[[str], None]
 

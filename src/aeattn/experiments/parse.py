@@ -28,7 +28,11 @@ from aeattn.training.planning import check_settings
 
 T = TypeVar("T")
 SETTINGS = ["preset", "model", "training", "data"]
-RESERVED = {"steps": "the budget", "seed": "seeds"}  # training settings that a comparison sets itself
+RESERVED = {
+    "steps": "the budget",
+    "minutes": "the budget",
+    "seed": "seeds",
+}  # training settings that a comparison sets itself
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 

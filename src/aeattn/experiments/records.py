@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from aeattn.errors import InputError
 from aeattn.training.config import check_keys
-from aeattn.training.run_folder import RunFolder, read_json, write_json
+from aeattn.training.durable import read_json, write_json
+from aeattn.training.run_folder import RunFolder
 
 FORMAT = 1  # of the files of a comparison; raised when older versions of this package could not read them
 

@@ -28,14 +28,18 @@ from aeattn.experiments.declare import chars_per_step, read_declaration
 from aeattn.experiments.records import FORMAT, Cost, Folder, Record
 from aeattn.nn.sizing import size
 from aeattn.training import machine
+from aeattn.training.changes import text_facts
 from aeattn.training.checkpoint import all_checkpoints
 from aeattn.training.config import RunConfig
+from aeattn.training.durable import write_json
 from aeattn.training.evaluation import Score, total
-from aeattn.training.loop import Diverged, Interrupted, Trainer
+from aeattn.training.guard import Diverged
+from aeattn.training.loop import Trainer
 from aeattn.training.planning import Plan, corpus_of, plan_resume
 from aeattn.training.progress import Status
-from aeattn.training.run_folder import RunFolder, write_json
-from aeattn.training.setup import resume, start, text_facts
+from aeattn.training.run_folder import RunFolder
+from aeattn.training.setup import resume, start
+from aeattn.training.signals import Interrupted, Stop
 
 FIRST_BATCHES = 100
 WAY_POINTS = 4  # at which attention is measured as training goes on
@@ -50,6 +54,9 @@ class PipeReporter:
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warning: {text}")
 
     def status(self, status: Status) -> None:
         if time.monotonic() >= self._next:
@@ -76,20 +83,22 @@ class PipeReporter:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def work(folder: Folder, name: str) -> int:
-    """Do the run of a record; returns the exit code. Raises InputError, Interrupted."""
+def work(folder: Folder, name: str, stop: Stop) -> int:
+    """Do the run of a record; returns the exit code. Raises InputError, Interrupted, OSError."""
     job = folder.read_record(name)
     if job is None:
         raise InputError(f"there is no record {name} in {folder.path}")
     reporter = PipeReporter()
+    trainer = _trainer(folder, job, reporter)
     try:
-        trainer = _trainer(folder, job, reporter)
-        score = trainer.run()
+        score = trainer.run(stop)
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
             raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
         folder.write_record(_failed(job, "diverged", str(error)))
         return 0
+    finally:
+        trainer.run_folder.unlock()
     record = _done(job, trainer, score)
     if job.phase == "final" and read_declaration(folder).attention:
         reporter.note("measuring what attention does")
@@ -103,15 +112,19 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
     """Go on with the run folder if there is one, else start."""
     run, config = folder.run(job.name), RunConfig.from_dict(job.config)
     if run.config.exists():
+        given = None
         try:
-            return _checked(resume(plan_resume(run.path, None, reporter.note), reporter), job)
+            given = plan_resume(run.path, None, False, reporter.note)
+            return _checked(resume(given, reporter), job)
         except InputError as error:
+            if given is not None:
+                given.run.unlock()
             reporter.note(f"this run cannot go on ({error}): starting again")
     shutil.rmtree(run.path, ignore_errors=True)
     corpus = corpus_of(config.data, config.training.seed, reporter.note)
     model = {key: value for key, value in job.config["model"].items() if key != "vocab_size"}
     model |= {key: tuple(value) for key, value in model.items() if isinstance(value, list)}
-    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None, None)
+    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None)
     return _checked(start(plan, reporter), job)
 
 
@@ -250,7 +263,8 @@ def main(arguments: list[str]) -> int:
     """Exit codes as those of the command line; the last line on standard error says what was wrong."""
     folder, name = Folder(Path(arguments[0])), arguments[1]
     try:
-        return work(folder, name)
+        with Stop() as stop:
+            return work(folder, name, stop)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,104 +1,227 @@
-"""Everything that a run needs to go on where it stopped, in files without pickle."""
+"""Everything that a run needs to go on where it stopped, in files without pickle.
+
+checkpoints/step-NNNNNNNN/
+  model.safetensors       weights
+  optimizer.safetensors   the optimisers' state and that of every random generator
+  metrics.jsonl           as they were at that step
+  samples.txt
+  state.json              the rest as JSON, the config, and the checksums of the files above and of itself
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from aeattn.errors import InputError
-from aeattn.training.run_folder import RunFolder, read_json, replacing_folder, write_json
-from aeattn.training.weights import load_weights, read_tensors, save_tensors
+from aeattn.training.durable import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
+from aeattn.training.randomness import PREFIX, random_states, set_random_states
+from aeattn.training.run_folder import FORMAT, RunFolder
+from aeattn.training.weights import (
+    Limits,
+    check_fit,
+    first_not_finite,
+    from_bytes,
+    limits_of,
+    set_weights,
+    to_bytes,
+)
 
-_NAME = re.compile(r"step-(\d{8})")
-_FILES = ("model.safetensors", "optimizer.safetensors")
+WEIGHTS, OPTIMISER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+LOGS = ("metrics.jsonl", "samples.txt")
+FILES = (WEIGHTS, OPTIMISER, *LOGS)
+_NAME = re.compile(r"step-(\d{8,})")
+_STATES = 3  # tensors of the size of a parameter, at most, that an optimiser keeps for it
 
 
-def save(
-    run: RunFolder,
-    step: int,
-    model: nn.Module,
-    optimisers: Sequence[Optimizer],
-    state: dict[str, Any],
-    keep: int,
-) -> Path:
-    """Write the checkpoint of `step` atomically, then drop all but the newest `keep`. Returns its folder.
+class NotFinite(Exception):
+    """There is nothing to save: weights or the optimisers' state hold NaN or infinity."""
 
-    `state` is what else the run must know, as JSON values.
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint in memory: copies, so that training can go on while it is written."""
+
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    logs: dict[str, bytes]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.state["step"])
+
+    def files(self) -> dict[str, bytes]:
+        """The content of every file of the checkpoint."""
+        files = {WEIGHTS: to_bytes(self.weights), OPTIMISER: to_bytes(self.tensors), **self.logs}
+        written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
+        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written})).encode()
+        return files
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that was read from the disk and is whole."""
+
+    path: Path
+    state: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def step(self) -> int:
+        return step_of(self.path)
+
+
+def take(run: RunFolder, model: nn.Module, optimisers: Sequence[Optimizer], state: Mapping[str, Any]) -> Snapshot:
+    """This moment of a run. `state` is what else must be known, as JSON values; `step` among them.
+
+    Raises NotFinite where there is NaN or infinity in it.
     """
-    target = run.checkpoints / f"step-{step:08d}"
-    if target.exists():
-        shutil.rmtree(target)
-    with replacing_folder(target) as folder:
-        save_tensors(folder / _FILES[0], dict(model.state_dict()))
-        save_tensors(folder / _FILES[1], {**optimiser_tensors(optimisers), **_random_states(model)})
-        sums = {name: sha256(folder / name) for name in _FILES}
-        write_json(folder / "state.json", {**state, "step": step, "sha256": sums})
-    for old in all_checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
-    return target
+    weights, moments = dict(model.state_dict()), optimiser_tensors(optimisers)
+    if broken := first_not_finite(weights) or first_not_finite(moments):
+        raise NotFinite(broken)
+    tensors = {**moments, **random_states(next(model.parameters()).device)}
+    logs = {name: _content(run.path / name) for name in LOGS}
+    return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
+    """Write a checkpoint atomically; then drop those that are no longer needed, and publish the weights."""
+    files = snapshot.files()
+    replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", files)
+    for newer in all_checkpoints(run):
+        if step_of(newer) > snapshot.step:  # damaged, or of a course that was given up
+            remove(newer)
+    prune(run, snapshot.step, keep, anchors)
+    run.publish(files[WEIGHTS])
+
+
+def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
+    """Of the checkpoints up to `step`, which is one that is whole, drop all but the newest `keep`.
+
+    Where `anchors` is not 0, the newest of a step that it divides is kept as well.
+    """
+    found = [path for path in all_checkpoints(run) if step_of(path) <= step]
+    anchor = newest_anchor(found, anchors) if anchors else None
+    for old in found[:-keep]:
+        if old != anchor:
+            remove(old)
+
+
+def newest_anchor(checkpoints: Sequence[Path], every: int, before: float = float("inf")) -> Path | None:
+    """The newest checkpoint of a step that `every` divides, and that is less than `before`."""
+    fitting = [path for path in checkpoints if step_of(path) % every == 0 and step_of(path) < before]
+    return fitting[-1] if fitting else None
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def all_checkpoints(run: RunFolder) -> list[Path]:
     """Folders of finished checkpoints, oldest first."""
     if not run.checkpoints.is_dir():
         return []
-    return sorted(p for p in run.checkpoints.iterdir() if _NAME.fullmatch(p.name))
+    return sorted((p for p in run.checkpoints.iterdir() if _NAME.fullmatch(p.name)), key=step_of)
 
 
-def load_newest(
-    run: RunFolder, model: nn.Module, optimisers: Sequence[Optimizer]
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Restore the newest whole checkpoint. Returns its state, or None if there is none at all, and a
-    warning for each damaged one that was passed over. Raises InputError where all are damaged."""
+def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
+    """The newest whole checkpoint, or None if there is none at all, and a warning for each damaged one that was
+    passed over. `limits` are those of the weights. Raises InputError where all are damaged."""
     found = all_checkpoints(run)
-    warnings: list[str] = []
+    damages: list[str] = []
     for folder in reversed(found):
         try:
-            return restore(folder, model, optimisers), warnings
+            return read(folder, limits), [f"{damage}: falling back to the checkpoint before" for damage in damages]
         except InputError as error:
-            warnings.append(f"{error}: falling back to the checkpoint before")
+            damages.append(str(error))
     if found:
-        raise InputError(f"no whole checkpoint is left in {run.checkpoints}: {warnings[0]}")
-    return None, warnings
+        raise InputError(
+            f"no whole checkpoint is left in {run.checkpoints} ({damages[0]}): restore one, or train again"
+        )
+    return None, []
 
 
-def restore(folder: Path, model: nn.Module, optimisers: Sequence[Optimizer]) -> dict[str, Any]:
-    """Restore one checkpoint; nothing is changed before everything has been verified."""
-    state = read_json(folder / "state.json", f"checkpoint {folder} is damaged")
-    sums = state.get("sha256")
-    if not isinstance(sums, dict) or set(sums) != set(_FILES):
-        raise InputError(f"checkpoint {folder} is damaged: state.json names no checksums")
-    for name, wanted in sums.items():
-        if not (folder / name).is_file() or sha256(folder / name) != wanted:
-            raise InputError(f"checkpoint {folder} is damaged: {name} is not what was written")
-    tensors = read_tensors(folder / _FILES[1])
-    load_weights(model, folder / _FILES[0])
-    _set_random_states(tensors)
+def read(folder: Path, limits: Limits) -> Found:
+    """Read and verify one checkpoint. Raises InputError where a file is not what was written."""
+    state = read_json(folder / STATE, f"checkpoint {folder} is damaged")
+    changed = InputError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
+    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state):
+        raise changed
+    if (version := state.get("format", 1)) != FORMAT:
+        raise InputError(
+            f"checkpoint {folder} has format {str(version)[:20]}, this version of aeattn reads {FORMAT}: go on "
+            "with the version that wrote it"
+        )
+    written = state.get("files")
+    if not isinstance(written, dict) or set(written) != set(FILES):
+        raise changed
+    most = {WEIGHTS: limits.file, OPTIMISER: _optimiser_limits(limits).file}
+    return Found(folder, state, {name: _verified(folder / name, written[name], most.get(name)) for name in FILES})
+
+
+def _verified(path: Path, written: object, most: int | None) -> bytes:
+    """The content of a file that is as large as it was written, at most as large as it can be, and has its sum."""
+    try:
+        size = path.stat().st_size
+        if most is not None and size > most:
+            raise InputError(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size:,} bytes")
+        content = path.read_bytes() if isinstance(written, dict) and size == written.get("bytes") else None
+    except OSError as error:
+        raise InputError(
+            f"checkpoint {path.parent} is damaged: {path.name} cannot be read ({error.strerror})"
+        ) from error
+    if content is None or written != {"bytes": size, "sha256": sha256(content)}:
+        raise InputError(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
+    return content
+
+
+def _optimiser_limits(weights: Limits) -> Limits:
+    return Limits(_STATES * weights.tensors + 8, _STATES * weights.bytes + (1 << 20))
+
+
+def restore(found: Found, model: nn.Module, optimisers: Sequence[Optimizer]) -> None:
+    """Give model, optimisers and generators the state of a checkpoint; all is verified before anything changes.
+
+    Raises InputError where it does not fit.
+    """
+    limits = limits_of(model)
+    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits)
+    tensors = from_bytes(found.files[OPTIMISER], found.path / OPTIMISER, _optimiser_limits(limits))
+    states = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
+    _check_moments(tensors, optimisers, found.path / OPTIMISER)
+    set_weights(model, weights, found.path / WEIGHTS)
     load_optimisers(optimisers, tensors)
-    return state
+    set_random_states(states)
 
 
-def _random_states(model: nn.Module) -> dict[str, Tensor]:
-    """The state of every generator that training draws from."""
-    states = {"random.cpu": torch.get_rng_state()}
-    if next(model.parameters()).is_cuda:
-        states["random.cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _set_random_states(tensors: dict[str, Tensor]) -> None:
-    """Restore the generators, and take their states out of the tensors."""
-    torch.set_rng_state(tensors.pop("random.cpu"))
-    if (state := tensors.pop("random.cuda", None)) is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state)
+def _check_moments(tensors: dict[str, Tensor], optimisers: Sequence[Optimizer], path: Path) -> None:
+    """Raise InputError for a tensor that belongs to no parameter, or is neither a number nor of its shape."""
+    parameters = {
+        f"{i}.{index}": parameter
+        for i, optimiser in enumerate(optimisers)
+        for index, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"])
+    }
+    for name, tensor in tensors.items():
+        parameter = parameters.get(name.rpartition(".")[0])
+        wanted = parameter if parameter is not None and tensor.ndim else tensor
+        check_fit({name: tensor}, {} if parameter is None else {name: wanted}, path)
+    if broken := first_not_finite(tensors):
+        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
 
 
 def optimiser_tensors(optimisers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -122,7 +245,10 @@ def load_optimisers(optimisers: Sequence[Optimizer], tensors: dict[str, Tensor])
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def bytes_of(model: nn.Module, optimisers: Sequence[Optimizer]) -> int:
+    """How large a checkpoint will be, but for its logs."""
+    numbers = sum(p.numel() for p in model.parameters())
+    for optimiser in optimisers:
+        moments = 2 if isinstance(optimiser, AdamW) else 1
+        numbers += moments * sum(p.numel() for group in optimiser.param_groups for p in group["params"])
+    return 4 * numbers + (1 << 16)

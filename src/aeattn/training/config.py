@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
+from aeattn.training.durable import read_bytes
 
 OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
@@ -29,6 +31,12 @@ class TrainingConfig:
     gradients, 0 for any. `warmup` and `decay` are fractions of
     all steps; `final_rate` is the fraction of the peak rate that is left at the end. Intervals count
     updates; 0 means never, and None a tenth of the run.
+
+    `minutes`, until it is replaced by them, asks for as many steps as fit into that time. Checkpoints come every
+    `checkpoint_every` steps, every `checkpoint_minutes`, or whichever is first; where neither is given, every
+    minute. With a `spike_factor`, a loss of more than so many times the smoothed one is passed over: training goes
+    back to the last checkpoint of a step that `spike_every` divides, and on behind the batch that did it, at most
+    `spike_rollbacks` times.
     """
 
     steps: int = 5000
@@ -54,22 +62,32 @@ class TrainingConfig:
     eval_chars: int = 100_000
     sample_every: int | None = None
     sample_chars: int = 200
-    checkpoint_every: int = 1000
+    minutes: float | None = None
+    checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = None
     keep_checkpoints: int = 2
+    spike_factor: float = 0.0
+    spike_every: int = 100
+    spike_rollbacks: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):
+            _require(1 <= getattr(self, name) < 2**53, name, getattr(self, name), "at least 1, below 2^53")
         for name in (
             "eval_every",
             "sample_every",
             "sample_chars",
             "checkpoint_every",
+            "checkpoint_minutes",
             "weight_decay",
             "clip",
+            "spike_rollbacks",
         ):
             value = getattr(self, name)
-            _require(value is None or value >= 0, name, value, "0 or more")
+            _require(value is None or 0 <= value < float("inf"), name, value, "0 or more")
+        factor, minutes = self.spike_factor, self.minutes
+        _require(factor == 0 or 1 < factor < float("inf"), "spike_factor", factor, "0 (off), or more than 1")
+        _require(minutes is None or 0 < minutes < float("inf"), "minutes", minutes, "more than 0")
         for name in ("learning_rate", "matrix_learning_rate"):
             _require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "more than 0")
         for name in ("warmup", "decay", "final_rate"):
@@ -155,7 +173,7 @@ def build(cls: type[T], values: dict[str, Any], where: str) -> T:
     check_keys(values, list(fields), where)
     try:
         return cls(**{name: _typed(fields[name], value, where) for name, value in values.items()})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where}: {error}") from error
@@ -174,30 +192,45 @@ _BASIC: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (int, float),
+    "float | None": (int, float, type(None)),
     "bool": (bool,),
     "str": (str,),
+    "str | None": (str, type(None)),
 }
+_CONFIG_BYTES = 1 << 20
+_DEEP = re.compile(
+    r"""(?:[\w"'-]+\s*\.\s*){20}"""
+)  # tables in tables, each a step of the parser through all above it
+
+_LISTS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,), "tuple[float, ...]": (int, float)}
 
 
 def _typed(field_: dataclasses.Field[Any], value: Any, where: str) -> Any:
     """The value, with lists as tuples, refused where a plain number, flag or string is declared otherwise."""
     if isinstance(value, list):
+        items = _LISTS.get(str(field_.type), (str,))
+        if not all(isinstance(item, items) and not isinstance(item, bool) for item in value):
+            named = "strings" if items == (str,) else "numbers"
+            raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a list of {named}")
         return tuple(value)
     wanted = _BASIC.get(str(field_.type))
     wrong = wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted))
     if wrong:
-        raise InputError(f"{where}.{field_.name} is {value!r}: give a value of type {field_.type}")
-    return value
+        raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a value of type {field_.type}")
+    return float(value) if float in (wanted or ()) and value is not None else value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """A config file as nested dictionaries. Raises InputError where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_bytes(path, _CONFIG_BYTES).decode("utf-8")
+        if len(text) > _CONFIG_BYTES or _DEEP.search(text):
+            raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise InputError(f"config file {path} is not there: check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"config file {path} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"config file {path} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aeattn.training.durable import replacing
+
 
 def draw(metrics: Sequence[dict[str, Any]], path: Path, title: str, floor_nats: float | None = None) -> None:
     """Training and validation loss over the characters trained on, as a PNG. The floor is a dashed line."""
@@ -32,7 +34,8 @@ def draw(metrics: Sequence[dict[str, Any]], path: Path, title: str, floor_nats: 
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def _focus(axes: Any, metrics: Sequence[dict[str, Any]], floor_nats: float | None) -> None:

@@ -20,6 +20,7 @@ def load(run: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
     """
     folder = RunFolder(Path(run))
     config = folder.read_config()
+    machine.check_memory(config.model)
     model = TextModel(load_model(folder, config.model), folder.read_tokenizer(), config.data.text)
     return model.to(machine.pick_device(device))
 

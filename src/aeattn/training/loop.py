@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from types import FrameType
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,45 +23,26 @@ from aeattn.data.store import Prepared
 from aeattn.data.text import TextOptions
 from aeattn.generation.text_model import TextModel
 from aeattn.nn.transformer import LanguageModel
-from aeattn.training import checkpoint, compiling, machine
+from aeattn.training import compiling, guard, machine
+from aeattn.training.checkpoint import Found
 from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
+from aeattn.training.guard import Diverged, Spike, name_windows
 from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
 from aeattn.training.progress import Reporter, Status
-from aeattn.training.run_folder import RunFolder, replacing
-from aeattn.training.weights import save_tensors
+from aeattn.training.randomness import random_states, set_random_states, untouched
+from aeattn.training.run_folder import RunFolder
+from aeattn.training.saving import Saver
+from aeattn.training.signals import Interrupted, Stop
+from aeattn.training.state import State
+from aeattn.training.weights import to_bytes
 
 PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 SMOOTHING = 0.98
 
 
-class Diverged(Exception):
-    """The loss or its gradient is no finite number. The message names the step and the mend."""
-
-
-class Interrupted(Exception):
-    """A signal asked to stop; the run has been saved."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after saving a checkpoint")
-        self.exit_code = 128 + signal_number
-
-
-@dataclass
-class State:
-    """Where a run stands, apart from tensors: what a checkpoint holds as JSON."""
-
-    step: int = 0
-    seconds: float = 0.0
-    smooth_nats: float | None = None
-    valid_nats: float | None = None
-
-
 class Trainer:
-    """Trains the model of a run folder on prepared text; `run` does all of it.
-
-    `minutes` replaces the number of steps by as many as fit, measured on the first ones.
-    """
+    """Trains the model of a run folder on prepared text; `run` does all of it."""
 
     def __init__(
         self,
@@ -73,10 +52,9 @@ class Trainer:
         reporter: Reporter,
         *,
         floor_nats: float | None = None,
-        minutes: float | None = None,
     ) -> None:
         self.run_folder, self.config, self.text, self.reporter = run, config, text, reporter
-        self.floor_nats, self.minutes = floor_nats, minutes
+        self.floor_nats = floor_nats
         settings = config.training
         torch.manual_seed(settings.seed)
         self.device = machine.pick_device(settings.device)
@@ -90,68 +68,107 @@ class Trainer:
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
         self.state = State()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
-        self._stop_signal: int | None = None
+        self.saver = Saver(run, settings, self.model, self.optimisers)
         self._clock = 0.0
+        self._drawn_from = random_states(self.device)  # before the update that is being made
 
     # -- the run -----------------------------------------------------------------------------------------
 
-    def run(self) -> Score:
+    def run(self, stop: Stop | None = None) -> Score:
         """Train to the end, evaluate the whole validation text, write the model. Returns that score.
 
-        Raises Diverged, Interrupted.
+        Raises Diverged, Interrupted, and OSError where something cannot be written.
         """
         machine.keep_freed_memory()
-        with self._signals():
+        try:
             self.prepare()
-            self._clock = time.perf_counter() - self.state.seconds
-            while self.state.step < self.config.training.steps:
-                self.update()
-                self._housekeeping()
-                if self._stop_signal is not None:
-                    self.save()
-                    raise Interrupted(self._stop_signal)
-        return self._finish()
+            self._train(stop or Stop())
+            return self._finish()
+        except Diverged as error:
+            raise Diverged(self._after_divergence(error)) from error
+        except OSError as error:
+            raise OSError(self._after_failed_write(error)) from error
+        finally:
+            self.saver.close()
 
-    def resume(self) -> list[str]:
-        """Go back to the newest whole checkpoint, or to the start if there is none. Returns warnings."""
-        state, warnings = checkpoint.load_newest(self.run_folder, self.model, self.optimisers)
-        if state is not None:
-            self.state = State(**{name: state[name] for name in State.__dataclass_fields__})
-        # what the end adds to a step (the whole evaluation, a last sample) will be added again
-        self.run_folder.truncate(min(self.state.step, self.config.training.steps - 1))
-        return warnings
+    def _train(self, stop: Stop) -> None:
+        """All updates that are left. A signal lets the one that is being made be finished and saved."""
+        if self.saver.anchors and self.state.step == 0:
+            self.save()
+        self._clock = time.perf_counter() - self.state.seconds
+        with stop.patiently():
+            while self.state.step < self.config.training.steps:
+                try:
+                    self.update()
+                except Spike as spike:
+                    self._roll_back(spike)
+                    continue
+                self._housekeeping()
+                if stop.number is not None:
+                    self.save()
+                    self.saver.wait()
+                    raise Interrupted(stop.number, saved=True)
+
+    def resume(self, found: Found | None) -> None:
+        """Go back to a checkpoint, or to the start if there is none. Raises InputError where it does not fit."""
+        self.state = self.saver.restore(found)
 
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
-        keep = self.config.training.keep_checkpoints
-        checkpoint.save(self.run_folder, self.state.step, self.model, self.optimisers, vars(self.state), keep)
-        self._publish()
-
-    def _publish(self) -> None:
-        """Put the weights where `aeattn generate` finds them."""
-        with replacing(self.run_folder.model) as temporary:
-            save_tensors(temporary, dict(self.model.state_dict()))
+        """Write a checkpoint of this moment, in the background."""
+        self.saver.save(self.state, self.config)
 
     def _finish(self) -> Score:
-        settings = self.config.training
         self.save()
+        self.saver.wait()
+        self.run_folder.publish(to_bytes(self.model.state_dict()))  # a kill may have come before that
         self.file_scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
         whole = total(score for _, score in self.file_scores)
         self.state.valid_nats = whole.nats_per_char
         self._write_metrics(valid=whole)
         self.reporter.evaluated(self._status())
-        if settings.sample_every != 0:
+        if self.config.training.sample_every != 0:
             self._sample()
         return whole
+
+    # -- what goes wrong ---------------------------------------------------------------------------------
+
+    def _roll_back(self, spike: Spike) -> None:
+        where = f"{spike} at step {self.state.step:,}, {self._windows()}"
+        self.state = self.saver.roll_back(self.state)
+        self.model.zero_grad(set_to_none=True)
+        self._clock = time.perf_counter() - self.state.seconds
+        self.reporter.warn(f"{where}: back to step {self.state.step:,}, and on behind that batch")
+
+    def _after_divergence(self, error: Diverged) -> str:
+        """Save the state before the update, if it is sound; says what is left, and what to do."""
+        set_random_states(self._drawn_from)
+        with suppress(Diverged):
+            self.save()
+            self.saver.wait()
+        return (
+            f"{error} at step {self.state.step}, before the update; {self.saver.kept()}; the batch was "
+            f"{self._windows()}: lower the learning rate, or train with --precision fp32"
+        )
+
+    def _after_failed_write(self, error: OSError) -> str:
+        what = f"{error.filename}: " if error.filename else ""
+        return (
+            f"stopped at step {self.state.step}: {what}{error.strerror or error}; {self.saver.kept()}: mend that, "
+            f"then go on with `aeattn resume {self.run_folder.path}`"
+        )
+
+    def _windows(self) -> str:
+        return name_windows(self.batches.starts(self.state.batch).tolist())
 
     # -- one update --------------------------------------------------------------------------------------
 
     def update(self) -> None:
         step, settings = self.state.step, self.config.training
+        self._drawn_from = random_states(self.device)
         set_rates(self.optimisers, rate_factor(step, settings))
-        loss = self._gradients(self.batches.at(step))
+        loss = self._gradients(self.batches.at(self.state.batch))
         norm = clip_gradients(self.optimisers, settings.clip or math.inf)
-        self._check_finite(loss, norm)
+        guard.check(loss, norm, self.state.smooth_nats, settings, self.state.rollbacks)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
@@ -182,22 +199,6 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _check_finite(self, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-        raise Diverged(
-            f"{what} at step {self.state.step}, before the update; {self._keep_last_good_state()}: lower the "
-            "learning rate, or train with --precision fp32"
-        )
-
-    def _keep_last_good_state(self) -> str:
-        """Save this moment if its weights are sound; says where the last good state is."""
-        if all(bool(p.isfinite().all()) for p in self.model.parameters()):
-            self.save()
-        kept = checkpoint.all_checkpoints(self.run_folder)
-        return f"the last good state is checkpoint {kept[-1].name}" if kept else "no checkpoint was written yet"
-
     # -- before, between and after updates ---------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -206,20 +207,21 @@ class Trainer:
         A resumed run finds everything resolved, so that it computes as it did before.
         """
         settings = self.config.training
-        if self.minutes is None and settings.compile != "auto":
+        if settings.minutes is None and settings.compile != "auto":
             self.use_compiler(settings.compile == "on")
             self._warm_up()
             return
         seconds = self.time_updates()
         # minutes of training are the user's to spend, and compiling is not counted among them: it pays as soon
         # as it takes less time than they do
-        planned = settings.steps * seconds if self.minutes is None else self.minutes * 60 / compiling.COMPILE_GAIN
+        gain = compiling.COMPILE_GAIN
+        planned = settings.steps * seconds if settings.minutes is None else settings.minutes * 60 / gain
         cached = bool(self.compiled_before)
         self.use_compiler(compiling.pays_to_compile(settings.compile, self.device, planned, cached))
         steps = settings.steps
-        if self.minutes is not None:
-            steps = max(1, round(self.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
-        resolved = replace(settings, steps=steps, compile="on" if self.compiled else "off")
+        if settings.minutes is not None:
+            steps = max(1, round(settings.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
+        resolved = replace(settings, steps=steps, minutes=None, compile="on" if self.compiled else "off")
         self.config = replace(self.config, training=resolved)
         self.run_folder.write_config(self.config)
         self._warm_up()
@@ -241,26 +243,27 @@ class Trainer:
 
     def _warm_up(self) -> None:
         """Compile before the clock starts: `seconds` are those of training alone."""
-        random_state = torch.get_rng_state()
         if self.compiled:
-            self._gradients(self.batches.at(self.state.step))
+            with untouched(self.device):
+                self._gradients(self.batches.at(self.state.batch))
             self.compiled_before.note()
         self.model.zero_grad(set_to_none=True)
-        torch.set_rng_state(random_state)
 
     def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
-        weights = copy.deepcopy(self.model.state_dict())
-        random_state, state = torch.get_rng_state(), replace(self.state)
-        times = []
-        for _ in range(PROBE_STEPS):
-            self._clock = start = time.perf_counter()
-            self.update()
-            times.append(time.perf_counter() - start)
+        weights, state = copy.deepcopy(self.model.state_dict()), replace(self.state)
+        times = [0.0]
+        with untouched(self.device), suppress(Diverged, Spike):  # which training itself will meet again
+            for _ in range(PROBE_STEPS):
+                self._clock = start = time.perf_counter()
+                self.update()
+                times.append(time.perf_counter() - start)
         self.model.load_state_dict(weights)
-        self.optimisers, self.state = make_optimisers(self.model, self.config.training), state
-        torch.set_rng_state(random_state)
-        return min(times)
+        self.model.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.state.clear()
+        self.state = state
+        return min(times[1:], default=0.0)
 
     def _housekeeping(self) -> None:
         step, settings = self.state.step, self.config.training
@@ -286,7 +289,7 @@ class Trainer:
             self._write_metrics()
         if _due(step, self._interval(settings.sample_every)):
             self._sample()
-        if _due(step, settings.checkpoint_every):
+        if self.saver.due(step):
             self.save()
 
     def _interval(self, every: int | None) -> int:
@@ -305,12 +308,11 @@ class Trainer:
 
     def _sample(self) -> None:
         settings = self.config.training
-        random_state = torch.get_rng_state()
         self.model.eval()
         writer = TextModel(self.model, self.text.tokenizer, TextOptions())
-        text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
+        with untouched(self.device):
+            text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
         self.model.train()
-        torch.set_rng_state(random_state)
         self.run_folder.append_sample(self.state.step, text)
         self.reporter.sample(self.state.step, text)
 
@@ -331,27 +333,6 @@ class Trainer:
             chars_per_second=self._chars_per_step / pace if pace else 0.0,
             seconds_left=pace * (steps - state.step),
         )
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM finish the step; a second one stops at once."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            self._stop_signal = number
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        try:
-            before = {number: signal.signal(number, handle) for number in numbers}
-        except ValueError:  # not in the main thread: whoever runs us there handles signals
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _due(step: int, every: int) -> bool:

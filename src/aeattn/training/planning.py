@@ -12,7 +12,7 @@ from aeattn.data.corpora import Corpus, resolve
 from aeattn.data.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
-from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build, check_keys
+from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build, check_keys, overlay
 from aeattn.training.run_folder import RunFolder
 
 
@@ -26,7 +26,6 @@ class Plan:
     data: DataConfig
     corpus: Corpus
     run: RunFolder
-    minutes: float | None
     chars: int | None
 
     def config(self, vocab_size: int) -> RunConfig:
@@ -51,16 +50,15 @@ def plan(
 
     Raises InputError for unknown keys, impossible values, a folder that holds another run, no such text.
     """
-    model, training, data = check_settings(settings)
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise InputError(f"--minutes is {minutes}: choose more than 0")
+    given = {} if minutes is None else {"minutes": minutes}
+    model, training, data = check_settings(overlay(settings, {"training": given}))
     if out is None:
         name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
         out = _free_folder(f"{name}-{settings.get('preset')}")
     run = RunFolder(out)
     run.check_free()
     corpus = corpus_of(data, training.seed, say)
-    return Plan(settings.get("preset"), model, training, data, corpus, run, minutes, chars)
+    return Plan(settings.get("preset"), model, training, data, corpus, run, chars)
 
 
 def check_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], TrainingConfig, DataConfig]:
@@ -80,20 +78,32 @@ def check_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], TrainingCo
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """A run that is to go on."""
+    """A run that is to go on. `sealed`: its config is as it was written; `accept`: go on whatever has changed."""
 
     run: RunFolder
     config: RunConfig
     corpus: Corpus
+    sealed: bool
+    steps: int | None
+    accept: bool
 
 
-def plan_resume(path: Path, steps: int | None, say: Callable[[str], None] = lambda _: None) -> ResumePlan:
-    """Raises InputError for what is no run folder, and where its text is not to be found."""
+def plan_resume(
+    path: Path, steps: int | None, accept: bool, say: Callable[[str], None] = lambda _: None
+) -> ResumePlan:
+    """Lock a run. Raises InputError for what is no run folder, where another process is training there, and where
+    its text is not to be found."""
     run = RunFolder(path)
-    config = run.read_config()
-    if steps is not None:
-        config = replace(config, training=replace(config.training, steps=steps))
-    return ResumePlan(run, config, corpus_of(config.data, config.training.seed, say))
+    run.read_config()  # that there is one, before anything else is said
+    if warning := run.lock():
+        say(f"warning: {warning}")
+    try:
+        config, sealed = run.read_sealed_config()
+        corpus = corpus_of(config.data, config.training.seed, say)
+    except BaseException:
+        run.unlock()
+        raise
+    return ResumePlan(run, config, corpus, sealed, steps, accept)
 
 
 def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _: None) -> Corpus:

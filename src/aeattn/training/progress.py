@@ -31,6 +31,7 @@ class Reporter(Protocol):
     """Where the training loop says what happens."""
 
     def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
     def status(self, status: Status) -> None: ...
     def evaluated(self, status: Status) -> None: ...
     def sample(self, step: int, text: str) -> None: ...
@@ -64,7 +65,16 @@ class PlainReporter:
         self._next = -math.inf
 
     def note(self, text: str) -> None:
-        self.console.print(Text(text), soft_wrap=True)
+        try:
+            self.console.print(Text(text), soft_wrap=True)
+        except OSError:
+            self.console.quiet = True
+
+    def warn(self, text: str) -> None:
+        """What must be heard, even by those who want no progress."""
+        quiet, self.console.quiet = self.console.quiet, False
+        self.note(f"warning: {text}")
+        self.console.quiet = self.console.quiet or quiet
 
     def status(self, status: Status) -> None:
         if self.console.get_time() >= self._next:
@@ -106,8 +116,16 @@ class LiveReporter(PlainReporter):
         self.progress.stop()
 
 
-def make_reporter(console: Console) -> Reporter:
-    """Live on a terminal, plain on a pipe."""
+class _SteadyConsole(Console):
+    """Falls silent where its reader has gone: training goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+def make_reporter(quiet: bool) -> Reporter:
+    """On standard error: live on a terminal, plain on a pipe."""
+    console = _SteadyConsole(stderr=True, highlight=False, quiet=quiet)
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 
 

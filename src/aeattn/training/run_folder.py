@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
+from aeattn.training import durable
 from aeattn.training.config import RunConfig
+from aeattn.training.durable import read_json, replacing, sealed, unseal, write_json
+from aeattn.training.lock import Lock
 
-FORMAT = 1  # of run folders; raised when older versions of this package could not read them
+FORMAT = 2  # of run folders; raised when older versions of this package could not read them
 
 
 class RunFolder:
@@ -27,68 +28,141 @@ class RunFolder:
         self.model, self.metrics = path / "model.safetensors", path / "metrics.jsonl"
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
+        self._lock: Lock | None = None
+
+    # -- whose it is -------------------------------------------------------------------------------------
+
+    def lock(self) -> str | None:
+        """Keep other processes out until `unlock` or the end of this one. Returns a warning where the file
+        system cannot do that; raises InputError where another process is there."""
+        try:
+            self._lock = self._lock or Lock(self.path)
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be opened ({error.strerror}): check the path") from error
+        return self._lock.warning
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # -- the beginning -----------------------------------------------------------------------------------
 
     def check_free(self) -> None:
-        """Raise InputError if something else is there."""
+        """Raise InputError if something else is there. What a start that was killed left behind is nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: name another folder with --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if not self.path.is_dir():
+            return
+        ours = {self.tokenizer.name, self.environment.name, self.checkpoints.name}
+        others = [path for path in self.path.iterdir() if path.name not in ours and not path.name.endswith(".tmp")]
+        if others or (self.checkpoints.is_dir() and any(self.checkpoints.iterdir())):
             kind = "another run" if self.config.exists() else "other files"
             raise InputError(f"{self.path} holds {kind}: name another folder with --out, or go on with `resume`")
 
-    def create(self, config: RunConfig, tokenizer: CharTokenizer, environment: dict[str, Any]) -> None:
-        """Make the folder and write what is known before training."""
+    def create(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> str | None:
+        """Make the folder, lock it, and write what is known before training; the config last, as without one it
+        is no run. Returns the warning of `lock`. Raises InputError, and then nothing is left behind."""
         self.check_free()
+        new = not self.path.exists()
         try:
-            self.checkpoints.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            warning = self.lock()
+            self.check_free()
+            self.remove_leftovers()
+            self.checkpoints.mkdir(exist_ok=True)
+            with replacing(self.tokenizer) as temporary:
+                temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
+            write_json(self.environment, environment)
+            self.write_config(config)
         except OSError as error:
+            self._remove_start(new)
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
-        tokenizer.save(self.tokenizer)
-        write_json(self.environment, environment)
-        self.write_config(config)
+        return warning
+
+    def _remove_start(self, folder_too: bool) -> None:
+        if self._lock is None:
+            return
+        for path in (self.config, self.environment, self.tokenizer):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.checkpoints.rmdir()
+            if folder_too:
+                self.path.rmdir()
+
+    def remove_leftovers(self) -> None:
+        """Drop the temporary files of processes that were killed. Only for whoever holds the lock."""
+        for folder in (self.path, self.checkpoints):
+            durable.remove_leftovers(folder)
+
+    def check_writable(self) -> None:
+        """Raise InputError where nothing can be written."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"\n")
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written to ({error.strerror}): free some space, or get the permission to"
+            ) from error
+
+    # -- config and tokenizer ----------------------------------------------------------------------------
 
     def write_config(self, config: RunConfig) -> None:
-        write_json(self.config, {"format": FORMAT, **config.to_dict()})
+        """Write the config with a checksum, by which `read_sealed_config` knows it again."""
+        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}))
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
+        return self.read_sealed_config()[0]
+
+    def read_sealed_config(self) -> tuple[RunConfig, bool]:
+        """The config, and whether it is as it was written."""
+        if self.checkpoints.is_dir() and not self.config.exists():
+            raise InputError(
+                f"{self.path} is no run folder: config.json is not there, so training had not begun: start it "
+                "again with `aeattn train`"
+            )
         values = read_json(self.config, f"{self.path} is no run folder")
+        whole = unseal(values)
         found = values.pop("format", None)
         if not isinstance(found, int) or found > FORMAT:
             raise InputError(
-                f"{self.path} has run format {found!r}, this version reads up to {FORMAT}: update aeattn"
+                f"{self.path} has run format {str(found)[:20]}, this version reads up to {FORMAT}: update aeattn"
             )
-        return RunConfig.from_dict(values)
+        return RunConfig.from_dict(values), whole
 
     def read_tokenizer(self) -> CharTokenizer:
         return CharTokenizer.load(self.tokenizer)
 
+    def publish(self, weights: bytes) -> None:
+        """Put weights where `aeattn generate` finds them."""
+        with replacing(self.model) as temporary:
+            temporary.write_bytes(weights)
+
+    # -- logs --------------------------------------------------------------------------------------------
+
     def append_metrics(self, line: dict[str, Any]) -> None:
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        durable.append(self.metrics, json.dumps(line) + "\n")
+
+    def append_sample(self, step: int, text: str) -> None:
+        durable.append(self.samples, f"--- step {step}\n{text}\n\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines; a last line that was cut off by a crash is left out."""
         if not self.metrics.exists():
             return []
-        return list(_json_lines(self.metrics.read_text(encoding="utf-8")))
+        return list(_json_lines(self.metrics.read_text(encoding="utf-8", errors="replace")))
 
-    def truncate(self, step: int) -> None:
-        """Drop metrics and samples after `step`: what a resumed run will write again."""
-        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
-        with replacing(self.metrics) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
-        if self.samples.exists():
-            pieces = re.split(r"^(?=--- step \d+$)", self.samples.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            with replacing(self.samples) as temporary:
-                early = [piece for piece in pieces if piece and int(piece.split(maxsplit=3)[2]) <= step]
-                temporary.write_text("".join(early), encoding="utf-8")
-
-    def append_sample(self, step: int, text: str) -> None:
-        with self.samples.open("a", encoding="utf-8") as file:
-            file.write(f"--- step {step}\n{text}\n\n")
+    def restore_log(self, name: str, content: bytes) -> None:
+        """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file."""
+        if content:
+            with replacing(self.path / name) as temporary:
+                temporary.write_bytes(content)
+        else:
+            (self.path / name).unlink(missing_ok=True)
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -97,60 +171,3 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except json.JSONDecodeError:
             return
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`: written by the caller, then made durable and renamed over it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder that is not there yet."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            sync(file)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or a folder has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, complaint: str) -> dict[str, Any]:
-    """A JSON object from a file, or InputError that begins with the complaint."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{complaint}: {path.name} is not there") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{complaint}: {path.name} cannot be read ({str(error)[:100]})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{complaint}: {path.name} holds no object")
-    return values

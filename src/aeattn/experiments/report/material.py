@@ -12,7 +12,7 @@ from aeattn.errors import InputError
 from aeattn.experiments.records import Folder, Record
 from aeattn.experiments.sentences import MATCHED
 from aeattn.experiments.statistics import estimate
-from aeattn.training.run_folder import read_json
+from aeattn.training.durable import read_json
 
 Group = tuple[str | None, str | None]
 

@@ -17,7 +17,8 @@ from aeattn.experiments.records import Folder
 from aeattn.experiments.report.blocks import Page, to_markdown
 from aeattn.experiments.report.svg import fresh_ids, style, swatch
 from aeattn.generation.escape import escape_controls
-from aeattn.training.run_folder import RunFolder, replacing
+from aeattn.training.durable import replacing
+from aeattn.training.run_folder import RunFolder
 from aeattn.version import VERSION
 
 

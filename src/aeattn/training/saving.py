@@ -1,0 +1,159 @@
+"""When checkpoints are written, and the way back to one.
+
+A checkpoint is taken in memory between two steps and written by a thread of its own, so that training does not
+wait for the disk. What goes wrong there is raised by the next call.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from aeattn.errors import InputError
+from aeattn.training import checkpoint
+from aeattn.training.checkpoint import Found, Snapshot
+from aeattn.training.config import RunConfig, TrainingConfig
+from aeattn.training.durable import remove
+from aeattn.training.guard import Diverged
+from aeattn.training.run_folder import RunFolder
+from aeattn.training.state import State
+from aeattn.training.weights import limits_of
+
+LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
+DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
+
+
+class Saver:
+    """Saves model and optimisers of one run, and restores them."""
+
+    def __init__(
+        self, run: RunFolder, settings: TrainingConfig, model: nn.Module, optimisers: Sequence[Optimizer]
+    ) -> None:
+        self.run, self.settings, self.model, self.optimisers = run, settings, model, optimisers
+        self.anchors = settings.spike_every if settings.spike_factor else 0
+        self._saved: tuple[int, int] | None = (
+            None  # step and rollbacks of what is on the disk, or on its way there
+        )
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[float] | None = None
+        self._cost, self._last = 0.0, time.monotonic()
+
+    # -- forth -------------------------------------------------------------------------------------------
+
+    @property
+    def seconds_between(self) -> float:
+        """The interval by time: stretched where a checkpoint takes long, infinite where only steps count."""
+        minutes = self.settings.checkpoint_minutes
+        if minutes is None:
+            minutes = DEFAULT_MINUTES if self.settings.checkpoint_every is None else 0.0
+        return max(60 * minutes, self._cost / LARGEST_SHARE) if minutes else math.inf
+
+    def due(self, step: int) -> bool:
+        """Whether a checkpoint is to be written after this step. Raises what went wrong with the last one."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+        by_step = any(every and step % every == 0 for every in (self.settings.checkpoint_every, self.anchors))
+        return by_step or (self._pending is None and time.monotonic() - self._last >= self.seconds_between)
+
+    def save(self, state: State, config: RunConfig) -> None:
+        """Write a checkpoint of this moment in the background; a moment that was saved is not saved again.
+
+        Raises Diverged where weights or the optimisers' state are no finite numbers.
+        """
+        moment = (state.step, state.rollbacks)
+        if moment == self._saved:
+            return
+        start = time.monotonic()
+        self.wait()
+        try:
+            facts = {**vars(state), "config": config.to_dict()}
+            snapshot = checkpoint.take(self.run, self.model, self.optimisers, facts)
+        except checkpoint.NotFinite as error:
+            raise Diverged(f"{error} holds NaN or infinity") from error
+        self._saved, self._cost = moment, time.monotonic() - start
+        self._pending = self._writer.submit(self._commit, snapshot)
+
+    def _commit(self, snapshot: Snapshot) -> float:
+        start = time.monotonic()
+        checkpoint.commit(self.run, snapshot, self.settings.keep_checkpoints, self.anchors)
+        return time.monotonic() - start
+
+    def wait(self) -> None:
+        """Until the last checkpoint is on the disk; raises what went wrong."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            try:
+                self._cost += pending.result()
+            except BaseException:
+                self._saved = None
+                raise
+            self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Let the last checkpoint be finished, whatever comes of it."""
+        self._writer.shutdown()
+
+    def kept(self) -> str:
+        """Where the last good state is, in words."""
+        found = checkpoint.all_checkpoints(self.run)
+        return f"the last good state is checkpoint {found[-1].name}" if found else "no checkpoint was written yet"
+
+    # -- and back ----------------------------------------------------------------------------------------
+
+    def restore(self, found: Found | None) -> State:
+        """Go back to a checkpoint, or to the start if there is none: weights, optimisers, random states, logs.
+
+        Raises InputError where it does not fit.
+        """
+        state = State()
+        if found is not None:
+            state = State.from_dict(found.state)
+            checkpoint.restore(found, self.model, self.optimisers)
+            self._saved = (state.step, state.rollbacks)
+            checkpoint.prune(self.run, state.step, self.settings.keep_checkpoints, self.anchors)
+        for name in checkpoint.LOGS:
+            self.run.restore_log(name, b"" if found is None else found.files[name])
+        return state
+
+    def roll_back(self, state: State) -> State:
+        """The state to go on from where the batch that is next must be passed over: that of the newest anchor.
+
+        Anchors are the checkpoints of steps that `spike_every` divides. Every course of a run has them, however
+        often it was interrupted or saved in between. Raises Diverged if there is none.
+        """
+        self.wait()
+        checkpoints = checkpoint.all_checkpoints(self.run)
+        anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=state.step)
+        if anchor is None:
+            raise Diverged("there is no checkpoint to go back to: it")
+        back = self.restore(checkpoint.read(anchor, limits_of(self.model)))
+        for newer in checkpoints:
+            if checkpoint.step_of(newer) > back.step:
+                remove(newer)
+        back.passed_over, back.rollbacks = state.batch + 1 - back.step, state.rollbacks + 1
+        return back
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise InputError where a file system has less room than `needed` bytes."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        free = shutil.disk_usage(there).free
+    except OSError:  # a file system that does not say
+        return
+    if free < needed:
+        raise InputError(
+            f"the run needs about {_megabytes(needed)} in {folder}, {_megabytes(free)} are free: make room, name "
+            "another folder with --out, or lower keep_checkpoints"
+        )
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB"

@@ -1,0 +1,86 @@
+"""What SIGINT and SIGTERM do: the first asks for an orderly end, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
+from typing import Self
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop."""
+
+    def __init__(self, number: int, saved: bool = False) -> None:
+        super().__init__(
+            f"stopped by {signal.Signals(number).name}" + (" after saving a checkpoint" if saved else "")
+        )
+        self.exit_code = 128 + number
+
+
+class Stop:
+    """A context in which the first signal raises Interrupted, or within `patiently` sets `number` alone.
+
+    The second ends the process even while the interpreter is inside a long computation: a thread hears of
+    signals through a pipe (signal.set_wakeup_fd). Outside the main thread, whoever runs us handles signals.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._patient = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._heard, self._told = os.pipe()
+            os.set_blocking(self._told, False)
+            self._told_before = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
+            self._before = {number: signal.signal(number, self._ask) for number in NUMBERS}
+            threading.Thread(target=_end_at_the_second, args=(self._heard,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.set_wakeup_fd(self._told_before)
+            os.close(self._told)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        self.check()
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come and nothing need be finished first."""
+        if self.number is not None and not self._patient:
+            raise Interrupted(self.number)
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Where whoever runs looks at `number` and finishes what must be finished."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+
+def _end_at_the_second(heard: int) -> None:
+    signals = 0
+    while told := os.read(heard, 1):
+        signals += told[0] in NUMBERS
+        if signals > 1:
+            with suppress(OSError):
+                if sys.stderr.isatty():
+                    os.write(2, b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+                os.write(2, b"aeattn: stopped at once by a second signal\n")
+            os._exit(128 + told[0])
+    os.close(heard)

@@ -1,0 +1,95 @@
+"""SIGTERM and SIGINT finish the step, save, and exit 143 or 130; a second one ends at once. One process a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aeattn.training import checkpoint
+from aeattn.training.run_folder import RunFolder
+from tests.faults.conftest import Tally
+from tests.faults.harness import FULL, TINY, Bench, difference
+
+LONG = ["--steps", "1000000", "--checkpoint-every", "0", "--eval-every", "3", "--sample-every", "0"]
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_survived_exactly(number: int, code: int, bench: Bench, tally: Tally, out: Path) -> None:
+    settings = ["--steps", "300", *LONG[2:], "--dropout", "0.1"]
+    pid = bench.start(out, settings)
+    _wait_for((out / "metrics.jsonl").exists)
+    os.kill(pid, number)
+    result = bench.server.wait(pid)
+    right = (
+        result.code == code and f"after saving a checkpoint; go on with `aeattn resume {out}`" in result.complaint
+    )
+    assert tally.count("signals right", right), result.errors
+    saved = checkpoint.all_checkpoints(RunFolder(out))
+    assert len(saved) == 1
+    assert bench.resume(out).code == 0
+    shutil.rmtree(saved[0])  # which the uninterrupted run has not
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
+
+
+def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> None:
+    pid = bench.start(out, [*LONG, "--accumulate", "1000000"])  # a step takes minutes
+    _wait_for((out / "config.json").exists)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(0.3)
+    assert Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"  # it is still there
+    os.kill(pid, signal.SIGTERM)
+    result = bench.server.wait(pid)
+    right = result.code == 143 and "stopped at once" in result.complaint and "saved" not in result.errors
+    assert tally.count("signals right", right), result.errors
+
+
+def test_a_signal_before_the_run_begins(bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "text.txt"
+    os.mkfifo(pipe)  # whoever reads it waits for a writer
+    pid = bench.server.start(out, "train", str(pipe), "--out", str(out))
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGTERM)
+    result = bench.server.wait(pid)
+    assert tally.count("signals right", result.code == 143 and not out.exists()), result.errors
+
+
+def test_the_second_of_two_processes_is_refused(bench: Bench, tally: Tally, out: Path) -> None:
+    pid = bench.start(out, LONG)
+    _wait_for((out / "metrics.jsonl").exists)
+    resumed, trained = bench.resume(out), bench.train(out)
+    assert tally.count("refusals right", resumed.code == 2 and "is in use by another process" in resumed.complaint)
+    assert tally.count("refusals right", trained.code == 2 and "holds another run" in trained.complaint)
+    os.kill(pid, signal.SIGKILL)
+    assert bench.server.wait(pid).code == -9
+    again = bench.resume(out, "--steps", "5")
+    assert tally.count("locks gone with their owner", again.code == 0), again.errors
+
+
+def test_two_starts_at_once(bench: Bench, tally: Tally, out: Path) -> None:
+    for _ in range(10 if FULL else 2):
+        both = [bench.start(out) for _ in range(2)]
+        results = [bench.server.wait(pid) for pid in both]
+        assert tally.count("refusals right", sorted(r.code for r in results) == [0, 2]), results
+        assert tally.difference("crash points survived", difference(out, bench.whole()))
+        shutil.rmtree(out)
+
+
+def test_training_goes_on_when_nobody_listens(bench: Bench, out: Path) -> None:
+    loud = [option for option in TINY if option != "--quiet"]
+    arguments = ("train", str(bench.text), "--out", str(out), *loud, "--steps", "9", "--eval-every", "1")
+    assert bench.server.run(out, *arguments, deaf=True).code == 0
+    assert (out / "model.safetensors").exists()

@@ -1,0 +1,179 @@
+"""When checkpoints are due, what a failed one leaves, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from aeattn.errors import InputError
+from aeattn.training import checkpoint, durable
+from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
+from aeattn.training.guard import Diverged, Spike, check
+from aeattn.training.lock import Lock
+from aeattn.training.optimisers import make_optimisers
+from aeattn.training.run_folder import RunFolder
+from aeattn.training.saving import LARGEST_SHARE, Saver, check_space
+from aeattn.training.state import State
+from tests.conftest import lively_model, tiny_config
+
+CONFIG = RunConfig(tiny_config(), TrainingConfig(), DataConfig())
+
+
+def _saver(folder: Path, **settings: Any) -> Saver:
+    run, model = RunFolder(folder / "run"), lively_model(tiny_config())
+    run.checkpoints.mkdir(parents=True)
+    training = TrainingConfig(**settings)
+    return Saver(run, training, model, make_optimisers(model, training))
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [({}, 60.0), ({"checkpoint_minutes": 5}, 300.0), ({"checkpoint_every": 7}, math.inf),
+     ({"checkpoint_every": 7, "checkpoint_minutes": 0.5}, 30.0), ({"checkpoint_minutes": 0}, math.inf)],
+    ids=str,
+)  # fmt: skip
+def test_intervals_by_time(settings: dict[str, Any], seconds: float, tmp_path: Path) -> None:
+    assert _saver(tmp_path, **settings).seconds_between == seconds
+
+
+def test_checkpoints_by_time_take_a_small_share_of_it(tmp_path: Path) -> None:
+    saver = _saver(tmp_path, checkpoint_minutes=1e-9)
+    saver.save(State(step=1), CONFIG)
+    saver.wait()
+    assert saver._cost > 0
+    assert saver.seconds_between == saver._cost / LARGEST_SHARE
+
+
+def test_steps_and_time_are_both_heard(tmp_path: Path) -> None:
+    saver = _saver(tmp_path, checkpoint_every=3, checkpoint_minutes=10)
+    assert [step for step in range(1, 10) if saver.due(step)] == [3, 6, 9]
+    saver._last -= 601
+    assert saver.due(4)
+
+
+def test_a_moment_is_saved_once(tmp_path: Path) -> None:
+    saver = _saver(tmp_path)
+    for _ in range(2):
+        saver.save(State(step=5), CONFIG)
+        saver.wait()
+        (saver.run.checkpoints / "step-00000005" / "mark").touch()
+    assert (saver.run.checkpoints / "step-00000005" / "mark").exists()
+
+
+def test_what_goes_wrong_in_the_background_is_raised(tmp_path: Path) -> None:
+    saver = _saver(tmp_path)
+    saver.run.checkpoints.rmdir()
+    saver.run.checkpoints.touch()
+    saver.save(State(step=5), CONFIG)
+    with pytest.raises(OSError, match="Not a directory"):
+        saver.wait()
+    assert "no checkpoint" in saver.kept()
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    saver = _saver(tmp_path)
+    before = {name: t.clone() for name, t in saver.model.state_dict().items()}
+    saver.run.append_sample(5, "abc")
+    saver.save(State(step=5, smooth_nats=1.5), CONFIG)
+    saver.wait()
+    saver.run.append_sample(6, "def")
+    for parameter in saver.model.parameters():
+        nn.init.zeros_(parameter)
+    found, warnings = checkpoint.newest(saver.run, checkpoint.limits_of(saver.model))
+    assert saver.restore(found) == State(step=5, smooth_nats=1.5)
+    assert not warnings
+    assert all(bool((before[name] == t).all()) for name, t in saver.model.state_dict().items())
+    assert saver.run.samples.read_text() == "--- step 5\nabc\n\n"
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    saver = _saver(tmp_path)
+    nn.init.constant_(next(saver.model.parameters()), float("nan"))
+    with pytest.raises(Diverged, match=r"embedding\.weight holds NaN"):
+        saver.save(State(step=5), CONFIG)
+    assert not checkpoint.all_checkpoints(saver.run)
+
+
+def test_anchors_outlive_what_is_dropped(tmp_path: Path) -> None:
+    saver = _saver(tmp_path, spike_factor=2.0, spike_every=4, keep_checkpoints=1)
+    for step in (3, 4, 5, 6):
+        saver.save(State(step=step), CONFIG)
+    saver.wait()
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(saver.run)] == [4, 6]
+    assert saver.roll_back(State(step=7, passed_over=2)) == State(step=4, passed_over=6, rollbacks=1)
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(saver.run)] == [4]
+
+
+def test_the_guard() -> None:
+    off, on = TrainingConfig(), TrainingConfig(spike_factor=2.0, spike_rollbacks=1)
+    check(9.0, 1.0, 1.0, off, 0)
+    check(1.9, 1.0, 1.0, on, 0)
+    for loss, norm in ((math.nan, 1.0), (1.0, math.inf)):
+        with pytest.raises(Diverged):
+            check(loss, norm, 1.0, off, 0)
+        with pytest.raises(Spike):
+            check(loss, norm, 1.0, on, 0)
+        with pytest.raises(Diverged):
+            check(loss, norm, 1.0, on, 1)
+    with pytest.raises(Spike, match=r"loss is 2\.1"):
+        check(2.1, 1.0, 1.0, on, 0)
+    check(2.1, 1.0, 1.0, replace(on, spike_factor=3.0), 0)
+
+
+def test_a_folder_has_one_owner(tmp_path: Path) -> None:
+    first = Lock(tmp_path)
+    with pytest.raises(InputError, match="in use by another process"):
+        Lock(tmp_path)
+    first.release()
+    Lock(tmp_path).release()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(descriptor: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_lock)
+    warning = Lock(tmp_path).warning
+    assert warning is not None
+    assert "cannot be locked (Operation not supported): make sure that no other" in warning
+
+
+def test_room_is_checked_in_the_nearest_folder_that_is_there(tmp_path: Path) -> None:
+    check_space(tmp_path / "not" / "yet", 1)
+    with pytest.raises(InputError, match=r"the run needs about .* are free: make room"):
+        check_space(tmp_path / "not" / "yet", 1 << 60)
+
+
+def test_a_failed_replacement_leaves_what_was(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("before")
+
+    def write_half() -> None:
+        with durable.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert path.read_text() == "before"
+
+
+def test_seals_hold_for_meaning_not_for_spelling(tmp_path: Path) -> None:
+    values = durable.sealed({"b": 1, "a": [1.5, None]})
+    assert durable.unseal(dict(reversed(values.items())))
+    assert not durable.unseal({**values, "b": 2})
+
+
+def test_leftovers_are_dropped_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / ".a.1.tmp").touch()
+    (tmp_path / ".step-1.2.tmp").mkdir()
+    (tmp_path / "kept").touch()
+    durable.remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["kept"]
