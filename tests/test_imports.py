@@ -57,7 +57,8 @@ def test_importing_does_nothing(code: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
-     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["compare", "claim"]],
+     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
+     ["report", "no-such-run"], ["compare", "claim"]],
     ids=" ".join,
 )  # fmt: skip
 def test_bad_arguments_are_answered_before_torch_is_loaded(arguments: list[str], tmp_path: Path) -> None:

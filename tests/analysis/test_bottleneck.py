@@ -90,9 +90,9 @@ def test_a_code_that_keeps_everything_and_one_that_keeps_nothing() -> None:
 
 
 def _watched(projection: object, x: torch.Tensor) -> dict[str, object]:
-    watch = Watch(projection, projection, x.shape[-1])  # type: ignore[arg-type]
-    watch.add(x[:3], 0)
-    watch.add(x[3:], 3)
+    watch = Watch(projection, x.shape[-1])  # type: ignore[arg-type]
+    for start, part in ((0, x[:3]), (3, x[3:])):
+        watch.add(part, watch.projection.encode(part), start)
     assert [half.count for half in watch.halves] == [3 * x.shape[1], 2 * x.shape[1]]
     return watch.result()
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeattn.analysis.measures import MEASURES, TOP, measure, without_first
+from aeattn.analysis.measures import measure, without_first
+from aeattn.analysis.names import MEASURES, TOP
 
 Row = list[float]
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aeattn.analysis.ablation import TOP
 from aeattn.analysis.maps import pack
-from aeattn.analysis.measures import MEASURES
+from aeattn.analysis.names import MEASURES, TOP
 from aeattn.experiments.records import Cost, Folder, Record
 from aeattn.experiments.statistics import estimate, holm, percent_perplexity
 
@@ -159,7 +158,7 @@ def measured(kind: float, random: np.random.Generator, *, maps: bool) -> dict[st
              "saturated_above_share", "readout_r2", "pca_r2")  # fmt: skip
     added = {f"{way}{k}": 2 / k + kind * 0.1 for way in ("top", "nearest") for k in TOP} | {"without_first": 0.001}
     scores = 4 * torch.randn(2, 3, 20, 20) + torch.full((20, 20), -torch.inf).triu(1)
-    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1))}
+    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1).numpy())}
     return {
         "format": 1, "text": {"digest": "d"}, "attention": whole(),
         "layers": [{"layer": i, "heads": [{"head": j, **whole()} for j in range(3)]} for i in range(2)],
@@ -212,6 +211,7 @@ def _concluded(contrast: dict[str, Any], finals: Any, seeds: Sequence[int]) -> d
     differences = {s: read(finals[contrast["arm"], s]) - read(finals[contrast["than"], s]) for s in seeds}
     found = estimate(list(differences.values()))
     interval = list(found.interval) if found.interval else None
+    verdict = "better" if (found.mean < 0) == is_loss else "worse"
     ends = [percent_perplexity(end) for end in interval] if interval and is_loss else None
     return {
         **contrast, "unit": "nats" if is_loss else "characters/s", "n": found.n, "seeds": list(seeds),
@@ -219,7 +219,7 @@ def _concluded(contrast: dict[str, Any], finals: Any, seeds: Sequence[int]) -> d
         "baseline": 1.3 if is_loss else 30_000.0,
         "bootstrap": {"interval": interval, "seeds": found.n, "books": 7} if is_loss else None,
         "percent_perplexity": {"mean": percent_perplexity(found.mean), "interval": ends} if is_loss else None,
-        "verdict": "better" if interval else "one seed", "paired_batches": True,
-        "sentence": f"{contrast['labels'][0]} is better than {contrast['labels'][1]} by {abs(found.mean):.4f} "
+        "verdict": verdict if interval else "one seed", "paired_batches": True,
+        "sentence": f"{contrast['labels'][0]} is {verdict} than {contrast['labels'][1]} by {abs(found.mean):.4f} "
         f"nats at equal {contrast['matching']}.",
     }  # fmt: skip

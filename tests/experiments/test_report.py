@@ -142,7 +142,12 @@ def test_the_same_folder_makes_the_same_report(whole: tuple[Path, Reader, str, s
 CASES: dict[str, dict[str, Any]] = {
     "one seed": {"seeds": (1,)},
     "no analysis": {"analysis": False},
-    "several": {"matchings": ("parameters", "width"), "sizes": ("460k", "120k"), "seeds": (1, 2)},
+    "several": {
+        "matchings": ("parameters", "width"),
+        "sizes": ("460k", "120k"),
+        "seeds": (1, 2),
+        "arms": ("standard", "autoencoder"),
+    },
     "one arm": {"arms": ("standard",)},
     "two seeds": {"seeds": (3, 4), "arms": ("standard", "autoencoder")},
 }
@@ -297,3 +302,11 @@ def test_markdown_keeps_cells_apart() -> None:
     assert "| x \\| y z | 1 |" in text
     assert "|---|--:|" in text
     assert "- i" in text
+
+
+def test_runs_that_read_another_text_are_pointed_out(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    assert "Not all runs were measured on the same text" not in _report(folder.path)[1]
+    path = next(folder.analysis.glob("final-standard-*"))
+    path.write_text(path.read_text().replace('"digest": "d"', '"digest": "other"'))
+    assert "Not all runs were measured on the same text" in _report(folder.path)[1]

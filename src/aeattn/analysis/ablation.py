@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.analysis.capture import Keep, keeping
-from aeattn.analysis.measures import TOP
+from aeattn.analysis.names import TOP
 from aeattn.analysis.windows import Sample
 from aeattn.nn.transformer import LanguageModel
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from aeattn.analysis.capture import all_weights, attentions, catching_inputs
-from aeattn.analysis.measures import MEASURES, measure, without_first
+from aeattn.analysis.measures import measure, without_first
+from aeattn.analysis.names import MEASURES
 from aeattn.analysis.windows import Sample
 from aeattn.nn.transformer import LanguageModel
 

@@ -27,8 +27,9 @@ from torch.nn import functional as F
 from aeattn.analysis.attention import mean_of
 from aeattn.analysis.capture import attentions, catching_inputs
 from aeattn.analysis.windows import Sample
-from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual
-from aeattn.nn.sizing import NAMES, Name
+from aeattn.nn.attention import Attention
+from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual, encode_together
+from aeattn.nn.sizing import NAMES
 from aeattn.nn.transformer import LanguageModel
 
 DEAD_BELOW = 0.01
@@ -120,19 +121,20 @@ def before_gelu(projection: Projection, x: Tensor) -> Tensor | None:
 class Watch:
     """Everything that is collected about one projection."""
 
-    def __init__(self, projection: Projection, maker: Projection, d_model: int) -> None:
-        self.projection, self.maker, self.width = projection, maker, maker.d_code
+    def __init__(self, projection: Projection, d_model: int) -> None:
+        self.projection, self.width = projection, projection.d_code
         self.halves = (Moments(self.width + d_model), Moments(self.width + d_model))
         self.below: Tensor | None = None  # at how many positions each unit lies below the bend of its GELU
         self.above: Tensor | None = None
 
-    def add(self, x: Tensor, first_window: int) -> None:
-        """Inputs (B, T, D), the first of which is window number `first_window`; every second is for fitting."""
-        joint = torch.cat([self.maker.encode(x), x], dim=-1)
+    def add(self, x: Tensor, code: Tensor, first_window: int) -> None:
+        """Inputs (B, T, D) and their codes (B, T, K); the first is window number `first_window`, and every
+        second one is for fitting."""
+        joint = torch.cat([code, x], dim=-1)
         for half in (0, 1):
             rows = joint[(half - first_window) % 2 :: 2]
             self.halves[half].add(rows.flatten(0, 1))
-        before = before_gelu(self.maker, x)
+        before = before_gelu(self.projection, x)
         if before is not None:
             below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
             self.below = below if self.below is None else self.below + below
@@ -166,42 +168,47 @@ def dead_units(codes: Tensor) -> int:
     return int((variances.sqrt() <= DEAD_BELOW * typical).sum())
 
 
-def _projections(model: LanguageModel) -> Iterator[tuple[int, Name, int | None, Projection, Projection]]:
-    """Layer, name, head (None where all heads share it), projection, and what makes its code: the projection
-    itself, or that of the keys where the code is shared."""
-    for layer, attention in enumerate(attentions(model)):
-        for name in NAMES:
-            projection: Projection = getattr(attention, name)
-            parts = _parts(projection)
-            makers = _parts(attention.key) if parts[0].shares_code else parts
-            for head, (part, maker) in enumerate(zip(parts, makers, strict=True)):
-                yield layer, name, head if isinstance(projection, PerHead) else None, part, maker
-
-
 def _parts(projection: Projection) -> list[Projection]:
-    """The projections of each head, or the one of all."""
-    heads = projection.heads if isinstance(projection, PerHead) else [projection]
-    return [head for head in heads if isinstance(head, Projection)]
+    """The projections of the heads, where each has its own, or the one of all."""
+    if not isinstance(projection, PerHead):
+        return [projection]
+    return [head for head in projection.heads if isinstance(head, Projection)]
+
+
+class WatchLayer:
+    """What is collected about queries, keys and values of one layer."""
+
+    def __init__(self, attention: Attention, d_model: int) -> None:
+        self.whole: list[Projection] = [attention.query, attention.key, attention.value]
+        self.parts = [[Watch(part, d_model) for part in _parts(projection)] for projection in self.whole]
+
+    def add(self, x: Tensor, first_window: int) -> None:
+        """Inputs (B, T, D). Values that share the code of the keys are given it."""
+        for code, watches in zip(encode_together(self.whole, x), self.parts, strict=True):
+            pieces = torch.split(code, [watch.width for watch in watches], dim=-1)
+            for watch, piece in zip(watches, pieces, strict=True):
+                watch.add(x, piece, first_window)
+
+    def results(self, layer: int) -> Iterator[dict[str, Any]]:
+        for name, watches in zip(NAMES, self.parts, strict=True):
+            for head, watch in enumerate(watches):
+                number = None if len(watches) == 1 else head
+                yield {"layer": layer, "projection": name, "head": number, **watch.result()}
 
 
 @torch.inference_mode()
 def code_measures(model: LanguageModel, sample: Sample, rows: int) -> list[dict[str, Any]]:
-    """One entry for each projection of each layer, over all positions of all windows."""
-    width = model.config.d_model
-    watched = [
-        (layer, name, head, Watch(part, maker, width)) for layer, name, head, part, maker in _projections(model)
-    ]
+    """One entry for each projection of each layer (of each head, where heads have their own), over all positions
+    of all windows."""
+    watched = [WatchLayer(attention, model.config.d_model) for attention in attentions(model)]
     first = 0
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):
         with catching_inputs(model) as caught:
             model(inputs)
-        for layer, _, _, watch in watched:
-            watch.add(caught[layer], first)
+        for layer, x in zip(watched, caught, strict=True):
+            layer.add(x, first)
         first += len(inputs)
-    return [
-        {"layer": layer, "projection": name, "head": head, **watch.result()}
-        for layer, name, head, watch in watched
-    ]
+    return [result for number, layer in enumerate(watched) for result in layer.results(number)]
 
 
 def summarise_codes(projections: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from aeattn.training.config import RunConfig
 from aeattn.training.machine import pick_device
 from aeattn.training.planning import corpus_of
 from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import load_model
+from aeattn.training.weights import load_model, load_weights
 
 FORMAT = 1  # of what `inspect_run` returns
 CHARS = 16_384
@@ -118,7 +118,7 @@ def _facts(store: TokenStore, windows: Sample) -> dict[str, Any]:
 
 def _maps(model: LanguageModel, windows: Sample, tokenizer: CharTokenizer) -> dict[str, Any]:
     ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
-    return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)))}
+    return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)).numpy())}
 
 
 def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str], say: Say) -> TokenStore:
@@ -146,7 +146,10 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
-    return load_model(folder, config.model, there[step])
+    with torch.device("meta"):
+        model = LanguageModel(config.model)
+    load_weights(model, there[step] / folder.model.name)
+    return model.eval()
 
 
 def steps_of(checkpoint: Path) -> int:

@@ -7,16 +7,14 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 Float32 = npt.NDArray[np.float32]
 
 
-def pack(weights: Tensor) -> list[list[str]]:
+def pack(weights: Float32) -> list[list[str]]:
     """Causal weights (layers, heads, T, T) as a string for each head of each layer."""
-    rows, columns = torch.tril_indices(*weights.shape[-2:])
-    bytes_ = (weights[..., rows, columns] * 255).round().to(torch.uint8).numpy()
+    rows, columns = np.tril_indices(weights.shape[-1])
+    bytes_ = (weights[..., rows, columns] * 255).round().astype(np.uint8)
     return [[base64.b64encode(head.tobytes()).decode("ascii") for head in layer] for layer in bytes_]
 
 

@@ -19,8 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-TOP = (1, 4, 16)
-MEASURES = ("entropy_share", "effective_chars", "gini", *(f"top{k}" for k in TOP), "mean_distance")
+from aeattn.analysis.names import TOP
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ def without_first(weights: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(weights: Tensor, visible: Tensor) -> dict[str, Tensor]:
-    """All of `MEASURES` by name, each (..., Q)."""
+    """All of `names.MEASURES`, each (..., Q)."""
     return {
         "entropy_share": entropy_share(weights, visible),
         "effective_chars": effective_chars(weights),

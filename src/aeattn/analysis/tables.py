@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aeattn.analysis.measures import MEASURES
+from aeattn.analysis.names import MEASURES
 
 Table = tuple[str, Sequence[str], list[Sequence[str]]]
 HEADINGS = ("H/max", "exp(H)", "Gini", "top 1", "top 4", "top 16", "distance")
 UNITS = {"effective_chars": 1, "mean_distance": 1}  # measures that are shown with so many decimals, not three
+
+
+def headline(result: dict[str, Any]) -> str:
+    """What was read, in one line."""
+    text, nats = result["text"], result["loss"]["all"]
+    return (
+        f"{text['queries']:,} characters in {text['windows']:,} windows of {text['context']:,}, each with at "
+        f"least {text['first_query']:,} before it; {nats:.4f} nats/char"
+    )
 
 
 def tables(result: dict[str, Any]) -> list[Table]:

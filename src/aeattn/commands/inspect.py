@@ -1,4 +1,4 @@
-"""`aeattn inspect`: what it prints."""
+"""`aeattn inspect`: what it reads, and what it prints."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from aeattn.commands.printing import print_json, print_table, say
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Measure the run that the options name, draw a picture, print tables; returns the exit code."""
-    from aeattn.analysis import picture
+    """Measure the run that the options name, draw its picture and print; returns the exit code."""
+    from aeattn.training.run_folder import RunFolder
+
+    RunFolder(options.run).read_config()
+
+    from aeattn.analysis import picture  # from here on PyTorch is loaded, which takes seconds
     from aeattn.analysis.inspection import inspect_run
-    from aeattn.analysis.tables import tables
+    from aeattn.analysis.tables import headline, tables
 
     result = inspect_run(
         options.run, options.text, step=options.step, chars=options.chars, context=options.context,
@@ -22,11 +26,7 @@ def inspect(options: argparse.Namespace) -> int:
     if options.json:
         print_json(result)
         return 0
-    text = result["text"]
-    print(
-        f"{text['queries']:,} characters in {text['windows']:,} windows of {text['context']:,}, each with at "
-        f"least {text['first_query']:,} before it; {result['loss']['all']:.4f} nats/char"
-    )
+    print(headline(result))
     for title, columns, rows in tables(result):
         print(f"\n{title}")
         print_table(columns, rows)

@@ -35,11 +35,10 @@ def _without_numbers(config: ModelConfig) -> LanguageModel:
         return LanguageModel(config)
 
 
-def load_model(run: RunFolder, config: ModelConfig, checkpoint: Path | None = None) -> LanguageModel:
-    """The trained model of a run, or as it was at a checkpoint, in evaluation mode, on the CPU. Raises InputError
-    for a damaged file."""
+def load_model(run: RunFolder, config: ModelConfig) -> LanguageModel:
+    """The trained model of a run, in evaluation mode, on the CPU. Raises InputError for a damaged file."""
     model = _without_numbers(config)
-    load_weights(model, run.model if checkpoint is None else checkpoint / run.model.name)
+    load_weights(model, run.model)
     return model.eval()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from aeattn.analysis.maps import unpack
-from aeattn.analysis.measures import MEASURES
+from aeattn.analysis.names import MEASURES
 from aeattn.experiments.records import Record
 from aeattn.experiments.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown, with_interval
 from aeattn.experiments.report.figures import legend
@@ -72,9 +72,16 @@ def attention_blocks(material: Material) -> list[Block]:
 
 
 def _same_text(material: Material) -> bool:
-    digests = {look["measured"]["text"].get("digest") for a in material.analysis.values() for look in a["at"]
-               if isinstance(look.get("measured", {}).get("text"), dict)}  # fmt: skip
-    return len(digests) <= 1
+    """Whether all runs read the same text at the end, and the same (perhaps a shorter one) before it."""
+    ends = {look_digest(analysis["at"][-1]) for analysis in material.analysis.values()}
+    before = {look_digest(look) for analysis in material.analysis.values() for look in analysis["at"][:-1]}
+    return len(ends) <= 1 and len(before) <= 1
+
+
+def look_digest(look: dict[str, Any]) -> str:
+    """What identifies the text that was read."""
+    text = look["measured"].get("text")
+    return str(text.get("digest")) if isinstance(text, dict) else ""
 
 
 def last(material: Material, record: Record) -> dict[str, Any] | None:

@@ -16,9 +16,9 @@ from aeattn.experiments.report.svg import Chart, Scale, chart, marker, picture, 
 Point3 = tuple[float, float | None, tuple[float, float] | None]
 
 
-def legend(material: Material, arms: Sequence[dict[str, Any]] | None = None) -> list[tuple[str, int]]:
-    """Label and style of each arm, whatever it is matched by."""
-    shown = material.arms if arms is None else arms
+def legend(material: Material) -> list[tuple[str, int]]:
+    """Label and style of each arm that has runs, whatever it is matched by."""
+    shown = [arm for arm in material.arms if material.finals(arm["id"])] or material.arms
     return list({material.series(arm): (str(arm["label"]), material.series(arm)) for arm in shown}.values())
 
 
@@ -140,16 +140,21 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
 
 
-def forest_figure(material: Material, contrasts: Sequence[dict[str, Any]], title: str, unit: str) -> Figure | None:
-    """A forest plot of contrasts of one unit; of losses with the region where a difference does not matter."""
-    rows = [_row(contrast) for contrast in contrasts if contrast.get("mean") is not None]
+def forest_figure(
+    material: Material, contrasts: Sequence[dict[str, Any]], group: Group, unit: str
+) -> Figure | None:
+    """A forest plot of the contrasts of one group, all of the loss (with the region where a difference does not
+    matter) or all of something else."""
+    title = f"Differences {group_name(group)}".strip()
+    ours = [c for c in contrasts if (c.get("matching"), c.get("size")) == group]
+    rows = [_row(contrast) for contrast in ours if contrast.get("mean") is not None]
     if not rows:
         return None
     is_loss = all(contrast["measure"] == "valid_nats" for contrast in contrasts)
     smallest = look_up(material.spec, "smallest_effect") if is_loss else None
     wide, narrow = (forest(title, rows, unit, smallest, w) for w in (True, False))
     shaded = f" Shaded: less than {smallest:g} nats, declared as not mattering." if smallest else ""
-    return Figure(wide, f"Means over seeds with 95 % intervals, paired by seed.{shaded}", narrow)
+    return Figure(wide, f"{title}. Means over seeds with 95 % intervals, paired by seed.{shaded}", narrow)
 
 
 def _row(contrast: dict[str, Any]) -> dict[str, Any]:
@@ -157,14 +162,14 @@ def _row(contrast: dict[str, Any]) -> dict[str, Any]:
     is_loss = contrast["measure"] == "valid_nats"
     scale = 1.0 if is_loss else 100 / contrast["baseline"]
     ours, theirs = contrast.get("labels") or (contrast["arm"], contrast["than"])
-    where = f", {group_name((contrast.get('matching'), contrast.get('size')))}" if contrast.get("several") else ""
+
     mean = scale * contrast["mean"]
     interval = [scale * end for end in contrast["interval"]] if contrast.get("interval") else None
     digits = 4 if is_loss else 1
     ends = f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ", one seed"
     return {
         "name": ours,
-        "under": f"{'' if is_loss else describe_measure(contrast['measure']).text + ', '}less {theirs}{where}",
+        "under": f"{'' if is_loss else describe_measure(contrast['measure']).text + ', '}less {theirs}",
         "mean": mean,
         "interval": interval,
         "primary": bool(contrast.get("primary")),

@@ -35,6 +35,12 @@ class Material:
         return list(self.spec["arms"])
 
     @property
+    def contrasts(self) -> list[dict[str, Any]]:
+        """What was concluded of each contrast."""
+        found = self.summary.get("contrasts", [])
+        return [c for c in found if isinstance(c, dict) and {"arm", "than", "measure"} <= set(c)]
+
+    @property
     def groups(self) -> list[Group]:
         """Ways of matching and sizes, which are never put into one picture."""
         return list(dict.fromkeys((arm.get("matching"), arm.get("size")) for arm in self.arms))
@@ -112,9 +118,15 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
         except InputError as error:
             problems.append(str(error))
             continue
-        if analysis and isinstance(analysis.get("at"), list) and analysis["at"]:
-            found[record.name] = analysis
+        looks = analysis.get("at") if analysis else None
+        whole = [x for x in looks if _is_look(x)] if isinstance(looks, list) else []
+        if whole:
+            found[record.name] = {**(analysis or {}), "at": whole}
     return found
+
+
+def _is_look(look: Any) -> bool:
+    return isinstance(look, dict) and isinstance(look.get("measured"), dict) and isinstance(look.get("step"), int)
 
 
 # -- figures over seeds --------------------------------------------------------------------------------------

@@ -33,11 +33,12 @@ from aeattn.experiments.report.material import Material, group_name, look_up, ov
 from aeattn.experiments.report.protocol import all_records, protocol
 
 SAMPLES_SHOWN = 6
+NATS, PERCENT = "nats a character", "% of the arm compared with"
 
 
 def make_page(material: Material) -> Page:
     """The whole report of a comparison."""
-    for contrast in (contrasts := material.summary.get("contrasts", [])):
+    for contrast in (contrasts := material.contrasts):
         contrast["several"] = len(material.groups) > 1
     return Page(
         title=str(material.spec.get("title") or material.spec.get("name") or material.path.name),
@@ -94,18 +95,20 @@ def _hero(material: Material, contrasts: Sequence[dict[str, Any]]) -> Block | No
     primary = next((c for c in contrasts if c.get("primary")), None)
     if primary is not None:
         where = (primary.get("matching"), primary.get("size"))
-        losses = [c for c in contrasts if c["measure"] == primary["measure"]
-                  and (c.get("matching"), c.get("size")) == where]  # fmt: skip
-        alone = [{**contrast, "several": False} for contrast in losses]
-        title = f"Differences {group_name(where)}"
-        if figure := forest_figure(material, alone, title, _unit(primary)):
+        same = [c for c in contrasts if c["measure"] == primary["measure"] and _can_be_drawn(c)]
+        if figure := forest_figure(material, same, where, _unit(primary)):
             return Figures([figure], wide=True)
     curves = learning_curves(material)
     return Figures(curves.figures[:1], curves.legend) if curves else None
 
 
 def _unit(contrast: dict[str, Any]) -> str:
-    return "nats a character" if contrast["measure"] == "valid_nats" else "% of the arm compared with"
+    return NATS if contrast["measure"] == "valid_nats" else PERCENT
+
+
+def _can_be_drawn(contrast: dict[str, Any]) -> bool:
+    """Losses are drawn in nats; all else in percent, where there is something to take a percentage of."""
+    return contrast["measure"] == "valid_nats" or bool(contrast.get("baseline"))
 
 
 def _facts(material: Material) -> list[str]:
@@ -189,18 +192,18 @@ def _costs(material: Material) -> list[Block]:
 def _contrasts(material: Material, contrasts: Sequence[dict[str, Any]]) -> list[Block]:
     if not contrasts:
         return [Text("Nothing has been concluded yet.")]
-    losses = [c for c in contrasts if c["measure"] == "valid_nats"]
-    others = [c for c in contrasts if c["measure"] != "valid_nats" and c.get("baseline")]
+    drawn = [c for c in contrasts if _can_be_drawn(c)]
     figures = [
-        forest_figure(material, losses, "Differences of the validation loss", "nats a character"),
-        forest_figure(material, others, "Other differences", "% of the arm compared with"),
+        forest_figure(material, [c for c in drawn if (c["measure"] == "valid_nats") == is_loss], group, unit)
+        for is_loss, unit in ((True, NATS), (False, PERCENT))
+        for group in material.groups
     ]
     there = [Figures([figure], wide=True) for figure in figures if figure]
     columns = ["arm", "less arm", "of", "claim", "#seeds", "#difference [95 %]", "unit", "#p", "#p, Holm",
                "#seeds and books [95 %]", "#% of perplexity", "verdict"]  # fmt: skip
     rows = [_contrast_row(c) for c in contrasts]
-    sentences = [str(c.get("sentence") or "") for c in contrasts]
-    return [*there, Table("", columns, rows), Text("In words:", [s for s in sentences if s])]
+    sentences = [str(c["sentence"]) for c in contrasts if c.get("sentence") and c.get("verdict") != "no runs"]
+    return [*there, Table("", columns, rows), *([Text("In words:", sentences)] if sentences else [])]
 
 
 def _contrast_row(c: dict[str, Any]) -> list[Cell]:

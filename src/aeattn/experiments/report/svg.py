@@ -152,11 +152,20 @@ class Chart:
             at = self.y(value)
             yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, at, right)
             yield words(left - 6, at + 4, short(value), "tick", "end")
-        for value in self.x.ticks() if self.x_ticks is None else self.x_ticks:
+        for value in apart(self.x.ticks() if self.x_ticks is None else self.x_ticks, self.x):
             yield words(self.x(value), bottom + 16, short(value), "tick", "middle")
         yield Markup('<path class="axis" d="M{} {}H{}"/>').format(left, bottom, right)
         yield words(right, bottom + 33, self.x_label, "label", "end")
         yield words(left - 34, top - 12, self.y_label, "label", "start")
+
+
+def apart(ticks: Sequence[float], scale: Scale, room: float = 38) -> list[float]:
+    """The ticks without those whose labels would touch the one before."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or abs(scale(tick) - scale(kept[-1])) >= room:
+            kept.append(tick)
+    return kept
 
 
 def chart(

@@ -14,9 +14,7 @@ from pathlib import Path
 
 from aeattn.errors import InputError
 from aeattn.experiments.records import Folder
-from aeattn.experiments.report import sections
 from aeattn.experiments.report.blocks import Page, to_markdown
-from aeattn.experiments.report.material import load
 from aeattn.experiments.report.svg import fresh_ids, style, swatch
 from aeattn.generation.escape import escape_controls
 from aeattn.training.durable import replacing
@@ -48,9 +46,11 @@ def make_page(folder: Path) -> Page:
     """What the folder has to say. Raises InputError where it is neither a comparison nor a run."""
     fresh_ids()
     if Folder(folder).spec.exists():
-        return sections.make_page(load(folder))
+        from aeattn.experiments.report import material, sections  # these bring PyTorch with them
+
+        return sections.make_page(material.load(folder))
     if RunFolder(folder).config.exists():
-        from aeattn.experiments.report import single  # brings the trainer with it
+        from aeattn.experiments.report import single
 
         return single.make_page(folder)
     raise InputError(f"{folder} is neither a comparison nor a run folder: there is no spec.json or config.json")
