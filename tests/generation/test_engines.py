@@ -37,14 +37,14 @@ def test_every_prediction_is_that_of_a_full_pass(name: str, cache: CacheKind, ki
             _fast(model, cache)
         return
     engine = _fast(model, cache) if kind == "fast" else SimpleEngine(model, cache)
-    session = engine.start(PROMPTS, SamplingRule(), seed=1)
+    decoding = engine.start(PROMPTS, SamplingRule(), seed=1)
     windows = [prompt[-16:].tolist() for prompt in PROMPTS]
     for _ in range(30):
-        logits = torch.from_numpy(session.logits())
+        logits = torch.from_numpy(decoding.logits())
         with torch.inference_mode():
             for row, window in zip(logits, windows, strict=True):
                 assert torch.allclose(row, model(torch.tensor([window]))[0, -1], atol=1e-4)
-        for window, new in zip(windows, session.write(1)[:, 0].tolist(), strict=True):
+        for window, new in zip(windows, decoding.write(1)[:, 0].tolist(), strict=True):
             if len(window) == 16:
                 del window[:8]
             window.append(new)
@@ -75,10 +75,10 @@ WIDE = {"d_model": 72, "n_heads": 3, "bottleneck": 18, "d_ff": 50, "context": 64
 @pytest.mark.parametrize("value", ["autoencoder", "shared"])
 def test_widths_that_fill_no_vector(value: str) -> None:
     model = lively_model(tiny_config(**WIDE, value=value))
-    session = _fast(model).start([np.arange(50)], SamplingRule(), seed=0)
+    decoding = _fast(model).start([np.arange(50)], SamplingRule(), seed=0)
     with torch.inference_mode():
         expected = model(torch.arange(50)[None])[0, -1]
-    assert torch.allclose(torch.from_numpy(session.logits()[0]), expected, atol=1e-4)
+    assert torch.allclose(torch.from_numpy(decoding.logits()[0]), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -95,9 +95,9 @@ def test_cache_bytes_are_those_that_the_sizes_promise(name: str, cache: CacheKin
     model = lively_model(config)
     for engine in ([] if name == "residual" else [_fast(model, cache)]) + [SimpleEngine(model, cache)]:
         assert engine.latent == latent
-        session = engine.start([np.array([1])] * 2, SamplingRule(), seed=0)
-        session.write(2)
-        assert session.cache_bytes == 2 * (32 * per_char + convolutions)
+        decoding = engine.start([np.array([1])] * 2, SamplingRule(), seed=0)
+        decoding.write(2)
+        assert decoding.cache_bytes == 2 * (32 * per_char + convolutions)
 
 
 def test_a_latent_cache_that_is_not_exact_is_refused() -> None:
@@ -167,7 +167,7 @@ def test_without_a_compiler_there_is_still_an_engine(monkeypatch: pytest.MonkeyP
 def test_long_prompts_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeattn.generation.simple.PIECE", 5)
     model = lively_model(ModelConfig(vocab_size=11, context=64, d_model=16, n_heads=2, d_ff=24, bottleneck=4))
-    session = SimpleEngine(model).start([np.arange(60) % 11], SamplingRule(), seed=0)
+    decoding = SimpleEngine(model).start([np.arange(60) % 11], SamplingRule(), seed=0)
     with torch.inference_mode():
         expected = model(torch.arange(60)[None] % 11)[0, -1]
-    assert torch.allclose(torch.from_numpy(session.logits()[0]), expected, atol=1e-4)
+    assert torch.allclose(torch.from_numpy(decoding.logits()[0]), expected, atol=1e-4)

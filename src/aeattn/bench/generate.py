@@ -118,8 +118,8 @@ def _facts(rates: Rates) -> dict[str, Any]:
 
 
 def _cache(engine: Engine, batch: int) -> dict[str, Any]:
-    session = engine.start([np.zeros(1, np.int64)] * batch, SamplingRule(), seed=0)
-    return {"cache": "latent" if engine.latent else "full", "cache_bytes": session.cache_bytes}
+    decoding = engine.start([np.zeros(1, np.int64)] * batch, SamplingRule(), seed=0)
+    return {"cache": "latent" if engine.latent else "full", "cache_bytes": decoding.cache_bytes}
 
 
 def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
@@ -138,9 +138,9 @@ def own_work(engine: Engine, batch: int, chars: int) -> Work:
     prompts, rule, seeds = [np.zeros(1, np.int64)] * batch, SamplingRule(TEMPERATURE), iter(range(1 << 30))
 
     def work() -> float:
-        session = engine.start(prompts, rule, seed=next(seeds))
+        decoding = engine.start(prompts, rule, seed=next(seeds))
         for start in range(0, chars, engine.block):
-            session.write(min(engine.block, chars - start))
+            decoding.write(min(engine.block, chars - start))
         return float(batch * chars)
 
     return work
@@ -262,7 +262,7 @@ def _at_length(engine: Engine, length: int) -> tuple[int, float]:
     ids = np.arange(length - LONG_CHARS) % len(steps.VOCABULARY)
     best = 0.0
     for seed in range(3):
-        session = engine.start([ids], SamplingRule(TEMPERATURE), seed)
-        rates = alternate({"all": lambda: float(session.write(LONG_CHARS // 2).size)}, rounds=1)  # noqa: B023
+        decoding = engine.start([ids], SamplingRule(TEMPERATURE), seed)
+        rates = alternate({"all": lambda: float(decoding.write(LONG_CHARS // 2).size)}, rounds=1)  # noqa: B023
         best = max(best, rates["all"].median)
-    return session.cache_bytes, best
+    return decoding.cache_bytes, best

@@ -32,7 +32,7 @@ NO_RESIDUAL = "it has no residual projections: use the simple one"
 Ids = npt.NDArray[np.integer[Any]]
 
 
-class Session(Protocol):
+class Decoding(Protocol):
     """Sequences that are being written."""
 
     def write(self, n: int) -> Ids:
@@ -56,7 +56,7 @@ class Engine(Protocol):
     latent: bool  # what the cache keeps: codes, or keys and values
     block: int  # characters that are best asked for at once
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Session:
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Decoding:
         """Read prompts of any lengths of at least 1."""
         ...
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from aeattn.data.text import TextOptions, normalise_text
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.generation.engine import Engine, Session
+from aeattn.generation.engine import Decoding, Engine
 from aeattn.generation.rule import SamplingRule
 from aeattn.generation.stopping import Stopper
 from aeattn.nn.config import ModelConfig
@@ -25,16 +25,16 @@ class Writing:
     """
 
     def __init__(
-        self, session: Session, tokenizer: CharTokenizer, rows: list[Stopper], chars: int | None, block: int
+        self, decoding: Decoding, tokenizer: CharTokenizer, rows: list[Stopper], chars: int | None, block: int
     ):
-        self.session, self.tokenizer, self.rows, self.block = session, tokenizer, rows, block
+        self.decoding, self.tokenizer, self.rows, self.block = decoding, tokenizer, rows, block
         self.left = chars
         self.chars = 0  # written so far, over all passages
 
     @property
     def cache_bytes(self) -> int:
         """Bytes that the caches of all passages really take."""
-        return self.session.cache_bytes
+        return self.decoding.cache_bytes
 
     def __iter__(self) -> Iterator[list[str]]:
         return self
@@ -45,7 +45,7 @@ class Writing:
         if self.left == 0:
             return self._finish()
         n = self.block if self.left is None else min(self.block, self.left)
-        ids = self.session.write(n)
+        ids = self.decoding.write(n)
         self.left = None if self.left is None else self.left - n
         return self._count([row.push(self.tokenizer.decode(i)) for row, i in zip(self.rows, ids, strict=True)])
 
@@ -96,8 +96,8 @@ class Writer:
         rule = SamplingRule(temperature, top_k, top_p)
         texts = [self.read_prompt(prompt) or self._start() for prompt in prompts]
         rows = [Stopper([self.read_prompt(text) for text in stop]) for _ in prompts]
-        session = self.engine.start([self.tokenizer.encode(text) for text in texts], rule, seed)
-        return Writing(session, self.tokenizer, rows, chars, self.engine.block)
+        decoding = self.engine.start([self.tokenizer.encode(text) for text in texts], rule, seed)
+        return Writing(decoding, self.tokenizer, rows, chars, self.engine.block)
 
     def _start(self) -> str:
         return "\n" if "\n" in self.tokenizer.characters else self.tokenizer.characters[0]

@@ -36,8 +36,9 @@ def open_writer(
     check_memory(config.model)
     check_vocabulary(config.model, tokenizer)
     is_latent(config.model, cache)  # refused before anything is loaded
+    weights = read_arrays(folder.model, config.model)  # refused before anything is compiled
     if pick(engine, device == "cpu", config.model) == "fast":
-        made = fast_engine(config.model, read_arrays(folder.model, config.model), cache)
+        made = fast_engine(config.model, weights, cache)
         return Writer(made, tokenizer, config.data.text)
     if engine == "auto" and device == "cpu":
         reason = NO_RESIDUAL if has_residual(config.model) else why_not_fast()
