@@ -57,7 +57,7 @@ class Window:
             row.append(new)
 
 
-class SimpleSession:
+class SimpleDecoding:
     """Sequences written by PyTorch."""
 
     def __init__(self, window: Window, rule: SamplingRule, seed: int) -> None:
@@ -95,5 +95,5 @@ class SimpleEngine:
         self.model, self.kind = model, cache
         self.latent = is_latent(model.config, cache)
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> SimpleSession:
-        return SimpleSession(Window(self.model, [p.tolist() for p in prompts], self.kind), rule, seed)
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> SimpleDecoding:
+        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), rule, seed)

@@ -23,7 +23,7 @@ from aeattn.nn.config import ModelConfig
 from aeattn.nn.shapes import weight_shapes
 
 
-class FastSession:
+class FastDecoding:
     """Sequences written by compiled code."""
 
     def __init__(
@@ -99,9 +99,9 @@ class FastEngine:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastSession:
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastDecoding:
         threads = min(len(prompts), _processors())
-        return FastSession(self.layout, self.config, prompts, rule, seed, threads)
+        return FastDecoding(self.layout, self.config, prompts, rule, seed, threads)
 
 
 def compile_now() -> None:
