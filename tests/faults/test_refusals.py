@@ -223,6 +223,7 @@ def test_hostile_files(name: str, bench: Bench, tally: Tally, out: Path) -> None
 CONFIGS: dict[str, tuple[str, object, str]] = {
     "layers": ("n_layers", 10**9, "choose at most 10,000"),
     "width": ("d_model", 10**9, "GiB to train"),
+    "odd width": ("d_model", 10**18 + 3, "heads do not divide the width"),
     "words": ("vocab_size", 10**12, "GiB to train"),
     "context": ("context", 10**15, "needs at least"),
     "a list": ("d_ff", [1, 2], "give a list of strings"),

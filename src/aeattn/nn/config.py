@@ -20,6 +20,7 @@ ActivationKind = Literal["gelu", "relu2"]
 CacheKind = Literal["auto", "latent", "full"]
 Placement = ProjectionKind | tuple[ProjectionKind, ...]
 ValuePlacement = ValueKind | tuple[ValueKind, ...]
+MOST_LAYERS = 10_000  # a layer is some dozen objects, however narrow it is
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class ModelConfig:
             number = getattr(self, name)
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1")
+        if self.n_layers > MOST_LAYERS:
+            raise ValueError(f"n_layers is {self.n_layers:,}: choose at most {MOST_LAYERS:,}")
         if not isinstance(self.conv, int) or not 0 <= self.conv <= self.context:
             raise ValueError(f"conv is {self.conv!r}: choose a width from 0 (none) to the context")
         if not self.per_head and self.d_model % self.n_heads:
@@ -149,5 +152,5 @@ def _placement(value: Any, n_layers: int) -> Any:
 
 
 def _nearest_divisor(width: int, wanted: int) -> int:
-    divisors = [n for n in range(1, width + 1) if width % n == 0]
+    divisors = [n for n in range(1, min(width, 1 << 16) + 1) if width % n == 0]
     return min(divisors, key=lambda n: abs(n - wanted))

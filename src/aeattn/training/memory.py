@@ -10,13 +10,10 @@ from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import parameters
 
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
-MOST_LAYERS = 10_000  # a layer is some dozen objects, however narrow it is
 
 
 def check_memory(config: ModelConfig) -> None:
     """Raise InputError for a model whose weights, gradients and optimiser state alone exceed the memory."""
-    if config.n_layers > MOST_LAYERS:
-        raise InputError(f"n_layers is {config.n_layers:,}: choose at most {MOST_LAYERS:,}")
     needed = parameters(config) * BYTES_PER_PARAMETER
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
     if needed > there:
