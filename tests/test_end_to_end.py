@@ -211,7 +211,13 @@ def test_a_signal_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path, numbe
 def _start(arguments: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "aeattn", *arguments]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    # whoever runs the tests in the background may have told their children to ignore an interrupt
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait_for(condition: Any, process: subprocess.Popen[str]) -> None:

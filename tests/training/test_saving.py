@@ -169,6 +169,8 @@ def test_seals_hold_for_meaning_not_for_spelling(tmp_path: Path) -> None:
     values = durable.sealed({"b": 1, "a": [1.5, None]})
     assert durable.unseal(dict(reversed(values.items())))
     assert not durable.unseal({**values, "b": 2})
+    assert durable.unseal({"b": 1})
+    assert not durable.unseal({"b": 1}, required=True)
 
 
 def test_leftovers_are_dropped_and_nothing_else(tmp_path: Path) -> None:

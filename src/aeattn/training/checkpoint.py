@@ -160,7 +160,8 @@ def read(folder: Path, limits: Limits) -> Found:
     """Read and verify one checkpoint. Raises InputError where a file is not what was written."""
     state = read_json(folder / STATE, f"checkpoint {folder} is damaged")
     changed = InputError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
-    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state):
+    current = state.get("format") == FORMAT  # earlier ones had no checksum
+    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state, required=current):
         raise changed
     if (version := state.get("format", 1)) != FORMAT:
         raise InputError(

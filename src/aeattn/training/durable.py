@@ -145,10 +145,10 @@ def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, _CHECKSUM: _digest(values)}
 
 
-def unseal(values: dict[str, Any]) -> bool:
-    """Take the checksum out; whether it was that of the values, or none was there."""
+def unseal(values: dict[str, Any], *, required: bool = False) -> bool:
+    """Take the checksum out; whether it was that of the values, or (unless it is `required`) none was there."""
     found = values.pop(_CHECKSUM, None)
-    return found is None or found == _digest(values)
+    return not required if found is None else bool(found == _digest(values))
 
 
 def _digest(values: Mapping[str, Any]) -> str:
