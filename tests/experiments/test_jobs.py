@@ -35,6 +35,16 @@ def test_without_tuning_there_are_final_runs_alone_seed_by_seed(declare_in: Decl
     assert untuned_work(declaration, {}) == sum(map(work, found))
 
 
+def test_checkpoints_come_by_steps_alone(declare_in: Declare) -> None:
+    training = {"checkpoint_minutes": 0.001, "eval_every": 2}
+    _, declaration = declare_in({"base": {"training": training}, "attention": True, "tuning": TUNING})
+    _, order = _all_done(declaration, lambda job: job.rate)
+    found = {
+        (job.phase, *(job.config["training"][f"checkpoint_{n}"] for n in ("minutes", "every"))) for job in order
+    }
+    assert found == {("tune", None, 1), ("final", None, 2)}
+
+
 def test_every_arm_is_tuned_on_the_same_rates_and_seeds_and_then_run_at_its_best(declare_in: Declare) -> None:
     _, declaration = declare_in({"tuning": {**TUNING, "rates": [0.25, 0.5, 1.0, 2.0, 4.0]}})
     best = {"standard": 0.5, "auto": 2.0}

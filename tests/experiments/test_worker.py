@@ -124,6 +124,21 @@ def test_a_run_folder_that_is_damaged_is_started_again(
     assert "cannot go on" in capsys.readouterr().err
 
 
+def test_a_run_folder_where_somebody_else_trains_is_left_alone(
+    declare_in: Declare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, declaration = declare_in()
+    job = _job(declaration, "auto", 1)
+    _work(folder, job)
+    other = folder.run(job.name)
+    other.lock()
+    folder.write_record(job)
+    assert worker.main([str(folder.path), job.name]) == 2
+    other.unlock()
+    assert "in use by another process" in capsys.readouterr().err
+    assert other.model.exists()
+
+
 def test_a_record_run_again_from_its_own_config_gives_the_same_loss(declare_in: Declare, tmp_path: Path) -> None:
     from aeattn.cli import main
 

@@ -125,7 +125,7 @@ def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str],
     """The texts as ids of the model's characters, or the run's own validation text where none are named."""
     seed, options = config.training.seed, config.data.text
     if texts:
-        documents: Any = documents_to_evaluate(texts, options, seed, progress=say)
+        documents: Any = documents_to_evaluate(texts, options, config.text_seed, progress=say)
     else:
         corpus = corpus_of(config.data, seed, say)
         documents, options = corpus.valid, corpus.options

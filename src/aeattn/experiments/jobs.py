@@ -252,7 +252,7 @@ def _with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
 def _tuning_intervals(training: TrainingConfig) -> TrainingConfig:
     """Only the loss at the end is wanted."""
     quarter = max(1, training.steps // 4)
-    return replace(training, eval_every=0, sample_every=0, checkpoint_every=quarter, keep_checkpoints=1)
+    return _with_checkpoints(replace(training, eval_every=0, sample_every=0), quarter, 1)
 
 
 def _final_intervals(training: TrainingConfig, attention: bool) -> TrainingConfig:
@@ -260,9 +260,12 @@ def _final_intervals(training: TrainingConfig, attention: bool) -> TrainingConfi
     every = training.eval_every or max(1, -(-training.steps // CURVE_POINTS))
     kept = training.steps // every + 1 if attention else 1
     sample_every = every if training.sample_every is None else training.sample_every
-    return replace(
-        training, eval_every=every, sample_every=sample_every, checkpoint_every=every, keep_checkpoints=kept
-    )
+    return _with_checkpoints(replace(training, eval_every=every, sample_every=sample_every), every, kept)
+
+
+def _with_checkpoints(training: TrainingConfig, every: int, kept: int) -> TrainingConfig:
+    """By steps alone: others, by time, would push those out where attention is to be measured."""
+    return replace(training, checkpoint_every=every, checkpoint_minutes=None, keep_checkpoints=kept)
 
 
 def work(job: Record) -> float:

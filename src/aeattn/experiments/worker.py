@@ -111,6 +111,9 @@ def work(folder: Folder, name: str, stop: Stop) -> int:
 def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
     """Go on with the run folder if there is one, else start."""
     run, config = folder.run(job.name), RunConfig.from_dict(job.config)
+    if run.path.is_dir():
+        run.lock()  # nothing is removed where somebody else trains
+        run.unlock()
     if run.config.exists():
         given = None
         try:
