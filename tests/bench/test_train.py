@@ -43,12 +43,6 @@ class GPT(nn.Module):
 """
 
 
-@pytest.fixture(autouse=True)
-def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aeattn.bench.ceilings.SECONDS", 0.01)
-    monkeypatch.setattr("aeattn.bench.ceilings.MEMORY_NUMBERS", 1 << 20)
-
-
 def test_bench_train_prints_one_json_object(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
