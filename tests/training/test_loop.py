@@ -19,8 +19,9 @@ from aeattn.data.store import Prepared, build_store
 from aeattn.data.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.training import compiling, curve, machine
+from aeattn.training import compiling, curve, loop, machine
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
+from aeattn.training.evaluation import Score
 from aeattn.training.guard import Diverged
 from aeattn.training.loop import Trainer
 from aeattn.training.progress import LiveReporter, PlainReporter, Status, clock, describe
@@ -141,6 +142,16 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -
         trainer.run()
     assert _distance(before, trainer.model.state_dict()) == 0.0
     assert _distance(before, load_file(trainer.run_folder.model)) == 0.0
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, replace(SETTINGS, eval_every=2, checkpoint_every=1))
+    monkeypatch.setattr(loop, "score_windows", lambda *_: Score(float("nan"), 1))
+    kept = "the last good state is checkpoint step-00000001: lower the learning rate"
+    with pytest.raises(Diverged, match=f"^validation loss is nan after step 2; {kept}$"):
+        trainer.run()
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:

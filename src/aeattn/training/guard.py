@@ -15,6 +15,10 @@ class Diverged(Exception):
     """The loss or its gradient is no finite number. The message names the step and the batch."""
 
 
+class BadValidation(Diverged):
+    """The validation loss is no finite number: what has been learnt is not worth saving."""
+
+
 class Spike(Exception):
     """The loss of a batch leaps, and the config says to go back and pass it over."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from aeattn.training import compiling, guard, machine
 from aeattn.training.checkpoint import Found
 from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
-from aeattn.training.guard import Diverged, Spike, name_windows
+from aeattn.training.guard import BadValidation, Diverged, Spike, name_windows
 from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
 from aeattn.training.progress import Reporter, Status
 from aeattn.training.randomness import random_states, set_random_states, untouched
@@ -84,6 +84,8 @@ class Trainer:
             self.prepare()
             self._train(stop or Stop())
             return self._finish()
+        except BadValidation:
+            raise
         except Diverged as error:
             raise Diverged(self._after_divergence(error)) from error
         except OSError as error:
@@ -148,6 +150,13 @@ class Trainer:
         return (
             f"{error} at step {self.state.step}, before the update; {self.saver.kept()}; the batch was "
             f"{self._windows()}: lower the learning rate, or train with --precision fp32"
+        )
+
+    def _give_up(self, score: Score) -> NoReturn:
+        self.saver.wait()
+        raise BadValidation(
+            f"validation loss is {score.nats_per_char} after step {self.state.step}; {self.saver.kept()}: lower "
+            "the learning rate"
         )
 
     def _after_failed_write(self, error: OSError) -> str:
@@ -286,9 +295,7 @@ class Trainer:
             score = score_windows(self.model, self.quick_windows)
             self.state.valid_nats = score.nats_per_char
             if not math.isfinite(score.nats_per_char or 0.0):
-                raise Diverged(
-                    f"validation loss is {score.nats_per_char} after step {step}: lower the learning rate"
-                )
+                self._give_up(score)
             self._write_metrics(valid=score)
             self.reporter.evaluated(self._status())
         elif _due(step, max(1, (eval_every or settings.steps) // 10)):
