@@ -46,6 +46,7 @@ def test_differences_that_are_all_the_same() -> None:
     assert estimate([0.0, 0.0]).p == 1.0
     assert estimate([-2.0, -2.0]).interval == (-2.0, -2.0)
     assert estimate([-2.0, -2.0]).p == 0.0
+    assert estimate([0.3, 0.1 + 0.2]).sd == 0.0  # but for rounding
 
 
 def test_the_interval_of_identical_arms_holds_zero_95_times_in_100() -> None:

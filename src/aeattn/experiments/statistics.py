@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 LEVEL = 0.95
 RESAMPLES = 9999
+ROUNDING = 1e-14  # values that differ by less of their mean are the same
 
 
 def _scipy() -> Any:
@@ -60,7 +61,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = float(x.mean())
     if x.size < 2:
         return Estimate(1, mean, None, None, None)
-    if np.ptp(x) == 0:
+    if np.ptp(x) <= ROUNDING * abs(mean):
         return Estimate(x.size, mean, 0.0, (mean, mean), 1.0 if mean == 0 else 0.0)
     result = _scipy().ttest_1samp(x, 0.0)
     low, high = result.confidence_interval(LEVEL)
