@@ -28,7 +28,7 @@ from aeattn.nn.config import CacheKind, ModelConfig
 from aeattn.nn.sizing import use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
-NO_RESIDUAL = "it has no residual projections: use the simple one"
+NO_RESIDUAL = "residual projections need the simple one"
 Ids = npt.NDArray[np.integer[Any]]
 
 
