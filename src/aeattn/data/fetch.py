@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
+from aeattn.local import cache_dir, whole_file
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
 TIMEOUT_SECONDS = 30.0
@@ -30,33 +29,6 @@ _NOTES = {
     "599_vanity_fair.txt": r"\[_Transcriber's Note: The name of the Greek[^]]*\] ",
     "805_this_side_of_paradise.txt": r"\s+Appendix: Production notes.*",
 }
-
-
-def cache_dir() -> Path:
-    """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet."""
-    if chosen := os.environ.get("AEATTN_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "aeattn"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end of the block, or vanishes if the block fails.
-
-    Raises InputError where the folder cannot be written to.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {path} ({reason}); set AEATTN_CACHE to a folder with room") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def fetch_corpus(name: str, progress: Progress | None = None) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from aeattn.data.fetch import cache_dir
+from aeattn.local import cache_dir
 from aeattn.training.config import overlay
 from aeattn.training.presets import DEFAULT_PRESET, preset
 

@@ -10,19 +10,20 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from aeattn import nn
-from aeattn.data.fetch import cache_dir
 from aeattn.errors import InputError
+from aeattn.local import cache_dir, cxx
 from aeattn.nn.config import ModelConfig
+from aeattn.nn.native.attention import SWITCH
 from aeattn.training.config import CompileMode
 
 COMPILE_SECONDS = 45.0  # what compiling a small model costs on two cores, the first time
@@ -34,7 +35,7 @@ _PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
 def can_compile(device: torch.device) -> bool:
     """Whether torch.compile has what it needs here."""
     if device.type == "cpu":
-        return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
+        return cxx() is not None
     return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
@@ -72,19 +73,23 @@ class CompiledBefore:
     device, PyTorch, and source of the layers."""
 
     def __init__(self, config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> None:
-        source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).glob("*.py")))
-        facts = {
+        self._facts = {
             "model": asdict(config),
             "batch": batch,
             "dtype": str(dtype),
             "device": str(device),
             "torch": torch.__version__,
+            "kernel": os.environ.get(SWITCH),
             "threads": torch.get_num_threads(),
             "place": _place(),
-            "source": hashlib.sha256(source).hexdigest(),
         }
+
+    @cached_property
+    def _mark(self) -> Path:
+        source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).rglob("*.py")))
+        facts = {**self._facts, "source": hashlib.sha256(source).hexdigest()}
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        self._mark = cache_dir() / "compiled" / f"{key}.known"
+        return cache_dir() / "compiled" / f"{key}.known"
 
     def __bool__(self) -> bool:
         return self._mark.exists()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from aeattn.errors import InputError
+from aeattn.local import cpu_fact, cpu_has
 from aeattn.training.config import Precision
 
 
@@ -37,22 +38,8 @@ def pick_precision(wanted: Precision, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if wanted == "bf16" else torch.float32
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    has_bf16 = device.type == "cpu" and _cpu_multiplies_bf16()
+    has_bf16 = device.type == "cpu" and cpu_has("avx512_bf16", "amx_bf16")
     return torch.bfloat16 if has_bf16 else torch.float32
-
-
-def _cpu_multiplies_bf16() -> bool:
-    return bool(set(_cpu_fact("flags").split()) & {"avx512_bf16", "amx_bf16"})
-
-
-def _cpu_fact(name: str) -> str:
-    """What Linux says of the first processor under this name; empty where it says nothing."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == name:
-                return value.strip()
-    return ""
 
 
 def keep_freed_memory() -> None:
@@ -76,7 +63,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
-        "cpu": _cpu_fact("model name") or platform.processor(),
+        "cpu": cpu_fact("model name") or platform.processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": ["aeattn", *sys.argv[1:]],
