@@ -187,7 +187,7 @@ def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypa
 
 
 def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.setattr(compiling, "cxx", lambda: None)
     assert not compiling.pays_to_compile("auto", torch.device("cpu"), 1e9)
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
         compiling.pays_to_compile("on", torch.device("cpu"), 1.0)
