@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aeattn.errors import InputError
+from aeattn.local import settle_waiting
 from aeattn.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
     options = make_parser().parse_args(arguments)
-    # Threads that spin while they wait make everything ten times slower beside a second busy process.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settle_waiting()
     try:
         from aeattn import commands
 

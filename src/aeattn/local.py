@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aeattn.errors import InputError
+
+WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
+BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
+GLANCES, GLANCE_SECONDS = 5, 0.002
 
 
 def cache_dir() -> Path:
@@ -57,3 +63,37 @@ def cxx() -> str | None:
     """The C++ compiler that PyTorch's compiler would take: `$CXX`, g++ or clang++; None where there is none."""
     candidates = (os.environ.get("CXX", "g++"), "g++", "clang++")
     return next((found for name in candidates if (found := shutil.which(name))), None)
+
+
+def settle_waiting() -> None:
+    """Decide how OpenMP's threads wait for each other, unless the user has: must come before PyTorch is loaded.
+
+    Small steps take half as long where threads look for work for a moment before they sleep; beside another busy
+    process, which needs the processor meanwhile, they take three times as long.
+    """
+    if WAIT_POLICY in os.environ or SPIN_COUNT in os.environ:
+        return
+    if others_run():
+        os.environ[WAIT_POLICY] = "PASSIVE"
+    else:
+        os.environ[SPIN_COUNT] = BRIEFLY
+
+
+def others_run() -> bool:
+    """Whether other processes want the processors at this moment, by several glances; true where nobody knows."""
+    busy = 0
+    for _ in range(GLANCES):
+        running = _running()
+        if running is None:
+            return True
+        busy += running > 1
+        time.sleep(GLANCE_SECONDS)
+    return busy > GLANCES // 2
+
+
+def _running() -> int | None:
+    """How many threads have work, this one among them."""
+    with suppress(OSError):
+        found = re.search(r"^procs_running (\d+)", Path("/proc/stat").read_text(encoding="utf-8"), re.MULTILINE)
+        return int(found[1]) if found else None
+    return None

@@ -21,6 +21,7 @@ from aeattn.experiments.grid_progress import GridProgress, Run
 from aeattn.experiments.jobs import Records, is_current, jobs, untuned_work, work
 from aeattn.experiments.records import Folder, Record
 from aeattn.experiments.worker import now
+from aeattn.local import SPIN_COUNT, WAIT_POLICY
 
 POLL_SECONDS = 0.1
 
@@ -234,9 +235,14 @@ def _end(workers: list[Worker]) -> None:
 
 
 def worker_environment(at_once: int) -> dict[str, str]:
-    """Each run gets its share of the processors, unless the user has said how many threads to use."""
+    """Each run gets its share of the processors, unless the user has said how many threads to use. Threads of runs
+    side by side do not spin while they wait."""
     threads = max(1, available_cores() // at_once)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if at_once > 1:
+        environment.pop(SPIN_COUNT, None)
+        environment[WAIT_POLICY] = "PASSIVE"
+    return environment
 
 
 def available_cores() -> int:

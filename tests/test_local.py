@@ -1,0 +1,75 @@
+"""What is known of the machine: its processor, and whether others use it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aeattn import local
+from aeattn.experiments.runner import worker_environment
+
+
+@pytest.fixture
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (local.WAIT_POLICY, local.SPIN_COUNT):
+        monkeypatch.setenv(name, "")  # so that it is taken back afterwards
+        monkeypatch.delenv(name)
+
+
+def _settled() -> dict[str, str]:
+    return {name: os.environ[name] for name in (local.WAIT_POLICY, local.SPIN_COUNT) if name in os.environ}
+
+
+@pytest.mark.usefixtures("_nothing_said")
+@pytest.mark.parametrize(
+    ("running", "settled"),
+    [
+        ([1, 1, 1, 1, 1], {local.SPIN_COUNT: local.BRIEFLY}),
+        ([3, 1, 2, 1, 1], {local.SPIN_COUNT: local.BRIEFLY}),
+        ([3, 2, 2, 1, 1], {local.WAIT_POLICY: "PASSIVE"}),
+        ([None], {local.WAIT_POLICY: "PASSIVE"}),
+    ],
+)
+def test_threads_spin_only_where_nobody_else_works(
+    running: list[int | None], settled: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glances = iter(running)
+    monkeypatch.setattr(local, "_running", lambda: next(glances))
+    local.settle_waiting()
+    assert _settled() == settled
+
+
+@pytest.mark.usefixtures("_nothing_said")
+@pytest.mark.parametrize("name", [local.WAIT_POLICY, local.SPIN_COUNT])
+def test_what_the_user_says_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "7")
+    local.settle_waiting()
+    assert _settled() == {name: "7"}
+
+
+def test_runs_side_by_side_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(local.SPIN_COUNT, "3000")
+    assert local.SPIN_COUNT in worker_environment(1)
+    beside = worker_environment(2)
+    assert local.SPIN_COUNT not in beside
+    assert beside[local.WAIT_POLICY] == "PASSIVE"
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="Linux only")
+def test_the_count_of_this_moment_includes_us() -> None:
+    assert (local._running() or 0) >= 1
+
+
+def test_the_compiler_is_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert local.cxx() == (shutil.which("g++") or shutil.which("clang++"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert local.cxx() is None
+
+
+def test_an_unknown_fact_is_empty() -> None:
+    assert local.cpu_fact("no such line") == ""
+    assert not local.cpu_has("no_such_feature")
