@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
-LAYERS = ["errors", "version", "nn", "data", "generation", "training", "bench", "analysis"]
+LAYERS = ["errors", "version", "local", "nn", "data", "generation", "training", "bench", "analysis"]
 LAYERS += ["experiments", "commands", "cli", "__main__"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
