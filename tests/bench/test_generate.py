@@ -14,41 +14,14 @@ from aeattn.errors import InputError
 from aeattn.nn.config import ModelConfig
 from aeattn.nn.sizing import size
 
-NANO = """
-from dataclasses import dataclass
-import torch
-from torch import nn
-
-@dataclass
-class GPTConfig:
-    block_size: int
-    vocab_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float
-    bias: bool
-
-class GPT(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.embedding = nn.Embedding(config.vocab_size, 40 * config.n_embd)
-        print("number of parameters: many")
-
-    def generate(self, ids, chars, temperature):
-        return torch.cat([ids, torch.zeros(len(ids), chars, dtype=torch.long)], dim=1)
-"""
-
 
 def test_bench_generate_prints_one_json_object(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    nanogpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture, nano = tmp_path / "speed.png", tmp_path / "nano"
-    nano.mkdir()
-    (nano / "model.py").write_text(NANO)
+    picture = tmp_path / "speed.png"
     monkeypatch.setattr(generate.steps, "_need", lambda name: (_ for _ in ()).throw(InputError(f"no {name}")))
     arguments = ["--chars", "3", "--batch", "1", "2", "--rounds", "2", "--lengths", "80", "96"]
-    more = ["--nanogpt", str(nano), "--picture", str(picture)]
+    more = ["--nanogpt", str(nanogpt), "--picture", str(picture)]
     assert main(["bench", "generate", "--json", *arguments, *more]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result) >= {"ours", "peers", "ceilings", "ratio", "batches", "long_context", "skipped"}

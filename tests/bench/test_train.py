@@ -15,33 +15,6 @@ from aeattn.cli import main
 from aeattn.errors import InputError
 from aeattn.training import compiling
 
-NANO = """
-from dataclasses import dataclass
-import torch
-from torch import nn
-
-@dataclass
-class GPTConfig:
-    block_size: int
-    vocab_size: int
-    n_layer: int
-    n_head: int
-    n_embd: int
-    dropout: float
-    bias: bool
-
-class GPT(nn.Module):
-    def __init__(self, config):
-        super().__init__()
-        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.layer = nn.Linear(config.n_embd, 4 * config.n_embd)
-        self.head = nn.Linear(4 * config.n_embd, config.vocab_size)
-
-    def forward(self, x, y):
-        logits = self.head(self.layer(self.embedding(x)))
-        return logits, nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())
-"""
-
 
 def test_bench_train_prints_one_json_object(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -69,13 +42,12 @@ def test_a_step_of_ours_is_a_step_of_the_trainer(tmp_path: Path) -> None:
     assert contender.work() == 16
 
 
-def test_a_checkout_of_nanogpt_is_timed_as_it_stands(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text(NANO, encoding="utf-8")
-    contender = peer_step(nano_gpt(tmp_path), Shape(2, 8), 20_000, compile_=False)
+def test_a_checkout_of_nanogpt_is_timed_as_it_stands(nanogpt: Path) -> None:
+    contender = peer_step(nano_gpt(nanogpt), Shape(2, 8), 20_000, compile_=False)
     assert contender.work() == 16
     assert abs(contender.parameters / 20_000 - 1) < 0.2
     with pytest.raises(InputError, match="give --nanogpt a checkout"):
-        nano_gpt(tmp_path / "nowhere")
+        nano_gpt(nanogpt / "nowhere")
 
 
 def test_the_width_of_a_peer_is_the_nearest() -> None:

@@ -17,6 +17,7 @@ from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.config import CacheKind, ModelConfig
 from aeattn.nn.dropout import Dropout
+from aeattn.nn.embedding import Embedding
 from aeattn.nn.projection import Projection, make_heads
 from aeattn.nn.sizing import use_latent_cache
 
@@ -117,9 +118,9 @@ class LanguageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.embedding = Embedding(config.vocab_size, config.d_model)
         learned = config.positions == "learned"
-        self.position = nn.Embedding(config.context, config.d_model) if learned else None
+        self.position = Embedding(config.context, config.d_model) if learned else None
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config)
