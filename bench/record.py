@@ -21,62 +21,32 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # for those who import this file by its path
+
+import tables
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 BOOKS = ["books", "--recipe", "books10m", "--chars", "20500000"]
-SHAKESPEARE = ["--context", "256", "--preset", "460k"]
+PLAYS = ["shakespeare", "--chars", "19900000", "--context", "256", "--preset", "460k", "--dropout", "0.1"]
+TUNED = [*BOOKS[:3], "--chars", "2000000", "--preset", "460k-classic", "--learning-rate"]
 
 # name: (arguments of `aeattn train`, text of `aeattn evaluate`)
 RUNS: dict[str, tuple[list[str], str]] = {
     "books-460k": ([*BOOKS, "--preset", "460k"], "books"),
     "books-460k-linear": ([*BOOKS, "--preset", "460k-linear"], "books"),
     "books-460k-classic": ([*BOOKS, "--preset", "460k-classic"], "books"),
-    "shakespeare-460k": (
-        ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.1"],
-        "shakespeare",
-    ),
-    "shakespeare-460k-8heads": (
-        [
-            "shakespeare",
-            "--chars",
-            "19900000",
-            *SHAKESPEARE,
-            "--dropout",
-            "0.1",
-            "--weight-decay",
-            "0.1",
-            "--n-heads",
-            "8",
-        ],
-        "shakespeare",
-    ),
-    "shakespeare-460k-decay": (
-        ["shakespeare", "--chars", "19900000", *SHAKESPEARE, "--dropout", "0.1", "--weight-decay", "0.3"],
-        "shakespeare",
-    ),
+    "shakespeare-460k": ([*PLAYS, "--weight-decay", "0.1"], "shakespeare"),
+    "shakespeare-460k-8heads": ([*PLAYS, "--weight-decay", "0.1", "--n-heads", "8"], "shakespeare"),
+    "shakespeare-460k-decay": ([*PLAYS, "--weight-decay", "0.3"], "shakespeare"),
     # fewer epochs and more dropout: the text is a million characters, and the model has seen it twenty times above
     "shakespeare-460k-13m": (
-        ["shakespeare", "--chars", "13000000", *SHAKESPEARE, "--dropout", "0.15", "--weight-decay", "0.1"],
+        [*PLAYS[:2], "13000000", *PLAYS[3:-1], "0.15", "--weight-decay", "0.1"],
         "shakespeare",
     ),
+    # the one tuning of the plain recipe: its learning rate, on a tenth of the characters
+    **{f"tuning-460k-classic-{rate}": ([*TUNED, rate], "books") for rate in ("1e-3", "3e-3", "1e-2")},
 }
-# the one tuning of the plain recipe: its learning rate, on a tenth of the characters
-CLASSIC_RATES = ("1e-3", "3e-3", "1e-2")
-for rate in CLASSIC_RATES:
-    RUNS[f"tuning-460k-classic-{rate}"] = (
-        [
-            "books",
-            "--recipe",
-            "books10m",
-            "--chars",
-            "2000000",
-            "--preset",
-            "460k-classic",
-            "--learning-rate",
-            rate,
-        ],
-        "books",
-    )
 
 
 def main() -> int:
@@ -94,7 +64,7 @@ def main() -> int:
     elif not options.tables:
         for name in options.names or [name for name in RUNS if _is_stale(name)]:
             _write(RESULTS / f"{name}.json", record(name))
-    (RESULTS / "README.md").write_text(tables(), encoding="utf-8")
+    (RESULTS / "README.md").write_text(tables.markdown(RESULTS, list(RUNS)), encoding="utf-8")
     return 0
 
 
@@ -157,199 +127,12 @@ def _definition(name: str) -> str:
 
 
 def _is_stale(name: str) -> bool:
-    known = _read(name)
+    known = tables.read(RESULTS, name)
     return known is None or known["status"] != "done" or known["definition"] != _definition(name)
-
-
-def _read(name: str) -> dict[str, Any] | None:
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-
-
-def tables() -> str:
-    """The records as Markdown."""
-    lines = [
-        "# Results",
-        "",
-        "Written by `python bench/record.py` from the records beside this file; not to be edited. Losses are",
-        "nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every",
-        "prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean",
-        "nothing; the comparison with intervals is not part of these records.",
-        "",
-        "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
-        "|---|--:|--:|--:|--:|--:|--:|---|",
-    ]
-    return (
-        "\n".join([*lines, *(_row(name) for name in RUNS), *_speed(), *_writing(), *_time_to_loss(), *_faults()])
-        + "\n"
-    )
-
-
-def _speed() -> list[str]:
-    """What `aeattn bench train --json` found, for each context."""
-    known = _read("speed/train")
-    if known is None:
-        return ["", "Speed of training: not measured."]
-    lines = [
-        "",
-        "## Speed of training",
-        "",
-        "From `aeattn bench train --json > results/speed/train.json`: median characters a second of steps that",
-        "alternate in one run, with the lowest and highest, on " + _machine(known["environment"]) + ".",
-    ]
-    for found in known["contexts"].values():
-        lines += ["", *_rates(found), "", *_limits(found)]
-    return lines
-
-
-def _rates(found: dict[str, Any]) -> list[str]:
-    shape, ours = found["shape"], found["ours"]
-    lines = [
-        f"| {shape['batch']} x {shape['context']} a step | parameters | chars/s | lowest | highest | of ceiling |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for name, facts in {**ours, **found["peers"]}.items():
-        rates = " | ".join(f"{facts['chars_per_second'][key]:,.0f}" for key in ("median", "low", "high"))
-        ceiling = f"{100 * facts['of_ceiling']:.0f} %" if "of_ceiling" in facts else ""
-        lines.append(f"| {name} | {facts['parameters']:,} | {rates} | {ceiling} |")
-    return lines
-
-
-def _limits(found: dict[str, Any]) -> list[str]:
-    """The ratios, where the time goes, and the ceilings, as sentences."""
-    ratios = (f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}] times {n}" for n, r in found["ratio"].items())
-    first = next(iter(found["parts"]))
-    shares = (f"{part} {100 * share:.0f} %" for part, share in found["parts"][first].items())
-    gflops = found["ceilings"]["gflops"]
-    limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
-    memory = found["ceilings"]["gigabytes_per_second"]
-    lines = [
-        f"{first} is as fast as "
-        + ", ".join(ratios)
-        + f". Its time: {', '.join(shares)}. The machine's ceilings,",
-        f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
-        f"{memory:.0f} GB/s of memory.",
-    ]
-    return lines + [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
-
-
-def _writing() -> list[str]:
-    """What `aeattn bench generate --json` found: each number of sequences at once, and the curves over length."""
-    known = _read("speed/generate")
-    if known is None:
-        return ["", "Speed of writing: not measured."]
-    lines = [
-        "",
-        "## Speed of writing",
-        "",
-        "From `aeattn bench generate RUN --json > results/speed/generate.json`: median characters a second,",
-        "sampling included, of everyone in turn in one run, with the lowest and highest, on "
-        + _machine(known["environment"])
-        + ".",
-    ]
-    for found in known["batches"].values():
-        shape = found["shape"]
-        lines += [
-            "",
-            f"| {shape['batch']} at once, {shape['chars']} characters | chars/s | lowest | highest | ours: times "
-            "| bytes of the cache |",
-            "|---|--:|--:|--:|--:|--:|",
-        ]
-        for name, facts in {**found["ours"], **found["peers"]}.items():
-            rates = " | ".join(f"{facts['chars_per_second'][key]:,.0f}" for key in ("median", "low", "high"))
-            times = found["ratio"].get(name)
-            ratio = f"{times['median']:.1f} [{times['low']:.1f}, {times['high']:.1f}]" if times else ""
-            kept = f"{facts['cache_bytes']:,}" if "cache_bytes" in facts else ""
-            lines.append(f"| {name} | {rates} | {ratio} | {kept} |")
-        limits = found["ceilings"]["chars_per_second"]
-        ceilings = (f"{limit:,.0f} by {name}" for name, limit in limits.items() if limit)
-        lines += ["", f"Ceilings of this machine, characters a second: {', '.join(ceilings)}."]
-        lines += [f"Not timed: {name} ({reason})." for name, reason in found["skipped"].items()]
-    return lines + _long_context(known["long_context"])
-
-
-def _long_context(found: dict[str, Any]) -> list[str]:
-    lines = []
-    for key, title in (("chars_per_second", "characters a second"), ("cache_bytes", "bytes of the cache")):
-        lines += [
-            "",
-            f"| {title}, one sequence, context full | " + " | ".join(f"{n:,}" for n in found["lengths"]) + " |",
-        ]
-        lines.append("|---|" + "--:|" * len(found["lengths"]))
-        for name, curve in found["curves"].items():
-            lines.append(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in curve[key]) + " |")
-    return lines
-
-
-def _time_to_loss() -> list[str]:
-    known = _read("speed/time-to-loss")
-    if known is None:
-        return ["", "Time to a loss: not measured."]
-    rows = []
-    for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
-                          ("nanogpt", "command_seconds"), ("cold", "command_seconds")):  # fmt: skip
-        took = ", ".join(f"{r[name][seconds]:.1f}" for r in known["rounds"])
-        loss = ", ".join(f"{r[name]['valid_nats']:.4f}" for r in known["rounds"])
-        rows.append(f"| {name} | {seconds.replace('_', ' ')} | {took} | {loss} |")
-    shares = (f"{what} {s['median']:.3f} [{s['low']:.3f}, {s['high']:.3f}]"
-              for what, s in known["share_of_nanogpt"].items())  # fmt: skip
-    return [
-        "",
-        "## Time to the loss that nanoGPT's recipe for a CPU ends with",
-        "",
-        "From `python bench/time_to_loss.py`, alternating, on "
-        + _machine(known["environment"])
-        + ". Parts of nanoGPT's",
-        f"time: {', '.join(shares)}. `compiled` found its step in the compiler's cache, `cold` found nothing.",
-        "",
-        "| who | what | seconds, a round each | nats/char |",
-        "|---|---|--:|--:|",
-        *rows,
-    ]
-
-
-def _machine(environment: dict[str, Any]) -> str:
-    return f"{environment['cpu']}, {environment['threads']} threads"
-
-
-def _faults() -> list[str]:
-    """What `make faults` recorded: the faults of tests/faults, injected into real runs."""
-    known = _read("faults")
-    if known is None:
-        return ["", "Faults: not measured."]
-    rows = [f"| {kind} | {count['right']:,} | {count['tried']:,} |" for kind, count in known["counts"].items()]
-    return [
-        "",
-        "## Faults",
-        "",
-        "Written by `make faults`: real processes killed at every file event of a run and at other moments, files",
-        "cut and flipped, disks filled, signals sent, files forged. After every crash and fallback, the run is",
-        "compared with an uninterrupted one: weights, optimiser, random state, metrics, samples, checkpoints.",
-        f"The largest difference of all is {known['largest_difference']}.",
-        *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
-        "",
-        "| | right | tried |",
-        "|---|--:|--:|",
-        *rows,
-    ]
-
-
-def _row(name: str) -> str:
-    known = _read(name)
-    if known is None or known["status"] != "done":
-        return f"| {name} | | | {'not measured' if known is None else 'failed'} | | | | |"
-    result, environment = known["evaluation"], known["environment"]
-    sliding = result.get("sliding", {}).get("nats_per_char")
-    baseline = result.get("ngram_nats_per_char", {}).get("5")
-    return (
-        f"| {name} | {known['parameters']:,} | {known['curve'][-1]['chars']:,} | {result['nats_per_char']:.4f} "
-        f"| {'' if sliding is None else f'{sliding:.4f}'} | {'' if baseline is None else f'{baseline:.4f}'} "
-        f"| {known['chars_per_second']:,} | {environment['cpu']}, {environment['threads']} threads |"
-    )
 
 
 if __name__ == "__main__":
