@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -44,6 +45,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+@functools.cache
 def cpu_fact(name: str) -> str:
     """What Linux says of the first processor under this name; empty where it says nothing."""
     with suppress(OSError):

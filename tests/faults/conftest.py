@@ -32,7 +32,7 @@ class Tally:
         return self.count(kind, value == 0.0)
 
     def record(self) -> dict[str, Any]:
-        facts = {k: v for k, v in machine.describe().items() if k != "command"}
+        facts = machine.describe()
         return {
             "name": "faults",
             "kind": "faults",

@@ -31,7 +31,7 @@ def test_flops_equal_what_pytorch_counts(name: str) -> None:
     config = tiny_config(**VARIANTS[name])
     model, ids = LanguageModel(config), torch.zeros(1, 16, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        model(ids)  # with gradients: the plain path, whose products PyTorch counts
+        model(ids)
     expected = 16 * forward_flops(config, mean_keys=16)  # one block of queries: the future is computed too
     assert counter.get_total_flops() == expected
 

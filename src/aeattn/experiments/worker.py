@@ -142,7 +142,7 @@ def _checked(trainer: Trainer, job: Record) -> Trainer:
 
 def _failed(job: Record, failure: Any, reason: str) -> Record:
     return replace(job, status="failed", failure=failure, reason=" ".join(reason.split()), finished=now(),
-                   environment=_environment())  # fmt: skip
+                   environment=machine.describe())  # fmt: skip
 
 
 def _done(job: Record, trainer: Trainer, score: Score) -> Record:
@@ -153,7 +153,7 @@ def _done(job: Record, trainer: Trainer, score: Score) -> Record:
         status="done",
         finished=now(),
         config=trainer.config.to_dict(),
-        environment=_environment(),
+        environment=machine.describe(),
         text=text_facts(trainer.text),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
@@ -218,10 +218,6 @@ def _peak_memory(trainer: Trainer) -> int:
     except (OSError, IndexError):
         unit = 1 if sys.platform == "darwin" else 1024
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _environment() -> dict[str, Any]:
-    return {key: value for key, value in machine.describe().items() if key != "command"}
 
 
 def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C),
 and the positions to use. Three ways to compute the same weights stand side by side: `attend_plain`, whose
-products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and `attend_native`, ours for bf16
-on a CPU.
+products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and `attend_native`, ours for CPUs.
 
 Shapes: B batch, T time (q queries, k keys), D width, H heads, C head width.
 """
@@ -127,7 +126,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         causal_on_cpu = self.causal and v.device.type == "cpu"
         alone = mask is None and not dropout and q.shape == v.shape
-        if causal_on_cpu and alone and v.dtype == torch.bfloat16 and is_ready(v.shape[-1]):
+        if causal_on_cpu and alone and is_ready(v.shape[-1], v.dtype):
             slopes = self.log_slopes.float().exp() if self.positions == "alibi" else None
             return attend_native(q.to(v.dtype), k.to(v.dtype), v, slopes)
         bias = self.bias(q.shape[2], k.shape[2], mask, v.device)

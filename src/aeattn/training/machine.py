@@ -6,7 +6,6 @@ import ctypes
 import importlib.metadata
 import platform
 import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,6 @@ def describe() -> dict[str, Any]:
         "cpu": cpu_fact("model name") or platform.processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "command": ["aeattn", *sys.argv[1:]],
         **revision(),
     }
 

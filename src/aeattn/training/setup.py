@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,12 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
         f"{parameters:,} parameters; {len(text.train.ids):,} characters to train on, "
         f"{len(text.valid.ids):,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
     )
-    environment = {**machine.describe(), "text": text_facts(text), "config": trainer.config.to_dict()}
+    environment = {
+        **machine.describe(),
+        "command": ["aeattn", *sys.argv[1:]],
+        "text": text_facts(text),
+        "config": trainer.config.to_dict(),
+    }
     if warning := run.create(trainer.config, text.tokenizer, environment):
         reporter.warn(warning)
     return trainer

@@ -1,6 +1,6 @@
 """Causal attention through `attention.cpp`, as an operator that PyTorch differentiates and compiles around.
 
-Shapes: B batch, H heads, T time, C head width.
+In float32 it needs AVX2 or AVX-512, in bf16 AVX512-BF16. Shapes: B batch, H heads, T time, C head width.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from aeattn.errors import InputError
 from aeattn.local import cpu_has
@@ -22,22 +24,24 @@ from aeattn.nn.native import build
 SOURCE = Path(__file__).with_name("attention.cpp")
 SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
 LANES = 16  # a head width must be a multiple of it
+# what of these the processor must have, for each type of numbers
+NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}
 
 
 def attend_native(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, slopes: Tensor | None) -> Tensor:
-    """softmax(q k' - slope * distance) v over the past, (B, H, T, C) in bf16; `q` is scaled already, `slopes` (H,)
-    in float32. The slow twin is `attend_plain`. Needs `is_ready(C)`."""
+    """softmax(q k' - slope * distance) v over the past, (B, H, T, C), all of one type; `q` is scaled already,
+    `slopes` (H,) in float32. The slow twin is `attend_plain`. Needs `is_ready(C, type)`."""
     mixed: Tensor = _attend(q_BHTC, k_BHTC, v_BHTC, slopes)[0]
     return mixed
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def is_ready(width: int) -> bool:
-    """Whether the kernel can be used here for this head width; compiles it, the first time."""
-    if width % LANES or os.environ.get(SWITCH) == "off" or not cpu_has("avx512_bf16"):
+def is_ready(width: int, dtype: torch.dtype) -> bool:
+    """Whether the kernel can be used here for heads of this width; compiles it, the first time."""
+    if dtype not in NEEDED or width % LANES or os.environ.get(SWITCH) == "off" or not cpu_has(*NEEDED[dtype]):
         return False
     try:
-        _library(width)
+        _library(width, dtype)
     except (OSError, InputError) as error:
         _warn(str(error))
         return False
@@ -50,8 +54,8 @@ def _warn(reason: str) -> None:
 
 
 @functools.cache
-def _library(width: int) -> ctypes.CDLL:
-    return build.load(SOURCE, WIDTH=width)
+def _library(width: int, dtype: torch.dtype) -> ctypes.CDLL:
+    return build.load(SOURCE, WIDTH=width, BF16=int(dtype == torch.bfloat16))
 
 
 @torch.library.custom_op("aeattn::attend", mutates_args=(), device_types="cpu")
@@ -106,6 +110,20 @@ def _differentiate(
 _attend.register_autograd(_differentiate, setup_context=_keep)
 
 
+@register_flop_formula(torch.ops.aeattn.attend)
+def _count(q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Two products, the future included, as PyTorch counts its own attention."""
+    return 4 * q.numel() * k[2]
+
+
+@register_flop_formula(torch.ops.aeattn.attend_backward)
+def _count_backward(
+    d_out: torch.Size, q: torch.Size, k: torch.Size, *_: Any, out_shape: Any = None, **__: Any
+) -> int:
+    """Five products, one of them that of the forward pass again."""
+    return 10 * q.numel() * k[2]
+
+
 def _dense(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
@@ -121,7 +139,7 @@ def _call(function: str, tensors: Sequence[Tensor], vectors: Sequence[Tensor | N
     batch, heads, time, width = tensors[0].shape
     data = (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in tensors))
     strides = [x.stride(dim) for x in tensors for dim in (0, 2, 1)]
-    getattr(_library(width), function)(
+    getattr(_library(width, tensors[0].dtype), function)(
         data,
         (ctypes.c_int64 * len(strides))(*strides),
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in vectors),
