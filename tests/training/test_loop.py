@@ -66,8 +66,8 @@ def _distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     whole, parts = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", batch=2, accumulate=2)
-    windows = whole.batches.at(0)
-    assert np.array_equal(windows, parts.batches.at(0))
+    windows = whole.feed.at(0)
+    assert np.array_equal(windows, parts.feed.at(0))
     assert whole._gradients(windows) == pytest.approx(parts._gradients(windows), rel=1e-6)
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert p.grad is not None
@@ -121,7 +121,7 @@ def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
     fast.prepare()
     assert fast.compiled
-    windows = plain.batches.at(0)
+    windows = plain.feed.at(0)
     for trainer in (plain, fast):
         with torch.no_grad():
             for parameter in trainer.model.parameters():

@@ -13,12 +13,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeattn.data.batches import Int64, TrainBatches
+from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
 from aeattn.data.text import TextOptions
 from aeattn.generation.text_model import TextModel
@@ -27,6 +26,7 @@ from aeattn.training import compiling, guard, machine
 from aeattn.training.checkpoint import Found
 from aeattn.training.config import Precision, RunConfig, TrainingConfig
 from aeattn.training.evaluation import Score, evaluate_store, sample_windows, score_windows, total
+from aeattn.training.feed import Feed
 from aeattn.training.guard import BadValidation, Diverged, Spike, name_windows
 from aeattn.training.optimisers import clip_gradients, make_optimisers, rate_factor, set_rates
 from aeattn.training.progress import Reporter, Status
@@ -63,6 +63,7 @@ class Trainer:
         self.optimisers = make_optimisers(self.model, settings)
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
+        self.feed = Feed(self.batches, self.device)
         self.quick_windows = sample_windows(text.valid, config.model.context, settings.eval_chars)
         self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
@@ -175,7 +176,7 @@ class Trainer:
         step, settings = self.state.step, self.config.training
         self._drawn_from = random_states(self.device)
         set_rates(self.optimisers, rate_factor(step, settings))
-        loss = self._gradients(self.batches.at(self.state.batch))
+        loss = self._gradients(self.feed.at(self.state.batch))
         norm = clip_gradients(self.optimisers, settings.clip or math.inf)
         guard.check(loss, norm, self.state.smooth_nats, settings, self.state.rollbacks)
         for optimiser in self.optimisers:
@@ -186,23 +187,18 @@ class Trainer:
         self.state.step = step + 1
         self.state.seconds = time.perf_counter() - self._clock
 
-    def _gradients(self, windows: Int64) -> float:
+    def _gradients(self, windows: Tensor) -> float:
         """Accumulate the gradient of the mean loss over all micro-batches; return that loss."""
-        parts = np.split(windows.astype(np.int64), self.config.training.accumulate)
+        parts = windows.chunk(self.config.training.accumulate)
         loss = 0.0
-        for part in parts:
-            ids = self._to_device(torch.from_numpy(part))
+        for ids in parts:
+            if self.device.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self._autocast():  # outside of what is compiled, which could not be cached with it
                 part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
-
-    def _to_device(self, ids: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return ids.to(self.device)
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        return ids.pin_memory().to(self.device, non_blocking=True)
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of windows (B, T), in nats a character."""
@@ -260,7 +256,7 @@ class Trainer:
         """Compile before the clock starts: `seconds` are those of training alone."""
         if self.compiled:
             with untouched(self.device):
-                self._gradients(self.batches.at(self.state.batch))
+                self._gradients(self.feed.at(self.state.batch))
             self.compiled_before.note()
         self.model.zero_grad(set_to_none=True)
 

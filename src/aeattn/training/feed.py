@@ -1,0 +1,38 @@
+"""Training batches as tensors, on the device that trains.
+
+Shapes: B windows in a batch, T characters of context, N characters of text.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeattn.data.batches import Ids, TrainBatches
+
+MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU
+
+
+class Feed:
+    """`TrainBatches` for a device. A GPU keeps the whole text, if there is room, and only the places of the
+    windows travel to it; the CPU reads them from where the text is."""
+
+    def __init__(self, batches: TrainBatches, device: torch.device, resident: bool | None = None) -> None:
+        self.batches, self.device = batches, device
+        if resident is None:
+            resident = device.type == "cuda" and batches.ids.nbytes <= MOST_RESIDENT
+        self._text = _resident(batches.ids, device) if resident else None
+        self._window = torch.arange(batches.context + 1, device=device)
+
+    def at(self, step: int) -> Tensor:
+        """Batch number `step`, counted from 0: (B, T + 1), int64."""
+        if self._text is None:
+            return torch.from_numpy(self.batches.at(step)).to(self.device)
+        starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
+        return self._text[starts[:, None] + self._window].long()
+
+
+def _resident(ids: Ids, device: torch.device) -> Tensor:
+    kept = np.uint8 if ids.dtype == np.uint8 else np.int32  # types that can be indexed everywhere
+    return torch.from_numpy(np.array(ids, kept)).to(device)
