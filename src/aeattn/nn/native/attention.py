@@ -35,7 +35,6 @@ def attend_native(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, slopes: Tensor
     return mixed
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_ready(width: int, dtype: torch.dtype) -> bool:
     """Whether the kernel can be used here for heads of this width; compiles it, the first time."""
     if dtype not in NEEDED or width % LANES or os.environ.get(SWITCH) == "off" or not cpu_has(*NEEDED[dtype]):
@@ -46,6 +45,11 @@ def is_ready(width: int, dtype: torch.dtype) -> bool:
         _warn(str(error))
         return False
     return True
+
+
+# What `torch.compiler.assume_constant_result` sets: PyTorch's compiler calls this and does not look inside. As a
+# decorator it would load that compiler, a second's work, for those who never compile.
+is_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache
