@@ -49,18 +49,23 @@ def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: floa
     return can_compile(device) and eager_seconds * COMPILE_GAIN > cost
 
 
-def compile_step(step: Callable[..., Any], device: torch.device, accumulate: int = 1) -> Callable[..., Any]:
+def compile_step(
+    step: Callable[..., Any], device: torch.device, accumulate: int = 1, *, built_before: bool = False
+) -> Callable[..., Any]:
     """`torch.compile` of a training step, its results kept in this package's cache unless PyTorch was told of
     another place.
 
-    On a CPU random numbers stay PyTorch's own: those that the compiler makes take longer than the step. On a GPU
-    the step becomes CUDA graphs, which small models need: launching their kernels takes longer than running them.
-    Accumulated gradients would be overwritten by the next replay, so there are none of these then.
+    On a CPU random numbers stay PyTorch's own: those that the compiler makes take longer than the step. With
+    `built_before`, because something was built for this very processor, the compiler's trials of that, a second at
+    every start, are left out. On a GPU the step becomes CUDA graphs, which small models need: launching their
+    kernels takes longer than running them. Accumulated gradients would be overwritten by the next replay, so there
+    are none of these then.
     """
     os.environ.setdefault(_PLACE, _place())
-    on_gpu = device.type == "cuda"
+    if device.type == "cuda":
+        return torch.compile(step, options={"triton.cudagraphs": accumulate == 1})
     return torch.compile(
-        step, options={"triton.cudagraphs": accumulate == 1} if on_gpu else {"fallback_random": True}
+        step, options={"fallback_random": True, **({"cpp.vec_isa_ok": True} if built_before else {})}
     )
 
 

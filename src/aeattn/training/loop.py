@@ -21,6 +21,7 @@ from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
 from aeattn.data.text import TextOptions
 from aeattn.generation.text_model import TextModel
+from aeattn.nn.native.attention import is_ready
 from aeattn.nn.transformer import LanguageModel
 from aeattn.training import compiling, guard, machine
 from aeattn.training.checkpoint import Found
@@ -250,7 +251,10 @@ class Trainer:
         if wanted and compiling.pays_to_compile("on", self.device, 0.0):
             if not self.compiled_before:
                 self.reporter.note("compiling the training step (the first time takes up to a minute)")
-            self.loss = compiling.compile_step(self._loss, self.device, self.config.training.accumulate)
+            native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
+            self.loss = compiling.compile_step(
+                self._loss, self.device, self.config.training.accumulate, built_before=native
+            )
 
     def _warm_up(self) -> None:
         """Compile before the clock starts: `seconds` are those of training alone."""
