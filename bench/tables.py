@@ -60,6 +60,9 @@ def _training(known: Record) -> list[str]:
     ]
     for found in known["contexts"].values():
         lines += ["", *_steps(found), "", *_limits(found), *_skipped(found)]
+    if encoding := known.get("encoding"):
+        speeds = (f"{speed:,.0f} MB/s of {alphabet}" for alphabet, speed in encoding.items())
+        lines += ["", f"Characters become ids at {', '.join(speeds)}."]
     return lines
 
 

@@ -25,9 +25,9 @@ class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
         print("number of parameters: many")
-        self.embedding = nn.Embedding(config.vocab_size, 40 * config.n_embd)
-        self.layer = nn.Linear(40 * config.n_embd, config.n_embd)
-        self.head = nn.Linear(config.n_embd, config.vocab_size)
+        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.layer = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.head = nn.Linear(4 * config.n_embd, config.vocab_size)
 
     def forward(self, x, y):
         logits = self.head(self.layer(self.embedding(x)))
@@ -50,4 +50,5 @@ def nanogpt(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeattn.bench.ceilings.SECONDS", 0.01)
+    monkeypatch.setattr("aeattn.bench.encoding.CHARS", 1 << 16)
     monkeypatch.setattr("aeattn.bench.ceilings.MEMORY_NUMBERS", 1 << 20)

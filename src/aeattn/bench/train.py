@@ -9,6 +9,7 @@ from typing import Any
 
 from aeattn.bench import steps
 from aeattn.bench.ceilings import ceilings
+from aeattn.bench.encoding import encoding
 from aeattn.bench.parts import parts
 from aeattn.bench.steps import Contender, Shape
 from aeattn.bench.timing import Rates, alternate, ratio
@@ -35,13 +36,15 @@ def bench_train(
     """Characters a second of training steps of equal size, all alternating in one run, for each context.
 
     Returns `ours`, `peers`, `ceilings`, `ratio` (ours to each peer in its better mode), `parts`, and `skipped`
-    with the reasons; the first context's at the top level and all of them under `contexts`.
+    with the reasons; the first context's at the top level and all of them under `contexts`. `encoding` is how
+    fast text is read, in megabytes a second.
     """
     if batch < 1 or rounds < 1 or not contexts or min(contexts) < 8:
         raise InputError("batch and rounds must be at least 1, and contexts at least 8: choose larger ones")
     machine.keep_freed_memory()
     results = {str(context): _at(Shape(batch, context), rounds, nanogpt, peers, say) for context in contexts}
-    return {**results[str(contexts[0])], "contexts": results, "environment": machine.describe()}
+    first = results[str(contexts[0])]
+    return {**first, "contexts": results, "encoding": encoding(), "environment": machine.describe()}
 
 
 def _at(shape: Shape, rounds: int, nanogpt: Path | None, with_peers: bool, say: Say) -> dict[str, Any]:

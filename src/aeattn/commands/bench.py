@@ -47,6 +47,8 @@ def _training(options: argparse.Namespace) -> Bench:
 def _print_training(result: Result) -> None:
     for found in result["contexts"].values():
         _print_training_speed(found)
+    speeds = (f"{speed:,.0f} MB/s of {alphabet}" for alphabet, speed in result["encoding"].items())
+    print(f"characters to ids: {', '.join(speeds)}")
 
 
 def _print_training_speed(found: Result) -> None:
