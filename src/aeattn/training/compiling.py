@@ -26,8 +26,8 @@ from aeattn.nn.config import ModelConfig
 from aeattn.nn.native.attention import SWITCH
 from aeattn.training.config import CompileMode
 
-COMPILE_SECONDS = 45.0  # what compiling a small model costs on two cores, the first time
-CACHED_SECONDS = 4.0  # and where it has been compiled before
+COMPILE_SECONDS = 20.0  # what compiling a small model costs on two cores, the first time
+CACHED_SECONDS = 3.0  # and where it has been compiled before
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
 _PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
 

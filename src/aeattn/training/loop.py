@@ -250,7 +250,7 @@ class Trainer:
     def use_compiler(self, wanted: bool) -> None:
         if wanted and compiling.pays_to_compile("on", self.device, 0.0):
             if not self.compiled_before:
-                self.reporter.note("compiling the training step (the first time takes up to a minute)")
+                self.reporter.note("compiling the training step (the first time takes some twenty seconds)")
             native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
             self.loss = compiling.compile_step(
                 self._loss, self.device, self.config.training.accumulate, built_before=native
