@@ -71,7 +71,7 @@ def test_arms_of_a_seed_read_the_same_batches_in_the_same_order(
     gradients = Trainer._gradients
 
     def watch(self: Trainer, windows: Any) -> float:
-        seen.append(windows.tobytes())
+        seen.append(windows.numpy().tobytes())
         return gradients(self, windows)
 
     monkeypatch.setattr(Trainer, "_gradients", watch)
