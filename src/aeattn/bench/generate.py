@@ -68,7 +68,7 @@ def bench_generate(
         **results[str(batches[0])],
         "batches": results,
         "long_context": long_context(lengths, say),
-        "model": {"run": None if run is None else str(run), "parameters": parameters(config)},
+        "model": {"run": None if run is None else run.name, "parameters": parameters(config)},
         "environment": machine.describe(),
     }
 
