@@ -17,7 +17,7 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.experiments.report import write_report
 from aeattn.experiments.report.attention import at_loss
 from aeattn.experiments.report.blocks import Cell, Page, Section, Table, Text, to_markdown
-from aeattn.experiments.report.figures import curve
+from aeattn.experiments.report.figures import contrast_row, curve
 from aeattn.experiments.report.material import load, over_seeds
 from aeattn.experiments.report.svg import Scale, short, spread
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
@@ -281,6 +281,13 @@ def test_at_equal_loss_is_between_the_checkpoints_around_it() -> None:
     assert at_loss(analysis, 2.5, "x.y") is None
     assert at_loss(None, 1.0, "x.y") is None
     assert at_loss(analysis, 1.5, "x.z") is None
+
+
+def test_percent_of_what_is_negative_keeps_its_direction() -> None:
+    gap = {"measure": "gap", "baseline": -0.02, "mean": -0.002, "interval": [-0.01, 0.006]}
+    row = contrast_row({**gap, "arm": "a", "than": "b"})
+    assert row["mean"] == pytest.approx(-10.0)
+    assert row["interval"] == pytest.approx([-50.0, 30.0])
 
 
 def test_scales() -> None:

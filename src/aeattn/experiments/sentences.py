@@ -68,7 +68,7 @@ def _something(contrast: dict[str, Any], measure: Measure, where: str, smallest_
     if contrast["measure"] != "valid_nats":
         way = "lower" if contrast["mean"] < 0 else "higher"
         baseline = contrast["baseline"]
-        share = f" ({100 * contrast['mean'] / baseline:+.1f} %)" if baseline else ""
+        share = f" ({100 * contrast['mean'] / abs(baseline):+.1f} %)" if baseline else ""
         return f"{ours} has {way} {measure.text} than {theirs} {where}: by {size}{share}."
     percent = abs(contrast["percent_perplexity"]["mean"])
     text = f"{ours} is {contrast['verdict']} than {theirs} by {size} {where}, {percent:.1f} % of perplexity"

@@ -147,7 +147,7 @@ def forest_figure(
     matter) or all of something else."""
     title = f"Differences {group_name(group)}".strip()
     ours = [c for c in contrasts if (c.get("matching"), c.get("size")) == group]
-    rows = [_row(contrast) for contrast in ours if contrast.get("mean") is not None]
+    rows = [contrast_row(contrast) for contrast in ours if contrast.get("mean") is not None]
     if not rows:
         return None
     is_loss = all(contrast["measure"] == "valid_nats" for contrast in contrasts)
@@ -157,10 +157,10 @@ def forest_figure(
     return Figure(wide, f"{title}. Means over seeds with 95 % intervals, paired by seed.{shaded}", narrow)
 
 
-def _row(contrast: dict[str, Any]) -> dict[str, Any]:
+def contrast_row(contrast: dict[str, Any]) -> dict[str, Any]:
     """A contrast as a row: of losses in nats, of all else in percent of the arm compared with."""
     is_loss = contrast["measure"] == "valid_nats"
-    scale = 1.0 if is_loss else 100 / contrast["baseline"]
+    scale = 1.0 if is_loss else 100 / abs(contrast["baseline"])
     ours, theirs = contrast.get("labels") or (contrast["arm"], contrast["than"])
 
     mean = scale * contrast["mean"]
