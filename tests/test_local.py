@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aeattn import local
+from aeattn.errors import SlowerWarning
 from aeattn.experiments.runner import worker_environment
 
 
@@ -68,6 +69,14 @@ def test_the_compiler_is_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPat
     assert local.cxx() == (shutil.which("g++") or shutil.which("clang++"))
     monkeypatch.setenv("PATH", str(tmp_path))
     assert local.cxx() is None
+
+
+def test_users_are_warned_in_a_line() -> None:
+    from aeattn.cli import _warning_line
+
+    line = _warning_line("it is slower", SlowerWarning, "file.py", 7)
+    assert line == "aeattn: warning: it is slower\n"
+    assert "file.py:7" in _warning_line("other", RuntimeWarning, "file.py", 7)
 
 
 def test_an_unknown_fact_is_empty() -> None:

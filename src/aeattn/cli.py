@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from aeattn.errors import InputError
+from aeattn.errors import InputError, SlowerWarning
 from aeattn.local import settle_waiting
 from aeattn.version import VERSION
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
     options = make_parser().parse_args(arguments)
     settle_waiting()
+    warnings.formatwarning = _warning_line
     try:
         from aeattn import commands
 
@@ -35,6 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(message: str, code: int) -> int:
     print(f"aeattn: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+_as_python_does = warnings.formatwarning
+
+
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Our own warnings are for users, who have no use for the place in the source."""
+    if issubclass(category, SlowerWarning):
+        return f"aeattn: warning: {message}\n"
+    return _as_python_does(message, category, filename, lineno, line)
 
 
 class _Parser(argparse.ArgumentParser):

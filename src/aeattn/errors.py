@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend."""
+"""What is said to users: the one exception that is theirs to mend, and a warning."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InputError(ValueError):
     The command line prints the message without a traceback and exits with status 2. Everything else that
     escapes is a fault of ours.
     """
+
+
+class SlowerWarning(RuntimeWarning):
+    """Something fast cannot be used here; what is done instead gives the same result."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from aeattn.errors import SlowerWarning
 from aeattn.local import cache_dir, cpu_has, cxx
 from aeattn.nn.attention import Attention, attend_plain
 from aeattn.nn.native import attention as native
@@ -221,13 +222,13 @@ def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch
     native._library.cache_clear()
     native._warn.cache_clear()
     try:
-        with pytest.warns(RuntimeWarning, match=r"without its own kernel, slower: .*error"):
+        with pytest.warns(SlowerWarning, match=r"without its own kernel, slower: .*error"):
             assert not native.is_ready(16, torch.float32)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert not native.is_ready(16, torch.float32)  # said once
         monkeypatch.setattr(build, "cxx", lambda: None)
-        with pytest.warns(RuntimeWarning, match="no C\\+\\+ compiler such as g\\+\\+ is installed"):
+        with pytest.warns(SlowerWarning, match="no C\\+\\+ compiler such as g\\+\\+ is installed"):
             assert not native.is_ready(32, torch.float32)
     finally:
         native._library.cache_clear()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from aeattn.errors import InputError
+from aeattn.errors import InputError, SlowerWarning
 from aeattn.local import cpu_has
 from aeattn.nn.native import build
 
@@ -54,7 +54,7 @@ is_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(f"attention runs without its own kernel, slower: {reason}", RuntimeWarning, stacklevel=4)
+    warnings.warn(f"attention runs without its own kernel, slower: {reason}", SlowerWarning, stacklevel=4)
 
 
 @functools.cache
