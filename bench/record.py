@@ -3,7 +3,8 @@
     python bench/record.py                       every record that is missing or stale
     python bench/record.py books-460k            this one, again
     python bench/record.py NAME --from RUN       the same from a run folder that its command has made already
-    python bench/record.py --tables              only the tables in results/README.md, from the records
+    python bench/record.py --tables              only the tables in results/README.md, and the answer in the
+                                                 README, from the records
 
 A record says what was run, on what, what came of it, and whether it succeeded; a failed run is recorded as
 failed and has no figures. `$AEATTN_CORPORA` must hold the texts, or the network be there.
@@ -65,6 +66,8 @@ def main() -> int:
         for name in options.names or [name for name in RUNS if _is_stale(name)]:
             _write(RESULTS / f"{name}.json", record(name))
     (RESULTS / "README.md").write_text(tables.markdown(RESULTS, list(RUNS)), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(tables.with_answer(readme.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
     return 0
 
 

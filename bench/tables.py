@@ -169,6 +169,31 @@ def _faults(known: Record) -> list[str]:
     ]
 
 
+# -- the first screen of the README ------------------------------------------------------------------------
+
+BEGIN, END = "<!-- from results/first -->", "<!-- until here -->"
+
+
+def with_answer(readme: str, results: Path) -> str:
+    """The README with what the first comparison has found, as far as it has been run."""
+    before, rest = readme.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{answer(read(results, 'first/summary'))}\n{END}{after}"
+
+
+def answer(summary: Record | None) -> str:
+    """The sentences of a summary that are about losses, the primary one first."""
+    if summary is None:
+        return "Not measured yet."
+    runs = summary["runs"]
+    contrasts = sorted(summary["contrasts"], key=lambda c: not c["primary"])
+    losses = [c["sentence"] for c in contrasts if c["measure"] == "valid_nats"]
+    lines = [f"**{losses[0]}**", "", *(f"- {sentence}" for sentence in losses[1:])]
+    if runs["done"] < runs["wanted"]:
+        lines = [f"So far, with {runs['done']} of {runs['wanted']} runs done:", "", *lines]
+    return "\n".join(lines)
+
+
 # -- pieces ------------------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,22 @@ def test_the_tables_are_those_of_the_records(record: ModuleType) -> None:
     )
 
 
+def test_the_answer_in_the_readme_is_that_of_the_records(record: ModuleType) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert record.tables.with_answer(readme, record.RESULTS) == readme
+
+
+def test_an_answer_says_how_much_of_it_is_there(record: ModuleType) -> None:
+    def contrast(sentence: str, *, primary: bool = False, measure: str = "valid_nats") -> dict[str, object]:
+        return {"sentence": sentence, "primary": primary, "measure": measure}
+
+    contrasts = [contrast("b"), contrast("c", measure="seconds"), contrast("a", primary=True)]
+    half = record.tables.answer({"runs": {"done": 1, "wanted": 2}, "contrasts": contrasts})
+    assert half == "So far, with 1 of 2 runs done:\n\n**a**\n\n- b"
+    assert record.tables.answer({"runs": {"done": 2, "wanted": 2}, "contrasts": contrasts}) == "**a**\n\n- b"
+    assert record.tables.answer(None) == "Not measured yet."
+
+
 def test_recorded_commands_are_commands(record: ModuleType) -> None:
     for arguments, text in record.RUNS.values():
         make_parser().parse_args(["train", *arguments])
