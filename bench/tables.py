@@ -187,7 +187,9 @@ def answer(summary: Record | None) -> str:
         return "Not measured yet."
     runs = summary["runs"]
     contrasts = sorted(summary["contrasts"], key=lambda c: not c["primary"])
-    losses = [c["sentence"] for c in contrasts if c["measure"] == "valid_nats"]
+    losses = [c["sentence"] for c in contrasts if c["measure"] == "valid_nats" and c["mean"] is not None]
+    if not losses:
+        return f"Not measured yet: {runs['done']} of {runs['wanted']} runs are done."
     lines = [f"**{losses[0]}**", "", *(f"- {sentence}" for sentence in losses[1:])]
     if runs["done"] < runs["wanted"]:
         lines = [f"So far, with {runs['done']} of {runs['wanted']} runs done:", "", *lines]

@@ -36,13 +36,17 @@ def test_the_answer_in_the_readme_is_that_of_the_records(record: ModuleType) -> 
 
 
 def test_an_answer_says_how_much_of_it_is_there(record: ModuleType) -> None:
-    def contrast(sentence: str, *, primary: bool = False, measure: str = "valid_nats") -> dict[str, object]:
-        return {"sentence": sentence, "primary": primary, "measure": measure}
+    def contrast(
+        sentence: str, *, primary: bool = False, measure: str = "valid_nats", mean: float | None = 0.1
+    ) -> dict[str, object]:
+        return {"sentence": sentence, "primary": primary, "measure": measure, "mean": mean}
 
     contrasts = [contrast("b"), contrast("c", measure="seconds"), contrast("a", primary=True)]
     half = record.tables.answer({"runs": {"done": 1, "wanted": 2}, "contrasts": contrasts})
     assert half == "So far, with 1 of 2 runs done:\n\n**a**\n\n- b"
     assert record.tables.answer({"runs": {"done": 2, "wanted": 2}, "contrasts": contrasts}) == "**a**\n\n- b"
+    nothing = {"runs": {"done": 1, "wanted": 2}, "contrasts": [contrast("a", mean=None)]}
+    assert record.tables.answer(nothing) == "Not measured yet: 1 of 2 runs are done."
     assert record.tables.answer(None) == "Not measured yet."
 
 
