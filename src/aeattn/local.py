@@ -56,6 +56,7 @@ def cpu_fact(name: str) -> str:
     return ""
 
 
+@functools.cache
 def cpu_has(*features: str) -> bool:
     """Whether the processor has any of these, named as Linux does."""
     return bool(set(cpu_fact("flags").split()) & set(features))

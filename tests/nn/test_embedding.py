@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import library
 
 from aeattn.nn import embedding
 from aeattn.nn.embedding import Embedding
@@ -28,5 +29,5 @@ def test_it_equals_its_twin(shape: list[int], rows: int, width: int) -> None:
 @pytest.mark.filterwarnings("ignore")  # of torch's own test tools
 def test_pytorch_accepts_the_operator() -> None:
     inputs = (torch.randn(5, 3, requires_grad=True), torch.randint(5, (2, 4)))
-    results = torch.library.opcheck(embedding._embed, inputs, test_utils=("test_schema", "test_faketensor"))
+    results = library.opcheck(embedding._embed, inputs, test_utils=("test_schema", "test_faketensor"))
     assert set(results.values()) == {"SUCCESS"}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, library
 from torch.nn import functional as F
 
 from aeattn.errors import SlowerWarning
@@ -166,7 +166,7 @@ def test_pytorch_accepts_the_operator() -> None:
     q, k, v, _ = _tensors(torch.float32, 1, 2, 33, 16)
     slopes = torch.rand(2, requires_grad=True)
     inputs = (q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), slopes)
-    results = torch.library.opcheck(native._attend, inputs, test_utils=("test_schema", "test_faketensor"))
+    results = library.opcheck(native._attend, inputs, test_utils=("test_schema", "test_faketensor"))
     assert set(results.values()) == {"SUCCESS"}
 
 

@@ -24,6 +24,11 @@ Result = dict[str, Any]
 Bench = tuple[Callable[[], Result], Callable[[Result, Path], None], Callable[[Result], None]]
 
 
+def _shared(options: argparse.Namespace) -> dict[str, Any]:
+    """What both measurements are told alike."""
+    return {"rounds": options.rounds, "nanogpt": options.nanogpt, "peers": not options.no_peers, "say": say}
+
+
 # -- train -------------------------------------------------------------------------------------------------
 
 
@@ -35,10 +40,7 @@ def _training(options: argparse.Namespace) -> Bench:
         return bench_train(
             options.context,
             batch=options.batch,
-            rounds=options.rounds,
-            nanogpt=options.nanogpt,
-            peers=not options.no_peers,
-            say=say,
+            **_shared(options),
         )
 
     return measure, draw_training, _print_training
@@ -89,11 +91,8 @@ def _writing(options: argparse.Namespace) -> Bench:
             options.run,
             chars=options.chars,
             batches=options.batch,
-            rounds=options.rounds,
-            nanogpt=options.nanogpt,
-            peers=not options.no_peers,
             lengths=[] if options.no_long else options.lengths,
-            say=say,
+            **_shared(options),
         )
 
     return measure, draw_generation, _print_writing

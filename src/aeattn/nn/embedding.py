@@ -7,7 +7,7 @@ is slow, and no two runs are alike. Its function that is not compiled adds them 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 
 class Embedding(nn.Embedding):
@@ -20,7 +20,7 @@ class Embedding(nn.Embedding):
         return embedded
 
 
-@torch.library.custom_op("aeattn::embed", mutates_args=(), device_types="cpu")
+@library.custom_op("aeattn::embed", mutates_args=(), device_types="cpu")
 def _embed(weight: Tensor, ids: Tensor) -> Tensor:
     embedded: Tensor = torch.ops.aten.embedding(weight, ids)
     return embedded
@@ -31,7 +31,7 @@ def _(weight: Tensor, ids: Tensor) -> Tensor:
     return weight.new_empty(*ids.shape, weight.shape[1])
 
 
-@torch.library.custom_op("aeattn::embed_backward", mutates_args=(), device_types="cpu")
+@library.custom_op("aeattn::embed_backward", mutates_args=(), device_types="cpu")
 def _embed_backward(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
     summed: Tensor = torch.ops.aten.embedding_dense_backward(gradient.contiguous(), ids, rows, -1, False)
     return summed

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
 from aeattn.errors import InputError, SlowerWarning
@@ -62,7 +62,7 @@ def _library(width: int, dtype: torch.dtype) -> ctypes.CDLL:
     return build.load(SOURCE, WIDTH=width, BF16=int(dtype == torch.bfloat16))
 
 
-@torch.library.custom_op("aeattn::attend", mutates_args=(), device_types="cpu")
+@library.custom_op("aeattn::attend", mutates_args=(), device_types="cpu")
 def _attend(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
     """What is attended to, and the logarithm of each query's sum of exponentials, (B, H, T) in float32."""
     q, k, v = (_dense(x) for x in (q, k, v))
@@ -76,7 +76,7 @@ def _(q: Tensor, k: Tensor, v: Tensor, slopes: Tensor | None) -> tuple[Tensor, T
     return _empty(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
 
-@torch.library.custom_op("aeattn::attend_backward", mutates_args=(), device_types="cpu")
+@library.custom_op("aeattn::attend_backward", mutates_args=(), device_types="cpu")
 def _attend_backward(
     d_out: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor, slopes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
