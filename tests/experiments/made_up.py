@@ -162,9 +162,16 @@ def measured(kind: float, random: np.random.Generator, *, maps: bool) -> dict[st
     return {
         "format": 1, "text": {"digest": "d"}, "attention": whole(),
         "layers": [{"layer": i, "heads": [{"head": j, **whole()} for j in range(3)]} for i in range(2)],
-        "loss": {"all": 1.3, "added": added}, "codes": dict.fromkeys(names, kind), "projections": [],
+        "loss": {"all": 1.3, "added": added}, "codes": dict.fromkeys(names, kind),
+        "projections": [_projection(i, name, kind + i) for i in range(2) for name in ("key", "value")],
         "maps": shown if maps else None,
     }  # fmt: skip
+
+
+def _projection(layer: int, name: str, rank: float) -> dict[str, Any]:
+    return {"layer": layer, "projection": name, "head": None, "kind": "autoencoder", "width": 32,
+            "effective_rank": rank, "dead": 0, "saturated_below": 1, "saturated_above": None, "readout_r2": 0.5,
+            "pca_r2": 0.6}  # fmt: skip
 
 
 def _looks(record: Record, random: np.random.Generator) -> list[dict[str, Any]]:

@@ -15,9 +15,10 @@ import pytest
 from aeattn.cli import main
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.experiments.report import write_report
-from aeattn.experiments.report.attention import at_loss
+from aeattn.experiments.report.attention import NAMES, attention_blocks
 from aeattn.experiments.report.blocks import Cell, Page, Section, Table, Text, to_markdown
 from aeattn.experiments.report.figures import contrast_row, curve
+from aeattn.experiments.report.looks import at_loss
 from aeattn.experiments.report.material import load, over_seeds
 from aeattn.experiments.report.svg import Scale, short, spread
 from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
@@ -281,6 +282,36 @@ def test_at_equal_loss_is_between_the_checkpoints_around_it() -> None:
     assert at_loss(analysis, 2.5, "x.y") is None
     assert at_loss(None, 1.0, "x.y") is None
     assert at_loss(analysis, 1.5, "x.z") is None
+
+
+def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2, 3), arms=("standard", "autoencoder"))
+    material = load(folder.path)
+    tables = {t.title: t for t in attention_blocks(material) if isinstance(t, Table)}
+    first = [
+        [json.loads((folder.analysis / f"final-{arm}-seed{seed}.json").read_text()) for seed in (1, 2, 3)]
+        for arm in ("standard", "autoencoder")
+    ]
+    ginis = np.array(
+        [[run["at"][-1]["measured"]["layers"][1]["heads"][2]["gini"] for run in runs] for runs in first]
+    )
+    heads = tables["Every head"]
+    [row] = [row for row in heads.rows if row[0].text == "autoencoder on q, k and v" and row[1].text == "2/3"]
+    assert row[2 + list(NAMES).index("gini")].value == pytest.approx(ginis[1].mean())
+    paired = {(r[2].text, r[3].text): r for r in tables["Every head, arm against arm, paired by seed"].rows}
+    assert set(paired) == {(f"{i}/{j}", at) for i in (1, 2) for j in (1, 2, 3) for at in ("steps", "loss")}
+    difference = paired["2/3", "steps"][4 + list(NAMES).index("gini")]
+    assert difference.value == pytest.approx((ginis[1] - ginis[0]).mean())
+    assert "[" in difference.text
+    codes = tables["Every code, arm against arm, paired by seed"]
+    assert [row[2].text for row in codes.rows if row[3].text == "steps"] == [
+        "1/key",
+        "1/value",
+        "2/key",
+        "2/value",
+    ]
+    assert codes.rows[0][4].value == pytest.approx(0.2)  # effective rank, as it was made up
+    assert codes.rows[0][7].text == "-"
 
 
 def test_percent_of_what_is_negative_keeps_its_direction() -> None:

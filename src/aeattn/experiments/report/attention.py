@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
 
 from aeattn.analysis.maps import unpack
 from aeattn.analysis.names import MEASURES
-from aeattn.experiments.records import Record
 from aeattn.experiments.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown, with_interval
 from aeattn.experiments.report.figures import legend
+from aeattn.experiments.report.looks import at_end, common_loss, differences, last, pairs
 from aeattn.experiments.report.material import Group, Material, group_name, look_up, over_seeds
+from aeattn.experiments.report.places import place_blocks
 from aeattn.experiments.report.svg import chart, picture, spread
 
 NAMES = {
@@ -42,6 +42,14 @@ CODES = {
     "codes.readout_r2": "read-out R\u00b2",
     "codes.pca_r2": "PCA R\u00b2",
 }
+PLACE_CODES = {
+    "effective_rank": "effective rank",
+    "dead": "dead units",
+    "saturated_below": "switched off",
+    "saturated_above": "linear",
+    "readout_r2": "read-out R\u00b2",
+    "pca_r2": "PCA R\u00b2",
+}
 LEVELS = 6  # of darkness in a map
 
 
@@ -66,9 +74,14 @@ def attention_blocks(material: Material) -> list[Block]:
         blocks += [table] if table else []
     blocks += _differences(material)
     blocks += _figures(material)
-    if heads := _heads(material):
-        blocks.append(heads)
-    return blocks
+    heads = {key.removeprefix("attention."): name for key, name in WHOLE.items()}
+    rest = {key.removeprefix("attention."): name for key, name in REST.items()}
+    return [
+        *blocks,
+        *place_blocks(material, "Every head", "heads", heads, ".3f"),
+        *place_blocks(material, "Every head without the first position", "heads", rest, ".3f"),
+        *place_blocks(material, "Every code", "projections", PLACE_CODES, ".4g"),
+    ]
 
 
 def _same_text(material: Material) -> bool:
@@ -84,44 +97,10 @@ def look_digest(look: dict[str, Any]) -> str:
     return str(text.get("digest")) if isinstance(text, dict) else ""
 
 
-def last(material: Material, record: Record) -> dict[str, Any] | None:
-    """What was measured at the end of a run."""
-    analysis = material.analysis.get(record.name)
-    return analysis["at"][-1].get("measured") if analysis else None
-
-
-def _values(material: Material, arm_id: str, path: str) -> dict[int, float]:
-    """The figure of each seed at the end."""
-    found = {r.seed: look_up(last(material, r), path) for r in material.finals(arm_id)}
-    return {seed: value for seed, value in found.items() if value is not None}
-
-
-def at_loss(analysis: dict[str, Any] | None, nats: float, path: str) -> float | None:
-    """The figure when the run's validation loss was `nats`: between the two checkpoints around it, in proportion.
-    None where the run never passed that loss, or only before the first checkpoint."""
-    looks = [
-        (look.get("valid_nats"), look_up(look.get("measured"), path)) for look in (analysis or {"at": []})["at"]
-    ]
-    there = [(loss, value) for loss, value in looks if isinstance(loss, int | float) and value is not None]
-    for (above, early), (below, late) in pairwise(there):
-        if above >= nats >= below:
-            share = 0.0 if above == below else (above - nats) / (above - below)
-            return early + share * (late - early)
-    return None
-
-
-def common_loss(material: Material, arms: Sequence[dict[str, Any]]) -> float | None:
-    """The lowest loss that every run of these arms reached."""
-    names = [r.name for arm in arms for r in material.finals(arm["id"])]
-    ends = [look_up(material.analysis[n]["at"][-1], "valid_nats") for n in names if n in material.analysis]
-    there = [nats for nats in ends if nats is not None]
-    return max(there) if there else None
-
-
 def _table(material: Material, title: str, paths: dict[str, str], form: str = ".3f") -> Table | None:
     rows = []
     for arm in material.arms:
-        found = {path: list(_values(material, arm["id"], path).values()) for path in paths}
+        found = {path: list(at_end(material, arm["id"], path).values()) for path in paths}
         if any(found.values()):
             seeds = max(map(len, found.values()))
             cells = [with_interval(*over_seeds(values), form=form) for values in found.values()]
@@ -132,14 +111,7 @@ def _table(material: Material, title: str, paths: dict[str, str], form: str = ".
 
 def _differences(material: Material) -> list[Block]:
     """Arm against arm, paired by seed, for every pair that a contrast declares."""
-    pairs = list(dict.fromkeys((c.get("arm"), c.get("than")) for c in material.spec.get("contrasts", [])))
-    arms = {arm["id"]: arm for arm in material.arms}
-    rows = [
-        row
-        for ours, theirs in pairs
-        if ours in arms and theirs in arms
-        for row in _pair(material, arms[ours], arms[theirs])
-    ]
+    rows = [row for ours, theirs in pairs(material) for row in _pair(material, ours, theirs)]
     if not rows:
         return []
     columns = ["arm", "less arm", "measure", "#at equal steps", "#at equal loss", "#at nats a character"]
@@ -147,7 +119,7 @@ def _differences(material: Material) -> list[Block]:
 
 
 def _pair(material: Material, ours: dict[str, Any], theirs: dict[str, Any]) -> list[list[Cell]]:
-    level = common_loss(material, [ours, theirs])
+    level = common_loss(material, [ours["id"], theirs["id"]])
     rows = []
     for path, name in {
         **WHOLE,
@@ -155,29 +127,15 @@ def _pair(material: Material, ours: dict[str, Any], theirs: dict[str, Any]) -> l
         **CAUSAL,
         **CODES,
     }.items():
-        a, b = (_values(material, arm["id"], path) for arm in (ours, theirs))
-        at_end = [a[seed] - b[seed] for seed in a if seed in b]
-        if at_end:
-            equal = _equal_loss(material, ours, theirs, path, level)
+        found = differences(material, ours["id"], theirs["id"], path)
+        if found:
+            equal = [] if level is None else differences(material, ours["id"], theirs["id"], path, level)
             rows.append([
                 Cell(material.full_name(ours)), Cell(material.full_name(theirs)), Cell(name),
-                with_interval(*over_seeds(at_end), form="+.4f"), with_interval(*over_seeds(equal), form="+.4f"),
+                with_interval(*over_seeds(found), form="+.4f"), with_interval(*over_seeds(equal), form="+.4f"),
                 shown(level),
             ])  # fmt: skip
     return rows
-
-
-def _equal_loss(
-    material: Material, ours: dict[str, Any], theirs: dict[str, Any], path: str, level: float | None
-) -> list[float]:
-    if level is None:
-        return []
-    a, b = (
-        {r.seed: at_loss(material.analysis.get(r.name), level, path) for r in material.finals(arm["id"])}
-        for arm in (ours, theirs)
-    )
-    pairs = [(x, b[seed]) for seed, x in a.items() if seed in b]
-    return [x - y for x, y in pairs if x is not None and y is not None]
 
 
 # -- pictures ------------------------------------------------------------------------------------------------
@@ -253,7 +211,7 @@ def _causal(material: Material, group: Group) -> list[Figure]:
     lines = {}
     for arm in material.in_group(group):
         means = [
-            (k, over_seeds(_values(material, arm["id"], f"loss.added.top{k}").values())[0]) for k in (1, 4, 16)
+            (k, over_seeds(at_end(material, arm["id"], f"loss.added.top{k}").values())[0]) for k in (1, 4, 16)
         ]
         lines[arm["id"]] = [(float(k), mean) for k, mean in means if mean is not None and mean > 0]
     every = [point for points in lines.values() for point in points]
@@ -330,23 +288,3 @@ def _shade(weights: Any) -> Markup:
             x += run
     drawn = (Markup('<path class="m{}" d="{}"/>').format(level, "".join(d)) for level, d in sorted(paths.items()))
     return Markup("").join(drawn)
-
-
-def _heads(material: Material) -> Table | None:
-    """Every head of every layer of every arm."""
-    rows = []
-    for arm in material.arms:
-        runs = [
-            m for r in material.finals(arm["id"]) if (m := last(material, r)) and isinstance(m.get("layers"), list)
-        ]
-        for layer in range(max((len(m["layers"]) for m in runs), default=0)):
-            for head in range(max(len(m["layers"][layer]["heads"]) for m in runs)):
-                rows.append([Cell(material.full_name(arm)), Cell(f"{layer + 1}.{head + 1}", layer + head / 100),
-                             *_head(runs, layer, head)])  # fmt: skip
-    columns = ["arm", "#layer.head", *(f"#{name}" for name in NAMES.values())]
-    return Table("Every head, means over seeds with 95 % intervals", columns, rows, folded=True) if rows else None
-
-
-def _head(runs: Sequence[dict[str, Any]], layer: int, head: int) -> list[Cell]:
-    heads = [m["layers"][layer]["heads"][head] for m in runs if layer < len(m["layers"])]
-    return [with_interval(*over_seeds(look_up(h, name) for h in heads), form=".3f") for name in NAMES]

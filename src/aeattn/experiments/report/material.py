@@ -119,7 +119,7 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
             problems.append(str(error))
             continue
         looks = analysis.get("at") if analysis else None
-        whole = [x for x in looks if _is_look(x)] if isinstance(looks, list) else []
+        whole = [_with_places(x) for x in looks if _is_look(x)] if isinstance(looks, list) else []
         if whole:
             found[record.name] = {**(analysis or {}), "at": whole}
     return found
@@ -127,6 +127,29 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
 
 def _is_look(look: Any) -> bool:
     return isinstance(look, dict) and isinstance(look.get("measured"), dict) and isinstance(look.get("step"), int)
+
+
+def _with_places(look: dict[str, Any]) -> dict[str, Any]:
+    """A look with `measured.places`: every head under `layer/head`, every projection under `layer/its name`."""
+    measured = look["measured"]
+    heads = {
+        f"{i}/{j}": head
+        for i, layer in enumerate(_list(measured.get("layers")), start=1)
+        for j, head in enumerate(_list(layer.get("heads")) if isinstance(layer, dict) else [], start=1)
+    }
+    projections = {_place(p): p for p in _list(measured.get("projections")) if isinstance(p, dict)}
+    return {**look, "measured": {**measured, "places": {"heads": heads, "projections": projections}}}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _place(projection: dict[str, Any]) -> str:
+    """`layer/projection`, and `/head` where each head has its own, from 1."""
+    layer, head = projection.get("layer"), projection.get("head")
+    numbers = [str(n + 1) if isinstance(n, int) else "" for n in (layer, head)]
+    return "/".join(part for part in (numbers[0], str(projection.get("projection")), numbers[1]) if part)
 
 
 # -- figures over seeds --------------------------------------------------------------------------------------
