@@ -3,8 +3,8 @@
     python bench/record.py                       every record that is missing or stale
     python bench/record.py books-460k            this one, again
     python bench/record.py NAME --from RUN       the same from a run folder that its command has made already
-    python bench/record.py --tables              only the tables in results/README.md, and the answer in the
-                                                 README, from the records
+    python bench/record.py --tables              only what is made from the records: the tables in
+                                                 results/README.md, the answer in the README, docs/first
 
 A record says what was run, on what, what came of it, and whether it succeeded; a failed run is recorded as
 failed and has no figures. `$AEATTN_CORPORA` must hold the texts, or the network be there.
@@ -25,6 +25,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # for those who import this file by its path
 
 import tables
+
+from aeattn.experiments.records import Folder
+from aeattn.experiments.report import write_report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -54,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(RUNS)}")
     parser.add_argument("--from", dest="run", type=Path, metavar="RUN", help="a finished run of NAME's command")
-    parser.add_argument("--tables", action="store_true", help="only write the tables")
+    parser.add_argument("--tables", action="store_true", help="only write what is made from the records")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in RUNS]:
         parser.error(f"unknown record {unknown[0]!r}: choose from {', '.join(RUNS)}")
@@ -68,6 +71,8 @@ def main() -> int:
     (RESULTS / "README.md").write_text(tables.markdown(RESULTS, list(RUNS)), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(tables.with_answer(readme.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
+    if Folder(RESULTS / "first").summary.exists():
+        write_report(RESULTS / "first", ROOT / "docs" / "first")
     return 0
 
 

@@ -174,6 +174,9 @@ def _faults(known: Record) -> list[str]:
 BEGIN, END = "<!-- from results/first -->", "<!-- until here -->"
 
 
+PICTURE = "\n\n[![The differences with their intervals](docs/first/report.svg)](docs/first/report.md)"
+
+
 def with_answer(readme: str, results: Path) -> str:
     """The README with what the first comparison has found, as far as it has been run."""
     before, rest = readme.split(BEGIN)
@@ -187,10 +190,11 @@ def answer(summary: Record | None) -> str:
         return "Not measured yet."
     runs = summary["runs"]
     contrasts = sorted(summary["contrasts"], key=lambda c: not c["primary"])
-    losses = [c["sentence"] for c in contrasts if c["measure"] == "valid_nats" and c["mean"] is not None]
+    found = [c["sentence"] for c in contrasts if c["measure"] == "valid_nats" and c["mean"] is not None]
+    losses = [sentence[:1].upper() + sentence[1:] for sentence in found]
     if not losses:
         return f"Not measured yet: {runs['done']} of {runs['wanted']} runs are done."
-    lines = [f"**{losses[0]}**", "", *(f"- {sentence}" for sentence in losses[1:])]
+    lines = [f"**{losses[0]}**{PICTURE}", "", *(f"- {sentence}" for sentence in losses[1:])]
     if runs["done"] < runs["wanted"]:
         lines = [f"So far, with {runs['done']} of {runs['wanted']} runs done:", "", *lines]
     return "\n".join(lines)

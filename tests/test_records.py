@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from aeattn.cli import make_parser
+from aeattn.experiments.report import write_report
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +36,14 @@ def test_the_answer_in_the_readme_is_that_of_the_records(record: ModuleType) -> 
     assert record.tables.with_answer(readme, record.RESULTS) == readme
 
 
+def test_the_report_is_that_of_the_records(record: ModuleType, tmp_path: Path) -> None:
+    write_report(record.RESULTS / "first", tmp_path)
+    written = ROOT / "docs" / "first" / "report.md"
+    assert written.read_text(encoding="utf-8") == (tmp_path / "report.md").read_text(encoding="utf-8")
+    if record.tables.read(record.RESULTS, "first/summary")["runs"]["missing"] == 0:
+        assert (written.parent / "report.svg").exists()
+
+
 def test_an_answer_says_how_much_of_it_is_there(record: ModuleType) -> None:
     def contrast(
         sentence: str, *, primary: bool = False, measure: str = "valid_nats", mean: float | None = 0.1
@@ -43,8 +52,11 @@ def test_an_answer_says_how_much_of_it_is_there(record: ModuleType) -> None:
 
     contrasts = [contrast("b"), contrast("c", measure="seconds"), contrast("a", primary=True)]
     half = record.tables.answer({"runs": {"done": 1, "wanted": 2}, "contrasts": contrasts})
-    assert half == "So far, with 1 of 2 runs done:\n\n**a**\n\n- b"
-    assert record.tables.answer({"runs": {"done": 2, "wanted": 2}, "contrasts": contrasts}) == "**a**\n\n- b"
+    assert half == f"So far, with 1 of 2 runs done:\n\n**A**{record.tables.PICTURE}\n\n- B"
+    assert (
+        record.tables.answer({"runs": {"done": 2, "wanted": 2}, "contrasts": contrasts})
+        == f"**A**{record.tables.PICTURE}\n\n- B"
+    )
     nothing = {"runs": {"done": 1, "wanted": 2}, "contrasts": [contrast("a", mean=None)]}
     assert record.tables.answer(nothing) == "Not measured yet: 1 of 2 runs are done."
     assert record.tables.answer(None) == "Not measured yet."

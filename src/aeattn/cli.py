@@ -225,7 +225,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="of a comparison, or of a single run")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write report.html and report.md (default DIR)"
+        "--out", type=Path, metavar="DIR", help="where to write report.html, .md and .svg (default DIR)"
     )
 
 

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ class Reader(HTMLParser):
 
 
 def _report(folder: Path) -> tuple[Reader, str, str]:
-    html, markdown = write_report(folder)
+    html, markdown, *_ = write_report(folder)
     return Reader(html.read_text(encoding="utf-8")), html.read_text(encoding="utf-8"), markdown.read_text("utf-8")
 
 
@@ -108,6 +109,16 @@ def test_every_picture_has_alternative_text(whole: tuple[Path, Reader, str, str]
     descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", html)
     assert len(descriptions) == len(pictures)
     assert all(len(text) > 20 for text in descriptions)
+
+
+def test_the_first_picture_is_a_file_of_its_own(whole: tuple[Path, Reader, str, str]) -> None:
+    root = ElementTree.parse(whole[0] / "report.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    words = "".join(root.itertext())
+    assert all(label in words for label, _, _ in ARMS.values())
+    assert "--card" in words
+    addresses = {value for element in root.iter() for name, value in element.attrib.items() if "href" in name}
+    assert not addresses
 
 
 def test_the_markdown_has_the_same_tables(whole: tuple[Path, Reader, str, str]) -> None:
@@ -222,7 +233,8 @@ def test_a_run_folder_has_a_report_too(tmp_path: Path, capsys: pytest.CaptureFix
         run.append_sample(step, HOSTILE)
     capsys.readouterr()
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / "out" / n) for n in ("report.html", "report.md")]
+    written = [tmp_path / "out" / f"report.{kind}" for kind in ("html", "md", "svg")]
+    assert capsys.readouterr().out.split() == [str(path) for path in written]
     html = (tmp_path / "out" / "report.html").read_text()
     assert "Validation loss 0.7750 nats a character over 99 characters" in html
     assert "&lt;script&gt;alert" in html

@@ -214,6 +214,14 @@ def picture(title: str, alt: str, width: float, height: float, parts: Iterable[M
     ).format(width, height, n, n, n, escape(title), n, escape(alt), Markup("").join(parts))
 
 
+def alone(svg: Markup, css: str) -> str:
+    """A picture as a file of its own, for a README or a slide, with the style sheet that the page has."""
+    sheet = f"<style><![CDATA[{css}\n:root {{ background: var(--card); }}]]></style>"
+    head, _, body = str(svg).partition(">")
+    named = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return f"{named}>{sheet}{body}\n"
+
+
 def swatch(series: int) -> Markup:
     """The line and marker of a series, for a legend."""
     return Markup(

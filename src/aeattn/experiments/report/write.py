@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file without anything from outside, and the same tables in Markdown.
+"""Writes the report: one HTML file without anything from outside, its tables in Markdown, its first picture.
 
 The content policy of the page forbids everything but its own style sheet and script, which it names by hash: what
 a model wrote, or someone put into a spec, cannot run.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from aeattn.errors import InputError
 from aeattn.experiments.records import Folder
-from aeattn.experiments.report.blocks import Page, to_markdown
-from aeattn.experiments.report.svg import fresh_ids, style, swatch
+from aeattn.experiments.report.blocks import Figures, Page, to_markdown
+from aeattn.experiments.report.svg import alone, fresh_ids, style, swatch
 from aeattn.generation.escape import escape_controls
 from aeattn.training.durable import replacing
 from aeattn.training.run_folder import RunFolder
@@ -23,7 +23,8 @@ from aeattn.version import VERSION
 
 
 def write_report(folder: Path, out: Path | None = None, say: Callable[[str], None] = lambda _: None) -> list[Path]:
-    """Write report.html and report.md for a comparison or a single run, into its folder or another.
+    """Write report.html and report.md for a comparison or a single run, into its folder or another, and report.svg
+    if there is a first picture.
 
     Returns the paths. Raises InputError where the folder is neither, or the other cannot be made.
     """
@@ -36,6 +37,8 @@ def write_report(folder: Path, out: Path | None = None, say: Callable[[str], Non
     except OSError as error:
         raise InputError(f"{target} cannot be made ({error.strerror}): name another folder with --out") from error
     written = {"report.html": to_html(page), "report.md": to_markdown(page)}
+    if isinstance(page.hero, Figures):
+        written["report.svg"] = alone(page.hero.figures[0].svg, _asset("report.css"))
     for name, text in written.items():
         with replacing(target / name) as temporary:
             temporary.write_text(escape_controls(text), encoding="utf-8", errors="replace")
