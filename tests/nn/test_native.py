@@ -18,10 +18,12 @@ from torch.nn import functional as F
 from aeattn.errors import SlowerWarning
 from aeattn.local import cache_dir, cpu_has, cxx
 from aeattn.nn.attention import Attention, attend_plain
+from aeattn.nn.config import ValueKind
 from aeattn.nn.native import attention as native
-from aeattn.nn.native import build
+from aeattn.nn.native import build, gelu, kernel
 from aeattn.nn.native.attention import attend_native
 from aeattn.nn.positions import alibi_bias, distances
+from aeattn.nn.projection import encode_together, make_projection
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import lively_model, tiny_config
 
@@ -160,6 +162,99 @@ def test_any_order_of_memory_will_do(dtype: torch.dtype) -> None:
     assert v.grad is not None
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@given(
+    widths=st.lists(st.sampled_from([16, 32, 48]), min_size=1, max_size=4),
+    rows=st.integers(1, 40),
+    before=st.sampled_from([0, 7, 16]),
+    loud=st.sampled_from([0.3, 3.0, 30.0]),
+)
+def test_gelu_of_parts_equals_its_twin(
+    dtype: torch.dtype, widths: list[int], rows: int, before: int, loud: float
+) -> None:
+    _check_gelu(dtype, widths, rows, before, loud)
+
+
+@needs_kernel
+@given(rows=st.integers(1, 40))
+def test_gelu_of_parts_equals_its_twin_with_narrower_vectors(rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gelu, "_library", _narrower_gelu)
+        _check_gelu(torch.float32, [16, 32], rows, 0, 10.0)
+
+
+@functools.cache
+def _narrower_gelu(dtype: torch.dtype) -> ctypes.CDLL:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "FLAGS", (*build.FLAGS, *NARROWER))
+        return build.load(gelu.SOURCE, BF16=0)
+
+
+def _check_gelu(dtype: torch.dtype, widths: list[int], rows: int, before: int, loud: float) -> None:
+    """Parts cut out of wider rows, values and gradients, against PyTorch in float64."""
+    torch.manual_seed(rows)
+    wide = (loud * torch.randn(2, rows, before + sum(widths))).to(dtype).requires_grad_()
+    parts = gelu.gelu_parts(wide[..., before:], widths)
+    exact = wide.detach().double().requires_grad_()
+    wanted = [F.gelu(x, approximate="tanh") for x in torch.split(exact[..., before:], widths, dim=-1)]
+    gradients = [torch.randn_like(part) for part in parts]
+    torch.autograd.backward(parts, gradients)
+    torch.autograd.backward(wanted, [g.double() for g in gradients])
+    rounding = 2**-8 if dtype == torch.bfloat16 else 2**-19
+    for found, right in [*zip(parts, wanted, strict=True), (wide.grad, exact.grad)]:
+        assert found is not None
+        assert right is not None
+        assert found.dtype == dtype
+        assert found.shape == right.shape
+        assert torch.allclose(found.double(), right, rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_gelu_of_what_is_far_out_or_no_number(dtype: torch.dtype) -> None:
+    x = torch.tensor([-torch.inf, -1e30, -50.0, -0.0, 0.0, 50.0, 1e30, torch.nan] * 2, dtype=dtype)
+    x = x[None].requires_grad_()
+    [found] = gelu.gelu_parts(x, [16])
+    found.sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(found[0, 2:7].float(), torch.tensor([0.0, 0.0, 0.0, 50.0, 1e30]), rtol=2**-8)
+    assert torch.allclose(x.grad[0, 1:7].float(), torch.tensor([0.0, 0.0, 0.5, 0.5, 1.0, 1.0]), atol=1e-6)
+    assert found[0, 7].isnan()
+    assert x.grad[0, 7].isnan()
+
+
+@needs_kernel
+@pytest.mark.filterwarnings("ignore")  # of torch's own test tools
+def test_pytorch_accepts_gelu_of_parts() -> None:
+    inputs = (torch.randn(2, 3, 48, requires_grad=True), [16, 32])
+    results = library.opcheck(gelu._gelu, inputs, test_utils=("test_schema", "test_faketensor"))
+    assert set(results.values()) == {"SUCCESS"}
+
+
+KINDS: list[tuple[ValueKind, ...]] = [
+    ("autoencoder",) * 3,
+    ("linear", "autoencoder", "autoencoder"),
+    ("autoencoder", "linear", "autoencoder"),
+    ("autoencoder", "autoencoder", "shared"),
+    ("residual", "bottleneck", "autoencoder"),
+]
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@needs_kernel
+def test_codes_are_the_same_with_and_without(
+    kinds: tuple[ValueKind, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projections = [make_projection(kind, 32, 32, 16) for kind in kinds]
+    x, calls = torch.randn(2, 5, 32), list[int]()
+    monkeypatch.setattr("aeattn.nn.projection.gelu_parts", lambda *a: calls.append(1) or gelu.gelu_parts(*a))
+    ours = encode_together(projections, x)
+    assert calls
+    monkeypatch.setenv(kernel.SWITCH, "off")
+    for code, plain in zip(ours, encode_together(projections, x), strict=True):
+        assert torch.allclose(code, plain, atol=1e-6)
+    assert len(calls) == 1
+
+
 @needs_kernel
 @pytest.mark.filterwarnings("ignore")  # of torch's own test tools
 def test_pytorch_accepts_the_operator() -> None:
@@ -188,11 +283,11 @@ def test_a_model_learns_the_same_with_and_without(
     model, ids = lively_model(config).train(), torch.randint(11, (3, 40))
     calls: list[int] = []
     monkeypatch.setattr("aeattn.nn.attention.attend_native", lambda *x: calls.append(1) or attend_native(*x))
-    monkeypatch.setenv(native.SWITCH, "off")
+    monkeypatch.setenv(kernel.SWITCH, "off")
     exact = _gradients(model, ids, bf16=False).double()
     plain = _error(_gradients(model, ids, bf16=True), exact)
     assert not calls
-    monkeypatch.delenv(native.SWITCH)
+    monkeypatch.delenv(kernel.SWITCH)
     ours = _error(_gradients(model, ids, bf16=dtype == torch.bfloat16), exact)
     assert len(calls) == config.n_layers
     allowed = 1.5 * plain if dtype == torch.bfloat16 else 1e-5 * float(exact.norm())
@@ -220,9 +315,9 @@ def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch
     broken.write_text("int main( { return 0; }")
     monkeypatch.setattr(native, "SOURCE", broken)
     native._library.cache_clear()
-    native._warn.cache_clear()
+    kernel._warn.cache_clear()
     try:
-        with pytest.warns(SlowerWarning, match=r"without its own kernel, slower: .*error"):
+        with pytest.warns(SlowerWarning, match=r"without its own kernels, slower: .*error"):
             assert not native.is_ready(16, torch.float32)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -232,7 +327,7 @@ def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch
             assert not native.is_ready(32, torch.float32)
     finally:
         native._library.cache_clear()
-        native._warn.cache_clear()
+        kernel._warn.cache_clear()
     assert not list((cache_dir() / "compiled").glob("*"))
 
 

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from aeattn.nn.activations import gelu
 from aeattn.nn.config import VALUE_KINDS, ValueKind
+from aeattn.nn.native.gelu import gelu_parts, is_ready
 
 
 class Projection(nn.Module):
@@ -30,6 +31,7 @@ class Projection(nn.Module):
 
     d_code: int
     shares_code = False  # true where the code is that of the projection before it
+    code_is_gelu = False  # true where `code` is GELU and nothing else
 
     @property
     def encoder_weight(self) -> Tensor:
@@ -116,6 +118,7 @@ class Autoencoder(Bottleneck):
     def __init__(self, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> None:
         super().__init__(d_in, d_out, bottleneck)
         self.middle = nn.Linear(bottleneck, bottleneck, bias=False) if middle else None
+        self.code_is_gelu = not middle
 
     def code(self, encoded: Tensor) -> Tensor:
         code = gelu(encoded)
@@ -222,9 +225,26 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
     is faster than several narrow ones. A projection without an encoder gets the code of the one before it.
     """
     own = [p for p in projections if not p.shares_code]
-    weights = torch.cat([p.encoder_weight for p in own])
-    parts = iter(torch.split(F.linear(x, weights), [p.d_code for p in own], dim=-1))
+    own_codes = iter(_cut(own, F.linear(x, torch.cat([p.encoder_weight for p in own]))))
     codes: list[Tensor] = []
     for projection in projections:
-        codes.append(codes[-1] if projection.shares_code else projection.code(next(parts)))
+        codes.append(codes[-1] if projection.shares_code else next(own_codes))
     return codes
+
+
+def _cut(projections: Sequence[Projection], encoded: Tensor) -> list[Tensor]:
+    """The code of each projection from their first products side by side, (B, T, sum of K)."""
+    widths = tuple(p.d_code for p in projections)
+    others = max((i + 1 for i, p in enumerate(projections) if not p.code_is_gelu), default=0)
+    if encoded.device.type == "cpu" and widths[others:] and is_ready(widths[others:], encoded.dtype):
+        at = sum(widths[:others])
+        return [*_codes(projections[:others], encoded[..., :at]), *gelu_parts(encoded[..., at:], widths[others:])]
+    return _codes(projections, encoded)
+
+
+def _codes(projections: Sequence[Projection], encoded: Tensor) -> list[Tensor]:
+    """`_cut` without a kernel of its own: its slow twin."""
+    if not projections:
+        return []
+    parts = torch.split(encoded, [p.d_code for p in projections], dim=-1)
+    return [p.code(part) for p, part in zip(projections, parts, strict=True)]

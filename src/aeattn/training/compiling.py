@@ -23,7 +23,7 @@ from aeattn import nn
 from aeattn.errors import InputError
 from aeattn.local import cache_dir, cxx
 from aeattn.nn.config import ModelConfig
-from aeattn.nn.native.attention import SWITCH
+from aeattn.nn.native.kernel import SWITCH
 from aeattn.training.config import CompileMode
 
 COMPILE_SECONDS = 20.0  # what compiling a small model costs on two cores, the first time

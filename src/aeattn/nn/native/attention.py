@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,10 @@ import torch
 from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
-from aeattn.errors import InputError, SlowerWarning
-from aeattn.local import cpu_has
 from aeattn.nn.native import build
+from aeattn.nn.native.kernel import LANES, can_load, constant
 
 SOURCE = Path(__file__).with_name("attention.cpp")
-SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
-LANES = 16  # a head width must be a multiple of it
-# what of these the processor must have, for each type of numbers
-NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}
 
 
 def attend_native(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, slopes: Tensor | None) -> Tensor:
@@ -35,26 +28,10 @@ def attend_native(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, slopes: Tensor
     return mixed
 
 
+@constant
 def is_ready(width: int, dtype: torch.dtype) -> bool:
     """Whether the kernel can be used here for heads of this width; compiles it, the first time."""
-    if dtype not in NEEDED or width % LANES or os.environ.get(SWITCH) == "off" or not cpu_has(*NEEDED[dtype]):
-        return False
-    try:
-        _library(width, dtype)
-    except (OSError, InputError) as error:
-        _warn(str(error))
-        return False
-    return True
-
-
-# What `torch.compiler.assume_constant_result` sets: PyTorch's compiler calls this and does not look inside. As a
-# decorator it would load that compiler, a second's work, for those who never compile.
-is_ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-@functools.cache
-def _warn(reason: str) -> None:
-    warnings.warn(f"attention runs without its own kernel, slower: {reason}", SlowerWarning, stacklevel=4)
+    return width % LANES == 0 and can_load(functools.partial(_library, width, dtype), dtype)
 
 
 @functools.cache

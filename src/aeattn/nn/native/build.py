@@ -20,7 +20,8 @@ def load(source: Path, **macros: int) -> ctypes.CDLL:
     if compiler is None:
         raise OSError("no C++ compiler such as g++ is installed")
     command = [compiler, *FLAGS, *(f"-D{name}={value}" for name, value in macros.items()), str(source)]
-    facts = [*command, cpu_fact("model name"), cpu_fact("flags"), source.read_text(encoding="utf-8")]
+    texts = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
+    facts = [*command, cpu_fact("model name"), cpu_fact("flags"), *texts]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
     path = cache_dir() / "compiled" / f"{source.stem}-{key}.so"
     if not path.exists():
