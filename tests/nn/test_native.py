@@ -294,6 +294,14 @@ def test_a_model_learns_the_same_with_and_without(
     assert 0 < ours < allowed < 0.1 * float(exact.norm())
 
 
+@needs_kernel
+def test_a_compiler_sees_one_graph() -> None:
+    config = tiny_config(d_model=32, n_heads=2, bottleneck=16)
+    model, ids = lively_model(config), torch.randint(11, (2, config.context))
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(ids), model(ids), atol=1e-5)
+
+
 def test_what_it_is_not_for_goes_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> Tensor:
         raise AssertionError("called")

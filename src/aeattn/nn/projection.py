@@ -235,7 +235,9 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
 def _cut(projections: Sequence[Projection], encoded: Tensor) -> list[Tensor]:
     """The code of each projection from their first products side by side, (B, T, sum of K)."""
     widths = tuple(p.d_code for p in projections)
-    others = max((i + 1 for i, p in enumerate(projections) if not p.code_is_gelu), default=0)
+    others = len(projections)
+    while others and projections[others - 1].code_is_gelu:
+        others -= 1
     if encoded.device.type == "cpu" and widths[others:] and is_ready(widths[others:], encoded.dtype):
         at = sum(widths[:others])
         return [*_codes(projections[:others], encoded[..., :at]), *gelu_parts(encoded[..., at:], widths[others:])]
