@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,35 @@ def test_the_module_is_the_same_on_either_path(per_head: bool, positions: str, q
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_module, "PLAIN_UP_TO", 0)
         assert torch.allclose(module(x), blockwise, atol=1e-5)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("positions", ["none", "alibi", "decoupled", "rotary"])
+@pytest.mark.parametrize("value", ["bottleneck", "autoencoder", "shared"])
+def test_absorbing_the_decoders_of_values_changes_nothing(value: str, positions: str, padded: bool) -> None:
+    module = AutoencoderAttention(16, 2, 8, value=value, positions=positions, qk_norm=True)  # type: ignore[arg-type]
+    ours = module.attention
+    assert ours.absorbed_output() is not None
+    x = torch.randn(2, 9, 16, requires_grad=True)
+    padding = torch.arange(9) < torch.tensor([[3], [0]]) if padded else None  # the first queries have no keys
+    leaves = [x, *module.parameters()]
+    absorbed = module(x, key_padding_mask=padding)
+    gradients = torch.autograd.grad(absorbed.square().sum(), leaves)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours, "absorbed_output", lambda: None)
+        decoded = module(x, key_padding_mask=padding)
+    assert torch.allclose(absorbed, decoded, atol=1e-5)
+    for found, right in zip(gradients, torch.autograd.grad(decoded.square().sum(), leaves), strict=True):
+        assert torch.allclose(found, right, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"value": "linear"}, {"value": "residual"}, {"bottleneck": 4}, {"bottleneck": 16}, {"per_head": True}],
+)
+def test_decoders_of_values_are_absorbed_only_where_that_is_less_work(settings: dict[str, Any]) -> None:
+    module = AutoencoderAttention(16, 2, settings.pop("bottleneck", 8), **settings)
+    assert module.attention.absorbed_output() is None
 
 
 def test_it_is_standard_attention_where_all_projections_are_linear() -> None:

@@ -118,8 +118,15 @@ class Attention(nn.Module):
         """
         if cache is not None:
             return attend_cached(self, x, cache, mask)
-        mixed_BHTC = self.attend(*self.heads(x), mask)
-        return self.merge(mixed_BHTC if blind is None else mixed_BHTC.masked_fill(blind, 0.0))
+        q, k, v_code = self.queries_and_keys(x)
+        output = self.absorbed_output()
+        if output is None:
+            v = self.split(self.value.decode(v_code))
+        else:
+            v = self.value.split_code(v_code, self.n_heads).expand(-1, self.n_heads, -1, -1)
+        mixed = self.attend(q, k, v, mask)
+        mixed = mixed if blind is None else mixed.masked_fill(blind, 0.0)
+        return self.merge(mixed) if output is None else F.linear(_side_by_side(mixed), output)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Values (B, H, T, C) mixed for each query, in the fastest way that there is for them here."""
@@ -135,12 +142,28 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C); the first stands at `start`."""
+        q, k, v_code = self.queries_and_keys(x, start)
+        return q, k, self.split(self.value.decode(v_code))
+
+    def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (scaled) and keys of (B, T, D), each (B, H, T, C), and the code of the values, (B, T, K)."""
         q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
         q, k = self.queries(q_code, start), self.keys(k_code, start)
         if self.positions == "decoupled":
             q_rotary, k_rotary = self.rotary_parts(x, start)
             q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary.expand_as(q_rotary)], dim=-1)
-        return q, k, self.split(self.value.decode(v_code))
+        return q, k, v_code
+
+    def absorbed_output(self) -> Tensor | None:
+        """The decoders of the values and `output` as one matrix, (D, H K), which makes a product of weights out of
+        one of every character: heads mix codes, and nothing decodes them. The slow twin is `merge` of mixed values.
+        None where values have no decoder, or codes are not as wide as values are in a head: mixing would cost more,
+        or go without a kernel for heads of equal width."""
+        decoders = self.value.head_decoders(self.n_heads)
+        if self.output is None or decoders is None or decoders.shape[-1] != self.d_head:
+            return None
+        by_head = self.output.weight.unflatten(1, (self.n_heads, self.d_head)).transpose(0, 1)
+        return (by_head @ decoders).transpose(0, 1).flatten(1)
 
     def queries(self, code: Tensor, start: int) -> Tensor:
         """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
@@ -177,9 +200,14 @@ class Attention(nn.Module):
         """Heads (B, H, T, C) back to the residual stream (B, T, D)."""
         if self.output is None:
             return mixed_BHTC.sum(dim=1)
-        merged: Tensor = self.output(mixed_BHTC.transpose(1, 2).flatten(2))
+        merged: Tensor = self.output(_side_by_side(mixed_BHTC))
         return merged
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, H C) -> (B, H, T, C)."""
         return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)
+
+
+def _side_by_side(x_BHTC: Tensor) -> Tensor:
+    """(B, H, T, C) -> (B, T, H C)."""
+    return x_BHTC.transpose(1, 2).flatten(2)

@@ -1,8 +1,8 @@
 """Parameters, floating-point operations and cache bytes in closed form, without building a model.
 
 One multiplication with its addition counts as two operations (FLOPs). Counted are matrix products, those of
-attention included; normalisation, activations and the softmax are not. Training is three times the forward
-pass (Kaplan et al. 2020, section 2.1).
+attention included; normalisation, activations and the softmax are not. Every decoder counts for every character,
+also where training absorbs it. Training is three times the forward pass (Kaplan et al. 2020, section 2.1).
 """
 
 from __future__ import annotations
