@@ -126,8 +126,8 @@ def _facts(rates: Rates, contender: Contender) -> dict[str, Any]:
 
 
 def _reached(name: str, rates: Rates, shape: Shape, limits: dict[str, Any]) -> dict[str, float]:
-    """Operations of matrix products a second, as `sizing` counts them, and their part of what the machine can do in
-    bf16."""
+    """Operations of matrix products a second, as `sizing` counts them, and their part of what the machine can
+    do in bf16."""
     config = _config("460k" if name == OURS else "460k-linear", shape)
     gflops = size(config).train_flops * rates.median / 1e9
     return {"gflops": gflops, "of_ceiling": gflops / max(limits["gflops"]["bfloat16"].values())}
