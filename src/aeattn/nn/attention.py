@@ -155,10 +155,10 @@ class Attention(nn.Module):
         return q, k, v_code
 
     def absorbed_output(self) -> Tensor | None:
-        """The decoders of the values and `output` as one matrix, (D, H K): heads mix codes, which are decoded as they
-        are put out, so a product of weights stands for one of every character. Its slow twin is `merge` of mixed
-        values. None where values have no decoder, or codes are not as wide as values are in a head: mixing them
-        would cost more, or find no kernel, which wants queries, keys and values of one width."""
+        """The decoders of the values and `output` as one matrix, (D, H K): heads mix codes, which are decoded as
+        they are put out, so a product of weights stands for one of every character. Its slow twin is `merge` of
+        mixed values. None where values have no decoder, or codes are not as wide as values are in a head: mixing
+        them would cost more, or find no kernel, which wants queries, keys and values of one width."""
         decoders = self.value.head_decoders(self.n_heads)
         if self.output is None or decoders is None or decoders.shape[-1] != self.d_head:
             return None
