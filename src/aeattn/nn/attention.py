@@ -162,8 +162,9 @@ class Attention(nn.Module):
         decoders = self.value.head_decoders(self.n_heads)
         if self.output is None or decoders is None or decoders.shape[-1] != self.d_head:
             return None
-        by_head = self.output.weight.unflatten(1, (self.n_heads, self.d_head)).transpose(0, 1)
-        return (by_head @ decoders).transpose(0, 1).flatten(1)
+        by_head = self.output.weight.view(-1, self.n_heads, self.d_head).transpose(0, 1)
+        absorbed: Tensor = (by_head @ decoders).transpose(0, 1).flatten(1)
+        return absorbed
 
     def queries(self, code: Tensor, start: int) -> Tensor:
         """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
