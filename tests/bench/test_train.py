@@ -58,7 +58,7 @@ def test_the_width_of_a_peer_is_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("operator", "part"),
     [("aten::mm", "matrix products"), ("aten::bmm", "batched products"), ("aten::copy_", "copies"),
-     ("## Call CompiledFxGraph abc", "compiled elementwise"), ("aten::gelu", OTHER)],
+     ("## Call CompiledFxGraph abc", "elementwise"), ("aeattn::gelu_parts", "elementwise"), ("aten::gelu", OTHER)],
 )  # fmt: skip
 def test_operators_belong_to_parts(operator: str, part: str) -> None:
     assert part_of(operator) == part

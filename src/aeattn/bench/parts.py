@@ -17,9 +17,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "matrix products": ("aten::mm", "aten::addmm", "mkldnn::"),
     "batched products": ("aten::bmm", "aten::baddbmm"),
     "attention kernels": ("aeattn::attend", "aten::_scaled_dot_product"),
-    "GELU kernels": ("aeattn::gelu",),
-    "embedding": ("aeattn::embed", "aten::embedding", "aten::index_select"),
-    "compiled elementwise": ("## Call CompiledFxGraph", "CompiledFunction", "graph_"),
+    "elementwise": ("## Call CompiledFxGraph", "CompiledFunction", "graph_", "aeattn::gelu"),
     "copies": ("aten::copy_", "aten::clone", "aten::cat", "aten::stack", "aten::contiguous"),
     "optimiser": ("Optimizer.", "aten::_foreach", "aten::_fused_adam", "aten::lerp", "aten::linalg_vector_norm"),
 }
