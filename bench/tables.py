@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import quantile_test
+
 Record = dict[str, Any]
 
 
@@ -18,7 +20,7 @@ def markdown(results: Path, runs: Sequence[str]) -> str:
         "Written by `python bench/record.py` from the records beside this file; not to be edited. Losses are",
         "nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every",
         "prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean",
-        "nothing; the comparison with intervals is not part of these records.",
+        "nothing; the comparison with intervals has [a report of its own](../docs/first/report.md).",
         "",
         "| record | parameters | characters trained on | nats/char | sliding | 5-gram | characters/s | CPU |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
@@ -83,16 +85,28 @@ def _steps(found: Record) -> list[str]:
 
 def _limits(found: Record) -> list[str]:
     """The ratios, where the time goes, and the ceilings, as sentences."""
-    ratios = (f"{_interval(r, 2)} times {name}" for name, r in found["ratio"].items())
+    ratios = (f"{_ratio(found, name)} times {name}" for name in found["ratio"])
     first = next(iter(found["parts"]))
     shares = (f"{part} {100 * share:.0f} %" for part, share in found["parts"][first].items())
     gflops = found["ceilings"]["gflops"]
     limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
     return [
-        f"{first} is as fast as {', '.join(ratios)}. Its time: {', '.join(shares)}. The machine's ceilings,",
+        f"{first} is as fast as {', '.join(ratios)} (medians over rounds of those two, with their 95 % intervals).",
+        f"Its time: {', '.join(shares)}. The machine's ceilings,",
         f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
         f"{found['ceilings']['gigabytes_per_second']:.0f} GB/s of memory.",
     ]
+
+
+def _ratio(found: Record, name: str) -> str:
+    """How many times as fast as `name`, in its better mode, ours is: the median over rounds with the interval that the
+    rounds' order gives."""
+    everyone = {**found["ours"], **found["peers"]}
+    sides = [facts["chars_per_second"] for mode, facts in everyone.items() if f"{mode},".startswith(f"{name},")]
+    theirs = max(sides, key=lambda side: side["median"])["rounds"]
+    ours = next(iter(found["ours"].values()))["chars_per_second"]["rounds"]
+    low, high = quantile_test([a / b for a, b in zip(ours, theirs, strict=True)]).confidence_interval(0.95)
+    return _interval({"median": found["ratio"][name]["median"], "low": low, "high": high}, 2)
 
 
 def _time_to_loss(known: Record) -> list[str]:

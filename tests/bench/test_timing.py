@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import pytest
 
 from aeattn.bench.timing import Rates, alternate, ratio, spread
 
 
-def test_everyone_has_one_turn_a_round_and_the_first_turn_rotates() -> None:
+def test_everyone_has_one_turn_a_round_and_follows_everyone() -> None:
     turns: list[str] = []
 
     def contender(name: str, units: float) -> float:
@@ -15,10 +18,15 @@ def test_everyone_has_one_turn_a_round_and_the_first_turn_rotates() -> None:
         return units
 
     said: list[str] = []
-    rates = alternate({"a": lambda: contender("a", 1), "b": lambda: contender("b", 1e9)}, 3, said.append)
-    assert turns == ["a", "b", "a", "b", "b", "a", "a", "b"]  # warm-up, then three rounds
+    units = {"a": 1.0, "b": 1e9, "c": 1.0}
+    works = {name: functools.partial(contender, name, number) for name, number in units.items()}
+    rates = alternate(works, 30, said.append)
+    rounds = [turns[at : at + 3] for at in range(0, len(turns), 3)]  # the first to warm up
+    assert len(rounds) == 31
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
+    assert set(itertools.pairwise(turns)) >= set(itertools.permutations("abc", 2))
     assert rates["b"].median > rates["a"].median
-    assert len(rates["a"].rounds) == len(said) == 3
+    assert len(rates["a"].rounds) == len(said) == 30
     assert set(rates["a"].to_dict()) == {"median", "low", "high", "rounds", "warm_up_seconds"}
 
 

@@ -5,6 +5,7 @@ Whatever slows the machine down then slows both sides down, so a ratio means mor
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,8 @@ class Rates:
 def alternate(
     contenders: Mapping[str, Work], rounds: int = 5, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Rates]:
-    """Time every contender once a round, each round starting with another one, after one call each to warm up.
+    """Time every contender once a round, after one call each to warm up, every round in another order: whoever
+    always came after the same one would find its caches and its memory.
 
     Raises ValueError where there is nothing to measure.
     """
@@ -42,10 +44,10 @@ def alternate(
         raise ValueError(f"{len(contenders)} contenders, {rounds} rounds: give at least one of each")
     warm = {name: _seconds(work)[0] for name, work in contenders.items()}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
-    names = list(contenders)
+    names, shuffle = list(contenders), random.Random(0).shuffle
     for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        shuffle(names)
+        for name in names:
             seconds, units = _seconds(contenders[name])
             rates[name].append(units / seconds)
         say(f"round {number + 1} of {rounds}: " + ", ".join(f"{n} {r[-1]:,.0f}/s" for n, r in rates.items()))
