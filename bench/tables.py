@@ -91,7 +91,7 @@ def _limits(found: Record) -> list[str]:
     gflops = found["ceilings"]["gflops"]
     limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
     return [
-        f"{first} is as fast as {', '.join(ratios)} (medians over rounds of those two, with their 95 % intervals).",
+        f"{first} is as fast as {', '.join(ratios)} (medians over rounds, with their 95 % intervals).",
         f"Its time: {', '.join(shares)}. The machine's ceilings,",
         f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
         f"{found['ceilings']['gigabytes_per_second']:.0f} GB/s of memory.",
@@ -99,8 +99,7 @@ def _limits(found: Record) -> list[str]:
 
 
 def _ratio(found: Record, name: str) -> str:
-    """How many times as fast as `name`, in its better mode, ours is: the median over rounds with the interval that the
-    rounds' order gives."""
+    """How many times as fast as `name`, in its better mode, ours is: median over rounds, and its 95 % interval."""
     everyone = {**found["ours"], **found["peers"]}
     sides = [facts["chars_per_second"] for mode, facts in everyone.items() if f"{mode},".startswith(f"{name},")]
     theirs = max(sides, key=lambda side: side["median"])["rounds"]
