@@ -85,27 +85,44 @@ def _steps(found: Record) -> list[str]:
 
 def _limits(found: Record) -> list[str]:
     """The ratios, where the time goes, and the ceilings, as sentences."""
-    ratios = (f"{_ratio(found, name)} times {name}" for name in found["ratio"])
+    ratios = (f"{_interval(_ratio(found, name), 2)} times as fast as {name}" for name in found["ratio"])
     first = next(iter(found["parts"]))
     shares = (f"{part} {100 * share:.0f} %" for part, share in found["parts"][first].items())
     gflops = found["ceilings"]["gflops"]
     limits = (f"{precision} {max(rates.values()):,.0f}" for precision, rates in gflops.items())
     return [
-        f"{first} is as fast as {', '.join(ratios)} (medians over rounds, with their 95 % intervals).",
+        f"{first} trains {', '.join(ratios)} (medians over rounds, with their 95 % intervals).",
         f"Its time: {', '.join(shares)}. The machine's ceilings,",
         f"of which the table gives the part that is reached in matrix products: {', '.join(limits)} GFLOP/s,",
         f"{found['ceilings']['gigabytes_per_second']:.0f} GB/s of memory.",
     ]
 
 
-def _ratio(found: Record, name: str) -> str:
+def _ratio(found: Record, name: str) -> Record:
     """How many times as fast as `name`, in its better mode, ours is: median over rounds, and its 95 % interval."""
     everyone = {**found["ours"], **found["peers"]}
     sides = [facts["chars_per_second"] for mode, facts in everyone.items() if f"{mode},".startswith(f"{name},")]
     theirs = max(sides, key=lambda side: side["median"])["rounds"]
     ours = next(iter(found["ours"].values()))["chars_per_second"]["rounds"]
     low, high = quantile_test([a / b for a, b in zip(ours, theirs, strict=True)]).confidence_interval(0.95)
-    return _interval({"median": found["ratio"][name]["median"], "low": low, "high": high}, 2)
+    return {"median": found["ratio"][name]["median"], "low": low, "high": high}
+
+
+def _cost(known: Record) -> list[str]:
+    """What `aeattn bench train --no-peers --json` found: the one and the other, in as many rounds as it takes."""
+    costs = []
+    for found in known["contexts"].values():
+        ours, other = found["ours"]
+        speed, shape = _ratio(found, other), found["shape"]
+        cost = {"median": 1 / speed["median"], "low": 1 / speed["high"], "high": 1 / speed["low"]}
+        rounds = len(found["ours"][ours]["chars_per_second"]["rounds"])
+        costs.append(f"- {shape['batch']} x {shape['context']}: {_interval(cost, 3)}, {rounds} rounds")
+    return [
+        f"From `aeattn bench train --no-peers --json > results/speed/cost.json`, on {_machine(known)}: the time",
+        f"of a step of `{ours}` as a multiple of one of `{other}`, the median over rounds with its 95 % interval.",
+        "",
+        *costs,
+    ]
 
 
 def _time_to_loss(known: Record) -> list[str]:
@@ -241,6 +258,7 @@ def _machine(known: Record) -> str:
 # record: heading, and what stands under it
 SECTIONS: dict[str, tuple[str, Callable[[Record], list[str]]]] = {
     "speed/train": ("Speed of training", _training),
+    "speed/cost": ("What the autoencoders cost in training", _cost),
     "speed/generate": ("Speed of writing", _writing),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "faults": ("Faults", _faults),
