@@ -109,20 +109,20 @@ def _ratio(found: Record, name: str) -> Record:
 
 
 def _cost(known: Record) -> list[str]:
-    """What `aeattn bench train --no-peers --json` found: the one and the other, in as many rounds as it takes."""
-    costs = []
+    """What `aeattn bench train --no-peers --json` found: one side's time as a multiple of the other's."""
+    ours, other = known["ours"]
+    rounds = len(known["ours"][ours]["chars_per_second"]["rounds"])
+    lines = [
+        f"From `aeattn bench train --no-peers --rounds {rounds} --json > results/speed/cost.json`, on",
+        f"{_machine(known)}: the time of a step of `{ours}` as a multiple of one of `{other}`,",
+        "the median over rounds with its 95 % interval.",
+        "",
+    ]
     for found in known["contexts"].values():
-        ours, other = found["ours"]
         speed, shape = _ratio(found, other), found["shape"]
         cost = {"median": 1 / speed["median"], "low": 1 / speed["high"], "high": 1 / speed["low"]}
-        rounds = len(found["ours"][ours]["chars_per_second"]["rounds"])
-        costs.append(f"- {shape['batch']} x {shape['context']}: {_interval(cost, 3)}, {rounds} rounds")
-    return [
-        f"From `aeattn bench train --no-peers --json > results/speed/cost.json`, on {_machine(known)}: the time",
-        f"of a step of `{ours}` as a multiple of one of `{other}`, the median over rounds with its 95 % interval.",
-        "",
-        *costs,
-    ]
+        lines.append(f"- {shape['batch']} x {shape['context']} characters a step: {_interval(cost, 3)}")
+    return lines
 
 
 def _time_to_loss(known: Record) -> list[str]:
