@@ -85,6 +85,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_equal_time_and_equal_operations_exclude_each_other(spec_values: dict[str, Any]) -> None:
+    spec_values |= {"budget": {"flops": 1e9}, "matching": {"by": ["parameters", "wall-clock"]}}
+    with pytest.raises(InputError, match="leave out wall-clock, or give"):
+        parse(spec_values, "small")
+
+
 @pytest.mark.parametrize(("changes", "message"), MISTAKES, ids=[message for _, message in MISTAKES])
 def test_mistakes(changes: dict[str, Any], message: str, spec_values: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=message) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,8 @@ class _Resolver:
             if arm.match and (matching.target or configs[arm.name] != reference)
         }
         if kind == "wall-clock":
-            solved = match_pace(list(free.values()), reference, matching.vary, self.pace)
+            named = {f"arms.{key[0]}": config for key, config in free.items()}
+            solved = match_pace(named, reference, matching.vary, matching.tolerance, self._measured)
             return matched | dict(zip(free, solved, strict=True))
         target = matching.target or COSTS[kind][1](reference.model)
         return matched | {
@@ -267,18 +268,17 @@ class _Resolver:
             text=next(i for i, (_, data, _) in enumerate(self._known) if data == config.data),
         )
 
+    def _measured(self, configs: Sequence[RunConfig]) -> list[float]:
+        self.say(f"measuring how fast {len(configs)} configs train, turn by turn")
+        return self.pace(configs)
+
     def _steps(self, configs: list[RunConfig]) -> list[int]:
         """Updates of each config that the budget pays for."""
         kind, amount = self.spec.budget.kind, self.spec.budget.amount
         if kind == "minutes":
-            return [max(1, round(60 * amount / seconds)) for seconds in self.pace(configs)]
+            return [max(1, round(60 * amount / seconds)) for seconds in self._measured(configs)]
         cost = [size_of(c.model).train_flops if kind == "flops" else 1 for c in configs]
-        return [max(1, int(amount // (chars_per_step(c) * n))) for c, n in zip(configs, cost, strict=True)]
-
-
-def chars_per_step(config: RunConfig) -> int:
-    """Characters that one update trains on."""
-    return config.training.batch * config.training.accumulate * config.model.context
+        return [max(1, int(amount // (c.chars_per_step * n))) for c, n in zip(configs, cost, strict=True)]
 
 
 def _is(arm: ResolvedArm, config: RunConfig) -> bool:

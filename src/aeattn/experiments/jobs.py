@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aeattn.errors import InputError
-from aeattn.experiments.declare import Declaration, ResolvedArm, chars_per_step
+from aeattn.experiments.declare import Declaration, ResolvedArm
 from aeattn.experiments.records import Phase, Record, digest
 from aeattn.training.config import RunConfig, TrainingConfig
 
@@ -88,7 +88,7 @@ def _chosen_job(declaration: Declaration, arm: ResolvedArm, seed: int, choice: C
 
 def untuned_work(declaration: Declaration, records: Records) -> float:
     """Training FLOPs of the final runs, which cannot be named before tuning is done."""
-    per_seed = sum(arm.steps * chars_per_step(arm.run_config()) * arm.train_flops for arm in declaration.arms)
+    per_seed = sum(arm.steps * arm.run_config().chars_per_step * arm.train_flops for arm in declaration.arms)
     return float(per_seed * len(declaration.seeds["final"]))
 
 
@@ -273,4 +273,4 @@ def work(job: Record) -> float:
     from aeattn.nn.sizing import size
 
     config = RunConfig.from_dict(job.config)
-    return float(config.training.steps * chars_per_step(config) * size(config.model).train_flops)
+    return float(config.training.steps * config.chars_per_step * size(config.model).train_flops)

@@ -14,6 +14,9 @@ from aeattn.training.config import RunConfig
 Pace = Callable[[Sequence[RunConfig]], list[float]]
 """Seconds an update of several configs, measured turn by turn on this machine."""
 
+PACE_TRIES = 4
+PACE_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
+
 COSTS: dict[str, tuple[str, Callable[[ModelConfig], float]]] = {
     "parameters": ("parameters", parameters),
     "flops": ("FLOPs a character of training", lambda config: size(config).train_flops),
@@ -61,32 +64,59 @@ def _with(model: ModelConfig, vary: str, width: int) -> ModelConfig:
     return replace(model, **changes)
 
 
-def match_pace(configs: Sequence[RunConfig], reference: RunConfig, vary: str, pace: Pace) -> list[Matched]:
-    """Configs whose updates take as long as the reference's: measured at two widths, solved for on the line
-    through them, and measured again for `off_by`."""
-    wider = [replace(c, model=_with(c.model, vary, _second_width(c.model, vary))) for c in configs]
-    target, *seconds = pace([reference, *configs, *wider])
-    solved = []
-    for i, config in enumerate(configs):
-        points = [
-            (getattr(c.model, vary), s) for c, s in ((config, seconds[i]), (wider[i], seconds[len(configs) + i]))
-        ]
-        solved.append(
-            replace(config, model=_with(config.model, vary, _on_line(points, target, config.model, vary)))
-        )
-    target, *again = pace([reference, *solved])
-    return [Matched(config, took / target - 1) for config, took in zip(solved, again, strict=True)]
+def match_pace(
+    configs: dict[str, RunConfig], reference: RunConfig, vary: str, tolerance: float, pace: Pace
+) -> list[Matched]:
+    """Configs whose characters take as long to train on as the reference's: measured at two widths, then where the
+    line through the two nearest says, and once more for `off_by`.
+
+    `configs` are named for messages. Raises InputError, which says how near it came, where one is further off than
+    the tolerance, or than `PACE_TOLERANCE` where that is more.
+    """
+    tried: list[dict[int, float]] = [{} for _ in configs]
+    widths = [getattr(config.model, vary) for config in configs.values()]
+    for _ in range(PACE_TRIES):
+        shares = _shares(reference, _at_widths(configs, vary, widths), pace)
+        for known, width, share in zip(tried, widths, shares, strict=True):
+            known[width] = share
+        widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
+    nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
+    shares = _shares(reference, nearest, pace)
+    for name, config, share in zip(configs, nearest, shares, strict=True):
+        if abs(share - 1) > max(tolerance, PACE_TOLERANCE):
+            width = getattr(config.model, vary)
+            raise InputError(
+                f"{name} cannot be matched by wall-clock: the nearest, {vary} = {width}, took "
+                f"{100 * (share - 1):+.0f} % more time than the reference; change its other widths, raise "
+                "matching.tolerance, leave it out with match = false, or try again on a quieter machine"
+            )
+    return [Matched(config, share - 1) for config, share in zip(nearest, shares, strict=True)]
 
 
-def _second_width(model: ModelConfig, vary: str) -> int:
-    width: int = getattr(model, vary)
-    return max(1, width // 2) if vary == "bottleneck" else 2 * width
+def _at_widths(configs: dict[str, RunConfig], vary: str, widths: Sequence[int]) -> list[RunConfig]:
+    return [
+        replace(c, model=_with(c.model, vary, width)) for c, width in zip(configs.values(), widths, strict=True)
+    ]
 
 
-def _on_line(points: list[tuple[int, float]], target: float, model: ModelConfig, vary: str) -> int:
-    (w1, t1), (w2, t2) = points
-    slope = (t2 - t1) / (w2 - w1) if w1 != w2 else 0.0
+def _shares(reference: RunConfig, configs: Sequence[RunConfig], pace: Pace) -> list[float]:
+    """Each config's time for a character, in the reference's."""
+    everyone = [reference, *configs]
+    target, *others = (s / c.chars_per_step for s, c in zip(pace(everyone), everyone, strict=True))
+    return [seconds / target for seconds in others]
+
+
+def _nearest(known: dict[int, float]) -> list[int]:
+    return sorted(known, key=lambda width: abs(known[width] - 1))
+
+
+def _next_width(known: dict[int, float], model: ModelConfig, vary: str) -> int:
+    """The width to measure next: another one than the first, then on the line through the two nearest."""
+    first, *others = _nearest(known)
+    widest = model.d_model if vary == "bottleneck" else 8 * getattr(model, vary)
+    if not others:
+        return max(1, first // 2) if known[first] > 1 else min(widest, 2 * first)
+    slope = (known[others[0]] - known[first]) / (others[0] - first)
     if slope <= 0:  # noise: the width makes no difference that can be measured
-        return w1
-    widest = model.d_model if vary == "bottleneck" else 8 * w1
-    return min(widest, max(1, round(w1 + (target - t1) / slope)))
+        return first
+    return min(widest, max(1, round(first + (1 - known[first]) / slope)))

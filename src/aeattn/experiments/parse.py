@@ -270,6 +270,11 @@ def _check(spec: Spec) -> None:
             )
     if spec.sizes and spec.matching.target is not None:
         raise InputError("matching.target is one size, sizes are several: name a reference instead")
+    if "wall-clock" in spec.matching.by and spec.budget.kind == "flops":
+        raise InputError(
+            "matching.by: with a budget of FLOPs arms differ in characters, so a character as fast in every arm "
+            "is not yet an equal time: leave out wall-clock, or give budget.chars or budget.minutes"
+        )
     for arm in spec.arms:
         for size in spec.sizes or (None,):
             _check_arm(spec, arm, size)

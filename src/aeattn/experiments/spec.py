@@ -31,8 +31,8 @@ class Matching:
     """How arms are made comparable: each way of `by` makes runs of its own.
 
     `width`: as declared. Otherwise the width `vary` of each arm is solved for, so that parameters, training FLOPs
-    a character or seconds an update come to those of the `reference` arm, or to `target`, up to the fraction
-    `tolerance` (wall-clock is measured and never refused).
+    or seconds a character come to those of the `reference` arm, or to `target`, up to the fraction `tolerance`
+    (seconds are measured, so a tenth off is near enough, and reported).
     """
 
     by: tuple[MatchKind, ...] = ("width",)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.errors import InputError
-from aeattn.experiments.declare import chars_per_step, read_declaration
+from aeattn.experiments.declare import read_declaration
 from aeattn.experiments.records import FORMAT, Cost, Folder, Record
 from aeattn.nn.sizing import size
 from aeattn.training import machine
@@ -191,7 +191,7 @@ def read_samples(run: RunFolder) -> list[dict[str, Any]]:
 
 def _cost(trainer: Trainer) -> Cost:
     config, cost = trainer.config, size(trainer.config.model)
-    chars = trainer.state.step * chars_per_step(config)
+    chars = trainer.state.step * config.chars_per_step
     return Cost(
         seconds=trainer.state.seconds,
         chars=chars,

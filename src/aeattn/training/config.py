@@ -141,6 +141,11 @@ class RunConfig:
         """What tales, and texts split off to validate on, are drawn with."""
         return self.training.seed if self.data.seed is None else self.data.seed
 
+    @property
+    def chars_per_step(self) -> int:
+        """Characters that one update trains on."""
+        return self.training.batch * self.training.accumulate * self.model.context
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
         return dataclasses.asdict(self)

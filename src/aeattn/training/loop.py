@@ -311,7 +311,7 @@ class Trainer:
     def _write_metrics(self, valid: Score | None = None) -> None:
         line: dict[str, Any] = {
             "step": self.state.step,
-            "chars": self.state.step * self._chars_per_step,
+            "chars": self.state.step * self.config.chars_per_step,
             "seconds": round(self.state.seconds, 3),
             "train_nats": self.state.smooth_nats,
         }
@@ -329,11 +329,6 @@ class Trainer:
         self.run_folder.append_sample(self.state.step, text)
         self.reporter.sample(self.state.step, text)
 
-    @property
-    def _chars_per_step(self) -> int:
-        settings = self.config.training
-        return settings.batch * settings.accumulate * self.config.model.context
-
     def _status(self) -> Status:
         state, steps = self.state, self.config.training.steps
         pace = state.seconds / state.step if state.step else 0.0
@@ -343,7 +338,7 @@ class Trainer:
             train_nats=state.smooth_nats if state.smooth_nats is not None else math.nan,
             valid_nats=state.valid_nats,
             floor_nats=self.floor_nats,
-            chars_per_second=self._chars_per_step / pace if pace else 0.0,
+            chars_per_second=self.config.chars_per_step / pace if pace else 0.0,
             seconds_left=pace * (steps - state.step),
         )
 
