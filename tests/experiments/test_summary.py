@@ -11,6 +11,7 @@ from scipy import stats
 from aeattn.experiments.declare import Declaration
 from aeattn.experiments.jobs import jobs
 from aeattn.experiments.records import Folder, Record
+from aeattn.experiments.sentences import notes
 from aeattn.experiments.summary import summarise
 from tests.experiments.conftest import Declare, done, failed
 
@@ -85,6 +86,28 @@ def test_one_model_under_two_names(declare_in: Declare) -> None:
     [contrast] = _summary(declare_in, dict(STANDARD))["contrasts"]
     assert contrast["interval"] == (0.0, 0.0)
     assert contrast["verdict"] == "no difference found"
+    assert contrast["sentence"] == (
+        "auto and standard attention have the same validation loss at equal width, with every seed."
+    )
+
+
+def test_a_measure_that_one_arm_lacks_is_no_missing_run(declare_in: Declare) -> None:
+    contrasts = [{"arm": "auto", "than": "standard", "measure": "latent_cache_bytes"}]
+    [contrast] = _summary(declare_in, dict(STANDARD), contrasts=contrasts)["contrasts"]
+    assert contrast["verdict"] == "not measured"
+    assert contrast["sentence"].endswith("one of the two has no latent cache, so nothing is compared.")
+
+
+def test_arms_on_the_edge_of_the_grid_share_a_sentence(declare_in: Declare) -> None:
+    folder, declaration = declare_in()
+    summary = summarise(folder, declaration, _records(declaration, dict(STANDARD)))
+    edge = {"at_edge": True, "extended": True, "chosen": 2.0}
+    summary["tuning"] = [{"id": "a", **edge}, {"id": "b", **edge}, {"id": "c", **edge, "extended": False}]
+    assert notes(summary, declaration, []) == [
+        "c does best on the edge of what was searched: it may be tuned too little.",
+        "a and b do best on the edge of what was searched, which was extended there: they may be tuned "
+        "too little.",
+    ]
 
 
 def test_one_seed_says_that_no_interval_is_possible(declare_in: Declare) -> None:

@@ -18,9 +18,10 @@ MATCHED = {
 
 
 def verdict(contrast: dict[str, Any]) -> str:
-    """`better`, `worse`, `no difference found`, `one seed`, `no runs`; `more`, `less` where neither is better."""
+    """`better`, `worse`, `no difference found`, `one seed`, `no runs`, `not measured` where one arm's runs lack
+    the measure; `more`, `less` where neither is better."""
     if not contrast["n"]:
-        return "no runs"
+        return "not measured" if contrast["pairs"] else "no runs"
     if contrast["interval"] is None:
         return "one seed"
     low, high = contrast["interval"]
@@ -39,6 +40,8 @@ def sentence(contrast: dict[str, Any], smallest_effect: float) -> str:
     measure, kind = describe_measure(contrast["measure"]), contrast["verdict"]
     if kind == "no runs":
         return f"{ours} against {theirs} {where}: no pair of runs has succeeded yet."
+    if kind == "not measured":
+        return f"{ours} against {theirs} {where}: one of the two has no {measure.text}, so nothing is compared."
     if kind == "one seed":
         shown = _signed(contrast["mean"], measure)
         return (
@@ -52,6 +55,8 @@ def sentence(contrast: dict[str, Any], smallest_effect: float) -> str:
 def _nothing(contrast: dict[str, Any], measure: Measure, where: str) -> str:
     ours, theirs = contrast["labels"]
     low, high = contrast["interval"]
+    if low == high:
+        return f"{ours} and {theirs} have the same {measure.text} {where}, with every seed."
     largest = _plain(max(-low, high), measure)
     return (
         f"No difference between {ours} and {theirs} was found {where}: {_signed(contrast['mean'], measure)} "
@@ -120,7 +125,7 @@ def notes(summary: dict[str, Any], declaration: Declaration, records: Sequence[R
         found.append(f"{runs['missing']} of {runs['wanted']} runs are still missing.")
     if len(declaration.seeds["final"]) == 1:
         found.append("One seed was declared: no interval is possible.")
-    found += [_edge(tuning, declaration) for tuning in summary["tuning"] if tuning["at_edge"]]
+    found += _edges(summary["tuning"])
     if not runs["missing"]:
         lost = [tuning["id"] for tuning in summary["tuning"] if tuning["chosen"] is None]
         found += [f"{id}: no learning rate could be trained." for id in lost]
@@ -134,9 +139,18 @@ def notes(summary: dict[str, Any], declaration: Declaration, records: Sequence[R
     return found + _provenance(records)
 
 
-def _edge(tuning: dict[str, Any], declaration: Declaration) -> str:
-    extended = ", which was extended there" if tuning["extended"] else ""
-    return f"{tuning['id']} does best on the edge of what was searched{extended}: it may be tuned too little."
+def _edges(tunings: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence for all arms whose optimum is on an edge that was extended, one for all others."""
+    found = []
+    for extended, what in ((False, ""), (True, ", which was extended there")):
+        arms = [tuning["id"] for tuning in tunings if tuning["at_edge"] and tuning["extended"] == extended]
+        if arms:
+            verb, who = ("does", "it") if len(arms) == 1 else ("do", "they")
+            names = " and ".join(filter(None, (", ".join(arms[:-1]), arms[-1])))
+            found.append(
+                f"{names} {verb} best on the edge of what was searched{what}: {who} may be tuned too little."
+            )
+    return found
 
 
 def _provenance(records: Sequence[Record]) -> list[str]:

@@ -137,7 +137,8 @@ def _contrast(
     ours, theirs = finals[contrast.arm], finals[contrast.than]
     analysed = contrast.measure.split(".")[0] in ANALYSED
     differences: dict[int, float] = {}
-    for seed in [seed for seed in declaration.seeds["final"] if seed in ours and seed in theirs]:
+    pairs = [seed for seed in declaration.seeds["final"] if seed in ours and seed in theirs]
+    for seed in pairs:
         pair = [
             read_measure(contrast.measure, r, folder.read_analysis(r.name) if analysed else None)
             for r in (ours[seed], theirs[seed])
@@ -163,7 +164,7 @@ def _contrast(
         "percent_perplexity": _percent(found.mean, interval) if found and is_loss else None,
         "paired_batches": all(ours[seed].batches == theirs[seed].batches for seed in differences),
     }
-    return result | {"verdict": verdict(result)}
+    return result | {"verdict": verdict(result | {"pairs": len(pairs)})}
 
 
 def _baseline(measure: str, folder: Folder, runs: Mapping[int, Record], analysed: bool) -> float | None:
