@@ -57,6 +57,17 @@ def test_a_folder_of_other_files_is_left_alone(declare_in: Declare, tmp_path: An
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("kind", ["parameters", "flops", "wall-clock"])
+def test_an_arm_that_is_left_alone_says_how_far_it_is_off(kind: str, declare_in: Declare) -> None:
+    arms = {"auto": {"match": False, "model": {"d_ff": 48}}}
+    _, declaration = declare_in(
+        {"matching": {"by": [kind]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
+    )
+    assert declaration.arm("auto").run_config().model.d_ff == 48
+    assert (declaration.arm("auto").off_by or 0) > 0.1
+    assert declaration.arm("standard").off_by is None
+
+
 def test_every_way_of_matching_has_arms_of_its_own_unless_they_are_the_same(declare_in: Declare) -> None:
     _, declaration = declare_in({"matching": {"by": ["width", "parameters", "flops"], "tolerance": 0.02}})
     assert [arm.id for arm in declaration.arms] == ["standard@width", "auto@width", "auto@parameters"]

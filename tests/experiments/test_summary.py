@@ -98,6 +98,20 @@ def test_a_measure_that_one_arm_lacks_is_no_missing_run(declare_in: Declare) -> 
     assert contrast["sentence"].endswith("one of the two has no latent cache, so nothing is compared.")
 
 
+@pytest.mark.parametrize("by", ["parameters", "flops", "wall-clock"])
+def test_an_arm_that_was_not_matched_is_never_called_equal(by: str, declare_in: Declare) -> None:
+    arms = {"auto": {"match": False, "model": {"d_ff": 48}}}
+    folder, declaration = declare_in(
+        {"matching": {"by": [by]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
+    )
+    summary = summarise(folder, declaration, _records(declaration, _less(0.011, 0.012, 0.013)))
+    sentence = summary["contrasts"][-1]["sentence"]
+    assert sentence.startswith(
+        "auto is better than standard attention by 0.0120 nats [0.0095, 0.0145] though not at"
+    )
+    assert any("of the others" in note for note in summary["notes"])
+
+
 def test_arms_on_the_edge_of_the_grid_share_a_sentence(declare_in: Declare) -> None:
     folder, declaration = declare_in()
     summary = summarise(folder, declaration, _records(declaration, dict(STANDARD)))

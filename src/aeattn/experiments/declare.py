@@ -12,7 +12,7 @@ from typing import Any
 
 from aeattn.data.store import prepare
 from aeattn.errors import InputError
-from aeattn.experiments.match import COSTS, Matched, Pace, match_cost, match_pace
+from aeattn.experiments.match import COSTS, Matched, Pace, compare_cost, compare_pace, match_cost, match_pace
 from aeattn.experiments.records import FORMAT, Folder, digest
 from aeattn.experiments.spec import Arm, Contrast, Spec, all_settings
 from aeattn.nn.config import ModelConfig
@@ -212,20 +212,21 @@ class _Resolver:
             return matched
         matching = self.spec.matching
         reference = configs[matching.reference or self.spec.arms[0].name]
-        free = {
-            (arm.name, kind, size): configs[arm.name]
-            for arm in self.spec.arms
-            if arm.match and (matching.target or configs[arm.name] != reference)
-        }
+        others = [arm for arm in self.spec.arms if matching.target or configs[arm.name] != reference]
+        free = {(arm.name, kind, size): configs[arm.name] for arm in others if arm.match}
+        as_declared = {(arm.name, kind, size): configs[arm.name] for arm in others if not arm.match}
         if kind == "wall-clock":
             named = {f"arms.{key[0]}": config for key, config in free.items()}
             solved = match_pace(named, reference, matching.vary, matching.tolerance, self._measured)
-            return matched | dict(zip(free, solved, strict=True))
-        target = matching.target or COSTS[kind][1](reference.model)
-        return matched | {
-            key: match_cost(config, kind, target, matching.vary, matching.tolerance, f"arms.{key[0]}")
-            for key, config in free.items()
-        }
+            left = compare_pace(list(as_declared.values()), reference, self._measured)
+        else:
+            target = matching.target or COSTS[kind][1](reference.model)
+            solved = [
+                match_cost(config, kind, target, matching.vary, matching.tolerance, f"arms.{key[0]}")
+                for key, config in free.items()
+            ]
+            left = [compare_cost(config, kind, target) for config in as_declared.values()]
+        return matched | dict(zip([*free, *as_declared], [*solved, *left], strict=True))
 
     def _named(
         self, found: dict[tuple[str, str, str | None], Matched]

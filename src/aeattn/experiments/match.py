@@ -38,14 +38,19 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
     """
     unit, cost = COSTS[kind]
     model = _solved(config.model, target, cost, vary)
-    off_by = cost(model) / target - 1
-    if abs(off_by) > tolerance:
+    matched = compare_cost(replace(config, model=model), kind, target)
+    if abs(off_by := matched.off_by or 0.0) > tolerance:
         raise InputError(
             f"{who} cannot be matched by {kind}: the nearest, {vary} = {getattr(model, vary)}, has "
             f"{cost(model):,.0f} {unit}, {100 * off_by:+.2f} % off {target:,.0f}; change its other widths, raise "
             "matching.tolerance, or leave it out with match = false"
         )
-    return Matched(replace(config, model=model), off_by)
+    return matched
+
+
+def compare_cost(config: RunConfig, kind: str, target: float) -> Matched:
+    """The config as it is, and how far its parameters or FLOPs are off."""
+    return Matched(config, COSTS[kind][1](config.model) / target - 1)
 
 
 def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], float], vary: str) -> ModelConfig:
@@ -81,16 +86,22 @@ def match_pace(
             known[width] = share
         widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
     nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
-    shares = _shares(reference, nearest, pace)
-    for name, config, share in zip(configs, nearest, shares, strict=True):
-        if abs(share - 1) > max(tolerance, PACE_TOLERANCE):
-            width = getattr(config.model, vary)
+    matched = compare_pace(nearest, reference, pace)
+    for name, found in zip(configs, matched, strict=True):
+        if abs(off_by := found.off_by or 0.0) > max(tolerance, PACE_TOLERANCE):
+            width = getattr(found.config.model, vary)
             raise InputError(
                 f"{name} cannot be matched by wall-clock: the nearest, {vary} = {width}, took "
-                f"{100 * (share - 1):+.0f} % more time than the reference; change its other widths, raise "
+                f"{100 * off_by:+.0f} % more time than the reference; change its other widths, raise "
                 "matching.tolerance, leave it out with match = false, or try again on a quieter machine"
             )
-    return [Matched(config, share - 1) for config, share in zip(nearest, shares, strict=True)]
+    return matched
+
+
+def compare_pace(configs: Sequence[RunConfig], reference: RunConfig, pace: Pace) -> list[Matched]:
+    """Configs as they are, and by how much more time than the reference's a character of theirs takes."""
+    shares = _shares(reference, configs, pace) if configs else []
+    return [Matched(config, share - 1) for config, share in zip(configs, shares, strict=True)]
 
 
 def _at_widths(configs: dict[str, RunConfig], vary: str, widths: Sequence[int]) -> list[RunConfig]:

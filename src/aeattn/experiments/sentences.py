@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aeattn.experiments.declare import Declaration
+from aeattn.experiments.match import PACE_TOLERANCE
 from aeattn.experiments.measures import Measure, describe_measure
 from aeattn.experiments.records import Record
 
@@ -33,10 +34,11 @@ def verdict(contrast: dict[str, Any]) -> str:
     return "better" if (high < 0) == (better == "less") else "worse"
 
 
-def sentence(contrast: dict[str, Any], smallest_effect: float) -> str:
+def sentence(contrast: dict[str, Any], declaration: Declaration) -> str:
     """The contrast in one sentence, with its interval."""
     ours, theirs = contrast["labels"]
-    where = MATCHED[contrast["matching"]] + (f", {contrast['size']}" if contrast["size"] else "")
+    where = ("" if _is_equal(contrast, declaration) else "though not ") + MATCHED[contrast["matching"]]
+    where += f", {contrast['size']}" if contrast["size"] else ""
     measure, kind = describe_measure(contrast["measure"]), contrast["verdict"]
     if kind == "no runs":
         return f"{ours} against {theirs} {where}: no pair of runs has succeeded yet."
@@ -49,7 +51,22 @@ def sentence(contrast: dict[str, Any], smallest_effect: float) -> str:
         )
     if kind == "no difference found":
         return _nothing(contrast, measure, where) + _doubts(contrast)
-    return _something(contrast, measure, where, smallest_effect) + _doubts(contrast)
+    return _something(contrast, measure, where, declaration.smallest_effect) + _doubts(contrast)
+
+
+def _is_equal(contrast: dict[str, Any], declaration: Declaration) -> bool:
+    """Whether the two cost the same, in what they were matched by: an arm may be left out of it."""
+    ours, theirs = declaration.arm(contrast["arm"]), declaration.arm(contrast["than"])
+    shares = {
+        "width": 1.0,
+        "parameters": ours.parameters / theirs.parameters,
+        "flops": ours.train_flops / theirs.train_flops,
+        "wall-clock": (1 + (ours.off_by or 0.0)) / (1 + (theirs.off_by or 0.0)),
+    }
+    tolerance: float = declaration.matching["tolerance"]
+    if contrast["matching"] == "wall-clock":
+        tolerance = max(tolerance, PACE_TOLERANCE)
+    return abs(shares[contrast["matching"]] - 1) <= 2 * tolerance  # each may be off by it
 
 
 def _nothing(contrast: dict[str, Any], measure: Measure, where: str) -> str:
@@ -130,7 +147,7 @@ def notes(summary: dict[str, Any], declaration: Declaration, records: Sequence[R
         lost = [tuning["id"] for tuning in summary["tuning"] if tuning["chosen"] is None]
         found += [f"{id}: no learning rate could be trained." for id in lost]
     found += [
-        f"{arm.label} ({arm.id}) is {100 * arm.off_by:+.2f} % off the {arm.matching} that it was matched to."
+        f"{arm.label} ({arm.id}) is {100 * arm.off_by:+.2f} % off the {arm.matching} of the others."
         for arm in declaration.arms
         if arm.off_by is not None and abs(arm.off_by) > declaration.matching["tolerance"]
     ]

@@ -34,7 +34,7 @@ def summarise(folder: Folder, declaration: Declaration, records: Records) -> dic
     contrasts = [_contrast(folder, declaration, c, finals) for c in declaration.contrasts]
     _correct(contrasts)
     for contrast in contrasts:
-        contrast["sentence"] = sentence(contrast, declaration.smallest_effect)
+        contrast["sentence"] = sentence(contrast, declaration)
     summary = {
         "format": FORMAT,
         "spec": declaration.hash,
