@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,13 @@ torch.set_num_threads(1)  # these models are too small for more, and threads tha
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _all_garbage() -> Iterator[None]:
+    """Commands set what their start makes apart from collections until the process ends."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

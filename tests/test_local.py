@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeattn import local
-from aeattn.errors import SlowerWarning
+from aeattn.errors import InputError, SlowerWarning
 from aeattn.experiments.runner import worker_environment
 
 
@@ -82,3 +83,24 @@ def test_users_are_warned_in_a_line() -> None:
 def test_an_unknown_fact_is_empty() -> None:
     assert local.cpu_fact("no such line") == ""
     assert not local.cpu_has("no_such_feature")
+
+
+def test_a_start_collects_no_garbage_until_it_is_over() -> None:
+    with local.Startup() as startup:
+        assert not gc.isenabled()
+        startup.over()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    with pytest.raises(InputError), local.Startup():
+        raise InputError("bad")
+    assert gc.isenabled()
+
+
+def test_who_collects_no_garbage_is_left_alone() -> None:
+    gc.disable()
+    try:
+        with local.Startup() as startup:
+            startup.over()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 from aeattn.errors import InputError
 
@@ -66,6 +68,32 @@ def cxx() -> str | None:
     """The C++ compiler that PyTorch's compiler would take: `$CXX`, g++ or clang++; None where there is none."""
     candidates = (os.environ.get("CXX", "g++"), "g++", "clang++")
     return next((found for name in candidates if (found := shutil.which(name))), None)
+
+
+class Startup:
+    """The start of a process that trains, without garbage collection: what is imported and traced then stays, and
+    looking through it again and again takes more than a tenth of the start.
+
+        with Startup() as startup:
+            trainer.run(stop, startup.over)
+    """
+
+    def __enter__(self) -> Startup:
+        self._under_way = gc.isenabled()
+        gc.disable()
+        return self
+
+    def over(self) -> None:
+        """Collect again, but nothing that is there now."""
+        if self._under_way:
+            self._under_way = False
+            gc.freeze()
+            gc.enable()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over()
 
 
 def settle_waiting() -> None:

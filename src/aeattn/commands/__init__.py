@@ -12,6 +12,7 @@ from aeattn.commands.compare import compare
 from aeattn.commands.generate import generate
 from aeattn.commands.inspect import inspect
 from aeattn.commands.printing import print_json, print_table, say
+from aeattn.local import Startup
 
 if TYPE_CHECKING:
     from aeattn.training.loop import Trainer
@@ -61,22 +62,23 @@ P = TypeVar("P", "Plan", "ResumePlan")
 
 
 def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Trainer], quiet: bool) -> int:
-    from aeattn.training.guard import Diverged
-    from aeattn.training.signals import Interrupted, Stop
+    with Startup() as startup:
+        from aeattn.training.guard import Diverged
+        from aeattn.training.signals import Interrupted, Stop
 
-    try:
-        with Stop() as stop:
-            lines = _train_and_finish(make_plan(), make_trainer, stop, quiet)
-    except (Diverged, Interrupted) as error:
-        say(f"aeattn: {error}")
-        return getattr(error, "exit_code", 1)
+        try:
+            with Stop() as stop:
+                lines = _train_and_finish(make_plan(), make_trainer, stop, startup, quiet)
+        except (Diverged, Interrupted) as error:
+            say(f"aeattn: {error}")
+            return getattr(error, "exit_code", 1)
     for line in lines:
         print(line, flush=True)
     return 0
 
 
 def _train_and_finish(
-    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, quiet: bool
+    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, startup: Startup, quiet: bool
 ) -> Sequence[str]:
     from aeattn.training.progress import make_reporter
     from aeattn.training.setup import finish
@@ -85,7 +87,7 @@ def _train_and_finish(
     reporter, run = make_reporter(quiet), given.run
     try:
         trainer = make_trainer(given, reporter)
-        score = trainer.run(stop)
+        score = trainer.run(stop, startup.over)
         reporter.close()
         return finish(trainer, score)
     except Interrupted as error:

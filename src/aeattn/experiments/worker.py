@@ -26,6 +26,7 @@ from typing import Any
 from aeattn.errors import InputError
 from aeattn.experiments.declare import read_declaration
 from aeattn.experiments.records import FORMAT, Cost, Folder, Record
+from aeattn.local import Startup
 from aeattn.nn.sizing import size
 from aeattn.training import machine
 from aeattn.training.changes import text_facts
@@ -83,7 +84,7 @@ class PipeReporter:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def work(folder: Folder, name: str, stop: Stop) -> int:
+def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     """Do the run of a record; returns the exit code. Raises InputError, Interrupted, OSError."""
     job = folder.read_record(name)
     if job is None:
@@ -91,7 +92,7 @@ def work(folder: Folder, name: str, stop: Stop) -> int:
     reporter = PipeReporter()
     trainer = _trainer(folder, job, reporter)
     try:
-        score = trainer.run(stop)
+        score = trainer.run(stop, startup.over)
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
             raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
@@ -262,8 +263,8 @@ def main(arguments: list[str]) -> int:
     """Exit codes as those of the command line; the last line on standard error says what was wrong."""
     folder, name = Folder(Path(arguments[0])), arguments[1]
     try:
-        with Stop() as stop:
-            return work(folder, name, stop)
+        with Stop() as stop, Startup() as startup:
+            return work(folder, name, stop, startup)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ noted beside them, because whether compiling pays depends on it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.util
 import json
@@ -62,6 +63,8 @@ def compile_step(
     are none of these then.
     """
     os.environ.setdefault(_PLACE, _place())
+    if not gc.isenabled():  # a `Startup`
+        gc.freeze()  # PyTorch collects garbage when it has compiled, and need not look through what was imported
     if device.type == "cuda":
         return torch.compile(step, options={"triton.cudagraphs": accumulate == 1})
     return torch.compile(

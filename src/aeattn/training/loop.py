@@ -76,14 +76,16 @@ class Trainer:
 
     # -- the run -----------------------------------------------------------------------------------------
 
-    def run(self, stop: Stop | None = None) -> Score:
+    def run(self, stop: Stop | None = None, prepared: Callable[[], None] = lambda: None) -> Score:
         """Train to the end, evaluate the whole validation text, write the model. Returns that score.
 
+        `prepared` is called once before the first update, when everything is compiled.
         Raises Diverged, Interrupted, and OSError where something cannot be written.
         """
         machine.keep_freed_memory()
         try:
             self.prepare()
+            prepared()
             self._train(stop or Stop())
             return self._finish()
         except BadValidation:
