@@ -141,6 +141,26 @@ def _time_to_loss(known: Record) -> list[str]:
     ]
 
 
+def _start(known: Record) -> list[str]:
+    """What `python bench/start.py` found."""
+    what = {
+        "training": "training of a shape that was trained before begins",
+        "first step": "its first step is done",
+        "--help": "`--help` has answered",
+        "bad argument": "a bad argument has been refused",
+    }
+    rows = (
+        (what[name], *(f"{s[end]:.2f}" for end in ("median", "low", "high")))
+        for name, s in known["seconds"].items()
+    )
+    return [
+        f"From `python bench/start.py`, {len(known['rounds'])} rounds, on {_machine(known)}; the first time, with",
+        f"everything to compile, training begins after {known['cold']['training']:.0f} seconds.",
+        "",
+        *_table(("seconds after the command, until", "median", "lowest", "highest"), rows),
+    ]
+
+
 # -- speed of writing --------------------------------------------------------------------------------------
 
 
@@ -261,5 +281,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Record], list[str]]]] = {
     "speed/cost": ("What the autoencoders cost in training", _cost),
     "speed/generate": ("Speed of writing", _writing),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
+    "speed/start": ("How soon a command has begun", _start),
     "faults": ("Faults", _faults),
 }
