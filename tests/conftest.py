@@ -23,6 +23,7 @@ torch.set_num_threads(1)  # these models are too small for more, and threads tha
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache" / "compiled"))
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,19 @@ def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypa
     assert not compiling.CompiledBefore(config, 5, torch.float32, cpu)
     assert not compiling.CompiledBefore(config, 4, torch.bfloat16, cpu)
     assert not compiling.CompiledBefore(tiny_config(d_ff=8), 4, torch.float32, cpu)
+
+
+def test_what_is_compiled_is_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: PyTorch settles the place when its compiler is loaded, by the first optimiser."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    python = (
+        "import sys, pathlib; from tests.training.test_loop import _trainer; folder = pathlib.Path(sys.argv[1]);"
+        "folder.mkdir(); _trainer(folder);"
+        "from torch._inductor.runtime.cache_dir_utils import cache_dir; print(cache_dir())"
+    )
+    command = [sys.executable, "-c", python, str(tmp_path / "a")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(tmp_path / "cache" / "compiled")
 
 
 def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from aeattn.nn.config import ModelConfig
 from aeattn.nn.native.kernel import SWITCH
 from aeattn.training.config import CompileMode
 
-COMPILE_SECONDS = 20.0  # what compiling a small model costs on two cores, the first time
+COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
 _PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
@@ -50,11 +50,19 @@ def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: floa
     return can_compile(device) and eager_seconds * COMPILE_GAIN > cost
 
 
+def keep_compiled() -> None:
+    """Have PyTorch keep what it compiles in this package's cache, unless it was told of another place.
+
+    Must come before its compiler is loaded, as by the first optimiser: that decides for a folder of the system's,
+    which a restart may empty.
+    """
+    os.environ.setdefault(_PLACE, str(cache_dir() / "compiled"))
+
+
 def compile_step(
     step: Callable[..., Any], device: torch.device, accumulate: int = 1, *, built_before: bool = False
 ) -> Callable[..., Any]:
-    """`torch.compile` of a training step, its results kept in this package's cache unless PyTorch was told of
-    another place.
+    """`torch.compile` of a training step.
 
     On a CPU random numbers stay PyTorch's own: those that the compiler makes take longer than the step. With
     `built_before`, because something was built for this very processor, the compiler's trials of that, a second at
@@ -62,7 +70,6 @@ def compile_step(
     kernels takes longer than running them. Accumulated gradients would be overwritten by the next replay, so there
     are none of these then.
     """
-    os.environ.setdefault(_PLACE, _place())
     if not gc.isenabled():  # a `Startup`
         gc.freeze()  # PyTorch collects garbage when it has compiled, and need not look through what was imported
     if device.type == "cuda":
@@ -70,10 +77,6 @@ def compile_step(
     return torch.compile(
         step, options={"fallback_random": True, **({"cpp.vec_isa_ok": True} if built_before else {})}
     )
-
-
-def _place() -> str:
-    return os.environ.get(_PLACE) or str(cache_dir() / "compiled")
 
 
 class CompiledBefore:
@@ -89,7 +92,7 @@ class CompiledBefore:
             "torch": torch.__version__,
             "kernel": os.environ.get(SWITCH),
             "threads": torch.get_num_threads(),
-            "place": _place(),
+            "place": os.environ.get(_PLACE),
         }
 
     @cached_property

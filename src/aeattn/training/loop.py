@@ -57,6 +57,7 @@ class Trainer:
         self.run_folder, self.config, self.text, self.reporter = run, config, text, reporter
         self.floor_nats = floor_nats
         settings = config.training
+        compiling.keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = machine.pick_device(settings.device)
         self.dtype = machine.pick_precision(settings.precision, self.device)
@@ -252,7 +253,7 @@ class Trainer:
     def use_compiler(self, wanted: bool) -> None:
         if wanted and compiling.pays_to_compile("on", self.device, 0.0):
             if not self.compiled_before:
-                self.reporter.note("compiling the training step (the first time takes some twenty seconds)")
+                self.reporter.note("compiling the training step (the first time takes about half a minute)")
             native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
             self.loss = compiling.compile_step(
                 self._loss, self.device, self.config.training.accumulate, built_before=native
