@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -199,6 +200,14 @@ def test_what_is_compiled_is_kept_in_the_cache(tmp_path: Path, monkeypatch: pyte
     command = [sys.executable, "-c", python, str(tmp_path / "a")]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == str(tmp_path / "cache" / "compiled")
+
+
+def test_a_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "file"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compiling.keep_compiled()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 
 def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

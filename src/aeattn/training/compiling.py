@@ -54,9 +54,13 @@ def keep_compiled() -> None:
     """Have PyTorch keep what it compiles in this package's cache, unless it was told of another place.
 
     Must come before its compiler is loaded, as by the first optimiser: that decides for a folder of the system's,
-    which a restart may empty.
+    which a restart may empty. That it stays where ours cannot be written to.
     """
-    os.environ.setdefault(_PLACE, str(cache_dir() / "compiled"))
+    place = cache_dir() / "compiled"
+    with suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        if os.access(place, os.W_OK):
+            os.environ.setdefault(_PLACE, str(place))
 
 
 def compile_step(
