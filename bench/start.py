@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.bench.timing import spread
+from aeattn.training.durable import write_json
 from aeattn.training.machine import describe
 
 RECORD = Path(__file__).parents[1] / "results" / "speed" / "start.json"
@@ -49,8 +50,7 @@ def main() -> int:
         "rounds": rounds,
         "environment": describe(),
     }
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(RECORD, found)
     print(RECORD.read_text(encoding="utf-8"))
     return 0
 

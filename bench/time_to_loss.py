@@ -28,6 +28,7 @@ import numpy as np
 
 from aeattn.data.corpora import resolve
 from aeattn.data.text import TextOptions
+from aeattn.training.durable import write_json
 from aeattn.training.machine import describe
 
 ROOT = Path(__file__).parents[1]
@@ -56,8 +57,7 @@ def main() -> int:
         warm = {"AEATTN_CACHE": str(Path(folder) / "warm")}
         ours(Path(folder) / "first", warm, "on")  # fills the compiler's cache
         rounds = [one_round(Path(folder), place, warm, number) for number in range(options.rounds)]
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(summary(rounds), indent=1) + "\n", encoding="utf-8")
+    write_json(RECORD, summary(rounds))
     print(RECORD.read_text(encoding="utf-8"))
     return 0
 

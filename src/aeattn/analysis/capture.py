@@ -52,7 +52,7 @@ def all_scores(attention: Attention, q_BHTC: Tensor, k_BHTC: Tensor) -> Iterator
 def all_weights(attention: Attention, x: Tensor, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Weights (B, H, Q, K) of an input (B, T, D) and the number of keys visible to each query, (Q,), block by
     block, without the queries before `first`."""
-    q, k, _ = attention.heads(x)
+    q, k, _ = attention.queries_and_keys(x)
     for start, scores in all_scores(attention, q, k):
         skipped = max(0, first - start)
         if skipped < scores.shape[2]:

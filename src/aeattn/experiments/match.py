@@ -38,14 +38,14 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
     """
     unit, cost = COSTS[kind]
     model = _solved(config.model, target, cost, vary)
-    matched = compare_cost(replace(config, model=model), kind, target)
-    if abs(off_by := matched.off_by or 0.0) > tolerance:
+    off_by = cost(model) / target - 1
+    if abs(off_by) > tolerance:
         raise InputError(
             f"{who} cannot be matched by {kind}: the nearest, {vary} = {getattr(model, vary)}, has "
             f"{cost(model):,.0f} {unit}, {100 * off_by:+.2f} % off {target:,.0f}; change its other widths, raise "
             "matching.tolerance, or leave it out with match = false"
         )
-    return matched
+    return Matched(replace(config, model=model), off_by)
 
 
 def compare_cost(config: RunConfig, kind: str, target: float) -> Matched:
@@ -86,21 +86,24 @@ def match_pace(
             known[width] = share
         widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
     nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
-    matched = compare_pace(nearest, reference, pace)
-    for name, found in zip(configs, matched, strict=True):
-        if abs(off_by := found.off_by or 0.0) > max(tolerance, PACE_TOLERANCE):
-            width = getattr(found.config.model, vary)
+    shares = _shares(reference, nearest, pace)
+    for name, config, share in zip(configs, nearest, shares, strict=True):
+        if abs(share - 1) > max(tolerance, PACE_TOLERANCE):
+            width = getattr(config.model, vary)
             raise InputError(
                 f"{name} cannot be matched by wall-clock: the nearest, {vary} = {width}, took "
-                f"{100 * off_by:+.0f} % more time than the reference; change its other widths, raise "
+                f"{100 * (share - 1):+.0f} % more time than the reference; change its other widths, raise "
                 "matching.tolerance, leave it out with match = false, or try again on a quieter machine"
             )
-    return matched
+    return _matched(nearest, shares)
 
 
 def compare_pace(configs: Sequence[RunConfig], reference: RunConfig, pace: Pace) -> list[Matched]:
     """Configs as they are, and by how much more time than the reference's a character of theirs takes."""
-    shares = _shares(reference, configs, pace) if configs else []
+    return _matched(configs, _shares(reference, configs, pace))
+
+
+def _matched(configs: Sequence[RunConfig], shares: Sequence[float]) -> list[Matched]:
     return [Matched(config, share - 1) for config, share in zip(configs, shares, strict=True)]
 
 
@@ -112,6 +115,8 @@ def _at_widths(configs: dict[str, RunConfig], vary: str, widths: Sequence[int]) 
 
 def _shares(reference: RunConfig, configs: Sequence[RunConfig], pace: Pace) -> list[float]:
     """Each config's time for a character, in the reference's."""
+    if not configs:
+        return []
     everyone = [reference, *configs]
     target, *others = (s / c.chars_per_step for s, c in zip(pace(everyone), everyone, strict=True))
     return [seconds / target for seconds in others]

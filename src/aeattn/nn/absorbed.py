@@ -33,7 +33,7 @@ def attend_cached(attention: Attention, x: Tensor, cache: LayerCache, mask: Tens
     new, reading = _keys(attention, k_code, queries, start, cache.latent)
     value_decoders = attention.value.head_decoders(attention.n_heads) if cache.latent else None
     if not cache.latent:
-        new["values"] = attention.split(attention.value.decode(v_code))
+        new["values"] = attention.values(v_code)
     elif not attention.value.shares_code:
         new["values"] = attention.value.split_code(v_code, attention.n_heads)
     rotary_queries = None

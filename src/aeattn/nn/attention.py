@@ -121,7 +121,7 @@ class Attention(nn.Module):
         q, k, v_code = self.queries_and_keys(x)
         output = self.absorbed_output()
         if output is None:
-            v = self.split(self.value.decode(v_code))
+            v = self.values(v_code)
         else:
             v = self.value.split_code(v_code, self.n_heads).expand(-1, self.n_heads, -1, -1)
         mixed = self.attend(q, k, v, mask)
@@ -140,17 +140,17 @@ class Attention(nn.Module):
         blockwise = causal_on_cpu and k.shape[2] <= PLAIN_UP_TO
         return (attend_blockwise if blockwise else attend_fused)(q, k, v, bias, dropout)
 
-    def heads(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C); the first stands at `start`."""
-        q, k, v_code = self.queries_and_keys(x, start)
-        return q, k, self.split(self.value.decode(v_code))
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C)."""
+        q, k, v_code = self.queries_and_keys(x)
+        return q, k, self.values(v_code)
 
-    def queries_and_keys(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    def queries_and_keys(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled) and keys of (B, T, D), each (B, H, T, C), and the code of the values, (B, T, K)."""
         q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
-        q, k = self.queries(q_code, start), self.keys(k_code, start)
+        q, k = self.queries(q_code, start=0), self.keys(k_code, start=0)
         if self.positions == "decoupled":
-            q_rotary, k_rotary = self.rotary_parts(x, start)
+            q_rotary, k_rotary = self.rotary_parts(x, start=0)
             q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary.expand_as(q_rotary)], dim=-1)
         return q, k, v_code
 
@@ -179,6 +179,10 @@ class Attention(nn.Module):
         if self.query_gain is not None:
             k = F.rms_norm(k, (self.d_head,))
         return rotate(k, start) if self.positions == "rotary" else k
+
+    def values(self, code: Tensor) -> Tensor:
+        """Values (B, H, T, C) of their code (B, T, K)."""
+        return self.split(self.value.decode(code))
 
     def rotary_parts(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """The decoupled rotary part of queries (B, H, T, R), scaled, and of keys (B, 1, T, R), for all heads."""
