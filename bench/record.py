@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for those who import this file
 
 import tables
 
-from aeattn.experiments.records import Folder
-from aeattn.experiments.report import write_report
+from aeattn.compare.records import Folder
+from aeattn.report import write_report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -123,8 +123,8 @@ def _aeattn(arguments: list[str]) -> str:
 
 
 def _parameters(config: dict[str, Any]) -> int:
-    from aeattn.nn.config import ModelConfig
-    from aeattn.nn.sizing import parameters
+    from aeattn.config.model import ModelConfig
+    from aeattn.nn.size import parameters
 
     return parameters(ModelConfig(**config["model"]))
 

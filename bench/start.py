@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aeattn.bench.timing import spread
-from aeattn.training.durable import write_json
-from aeattn.training.machine import describe
+from aeattn.benchmarks.timing import spread
+from aeattn.files import write_json
+from aeattn.hardware import describe
 
 RECORD = Path(__file__).parents[1] / "results" / "speed" / "start.json"
 COMMAND = [sys.executable, "-m", "aeattn"]

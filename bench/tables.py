@@ -211,7 +211,7 @@ def _faults(known: Record) -> list[str]:
     return [
         "Written by `make faults`: real processes killed at every file event of a run and at other moments, files",
         "cut and flipped, disks filled, signals sent, files forged. After every crash and fallback, the run is",
-        "compared with an uninterrupted one: weights, optimiser, random state, metrics, samples, checkpoints.",
+        "compared with an uninterrupted one: weights, optimizer, random state, metrics, samples, checkpoints.",
         f"The largest difference of all is {known['largest_difference']}.",
         *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
         "",

@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
+from aeattn.config.text import TextOptions
 from aeattn.data.corpora import resolve
-from aeattn.data.text import TextOptions
-from aeattn.training.durable import write_json
-from aeattn.training.machine import describe
+from aeattn.files import write_json
+from aeattn.hardware import describe
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "results" / "speed" / "time-to-loss.json"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from aeattn.nn.config import ModelConfig
+from aeattn.config.model import ModelConfig
 from aeattn.nn.transformer import LanguageModel
 
 settings.register_profile(

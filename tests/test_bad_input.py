@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from aeattn import InputError
 from aeattn.cli import main
 from aeattn.generation.engine import why_not_fast
-from aeattn.training.run_folder import RunFolder
+from aeattn.runs.folder import RunFolder
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
 QUICK = ["--steps", "2", "--context", "16", "--batch", "2", "--compile", "off", "--quiet"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
-LAYERS = ["errors", "version", "local", "nn", "data", "generation", "training", "bench", "analysis"]
-LAYERS += ["experiments", "commands", "cli", "__main__"]
+LAYERS = ["errors", "version", "host", "files", "config", "kernels", "nn", "data", "generation", "hardware"]
+LAYERS += ["runs", "terminal", "training", "analysis", "benchmarks", "compare", "report", "cli", "__main__"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

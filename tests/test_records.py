@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from aeattn.cli import make_parser
-from aeattn.experiments.report import write_report
+from aeattn.report import write_report
 
 ROOT = Path(__file__).parents[1]
 

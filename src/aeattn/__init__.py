@@ -16,20 +16,20 @@ from aeattn.errors import InputError
 from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from aeattn.config.model import ModelConfig
     from aeattn.generation.text_model import TextModel
-    from aeattn.nn.config import ModelConfig
     from aeattn.nn.module import AutoencoderAttention
-    from aeattn.nn.sizing import size
+    from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
-    from aeattn.training.load import load
+    from aeattn.runs.load import load
 
 _HOMES = {
     "AutoencoderAttention": "aeattn.nn.module",
     "LanguageModel": "aeattn.nn.transformer",
-    "ModelConfig": "aeattn.nn.config",
+    "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
-    "load": "aeattn.training.load",
-    "size": "aeattn.nn.sizing",
+    "load": "aeattn.runs.load",
+    "size": "aeattn.nn.size",
 }
 
 __all__ = [

@@ -7,8 +7,8 @@ import torch
 
 from aeattn.analysis import capture
 from aeattn.analysis.ablation import ablate, keep_all_but_first, keep_nearest, keep_top, loss, loss_with
-from aeattn.analysis.attention import head_measures, weight_maps
 from aeattn.analysis.capture import all_scores, all_weights, attentions, catching_inputs, keeping, rebuild
+from aeattn.analysis.heads import head_measures, weight_maps
 from aeattn.analysis.measures import measure
 from aeattn.analysis.windows import Sample
 from tests.conftest import VARIANTS, lively_model, tiny_config

@@ -15,14 +15,15 @@ from aeattn.analysis.maps import pack, unpack
 from aeattn.analysis.tables import tables
 from aeattn.analysis.windows import rows_at_once, sample
 from aeattn.cli import main
+from aeattn.config.convert import build
+from aeattn.config.model import ModelConfig
+from aeattn.config.presets import PRESETS, preset
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.data.store import StoredDocument, TokenStore
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.nn.config import ModelConfig
-from aeattn.training.config import DataConfig, RunConfig, TrainingConfig, build
-from aeattn.training.presets import PRESETS, preset
-from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import to_bytes
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import to_bytes
 from tests.conftest import VARIANTS, lively_model
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 60

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aeattn.config.text import TextOptions
 from aeattn.data import fetch
 from aeattn.data.corpora import RECIPES, Corpus, Document, documents_to_evaluate, resolve
 from aeattn.data.manifest import author_of, sha256_of, shipped
 from aeattn.data.splits import TextFile, split_files
-from aeattn.data.text import TextOptions, normalise_text
+from aeattn.data.text import normalise_text
 from aeattn.errors import InputError
 
 LETTERS = "abcdefghij"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aeattn import local
+from aeattn import host
 from aeattn.data import fetch, manifest
 from aeattn.data.corpora import BOOKCORPUS_CHARS, resolve
 from aeattn.errors import InputError
@@ -88,13 +88,13 @@ def test_notes_of_the_transcribers_go() -> None:
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AEATTN_CACHE", "/a/b")
-    assert local.cache_dir() == Path("/a/b")
+    assert host.cache_dir() == Path("/a/b")
     monkeypatch.delenv("AEATTN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert local.cache_dir() == Path("/x/aeattn")
+    assert host.cache_dir() == Path("/x/aeattn")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert local.cache_dir() == tmp_path / ".cache/aeattn"
+    assert host.cache_dir() == tmp_path / ".cache/aeattn"
 
 
 class DatasetsError(Exception):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aeattn.config.text import TextOptions
 from aeattn.data import store as module
 from aeattn.data.corpora import Corpus, Document, resolve
 from aeattn.data.store import TokenStore, build_store, cached_store, cached_tokenizer, prepare
-from aeattn.data.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aeattn.data.text import TextOptions, normalise, normalise_text, read_chunks
+from aeattn.config.text import TextOptions
+from aeattn.data.text import normalise, normalise_text, read_chunks
 from aeattn.errors import InputError
 
 awkward = st.sampled_from("\r\n\n\n \t\u00a0\u2028\x85\x0b\ufeff\u0301éÉßŒﬁ½ΣΑΣ aAİ‘’“”—…中😀_.'")

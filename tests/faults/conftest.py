@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aeattn.training import machine
+from aeattn import hardware
 from tests.faults.harness import FULL, ROOT, Bench
 
 
@@ -32,7 +32,7 @@ class Tally:
         return self.count(kind, value == 0.0)
 
     def record(self) -> dict[str, Any]:
-        facts = machine.describe()
+        facts = hardware.describe()
         return {
             "name": "faults",
             "kind": "faults",

@@ -138,7 +138,7 @@ class Bench:
 
 
 def difference(run: Path, whole: Path) -> float:
-    """The largest difference between the numbers of two finished runs: weights, optimisers' state, random state,
+    """The largest difference between the numbers of two finished runs: weights, optimizers' state, random state,
     losses. Infinity where something else differs: files, checkpoints, samples, the order of metrics."""
     files = [sorted(str(p.relative_to(r)) for p in r.rglob("*")) for r in (run, whole)]
     if files[0] != files[1]:

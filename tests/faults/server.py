@@ -23,8 +23,8 @@ from tests.faults import events
 
 
 def serve() -> None:
-    for name in ("matplotlib.figure", "torch._dynamo", "torch.distributed.tensor", "aeattn.commands",
-                 "aeattn.training.report", "aeattn.training.setup"):  # fmt: skip
+    for name in ("matplotlib.figure", "torch._dynamo", "torch.distributed.tensor", "aeattn.cli.commands",
+                 "aeattn.training.evaluate_run", "aeattn.training.start"):  # fmt: skip
         importlib.import_module(name)
     print("ready", flush=True)
     children: dict[int, _Child] = {}
@@ -73,7 +73,7 @@ def _be_child(task: dict[str, Any], ends: dict[str, int]) -> None:
         if "kill_after" in task:
             threading.Thread(target=_kill_after, args=(task["kill_after"],), daemon=True).start()
         if task.get("brief", True):  # without the picture and the passage at the end, which take most of the time
-            _patch("aeattn.training.setup:finish", lambda trainer, score: [])
+            _patch("aeattn.training.start:finish", lambda trainer, score: [])
         if "kill_at_update" in task:
             _kill_at_update(task["kill_at_update"], task.get("settled", False))
         for name, value in task.get("patch", {}).items():
@@ -111,7 +111,7 @@ def _limit(task: dict[str, Any]) -> None:
 def _kill_at_update(number: int, settled: bool) -> None:
     """Die between the gradient of update `number`, counted from 0 with those that are only timed, and its use;
     `settled`: when the last checkpoint is on the disk."""
-    from aeattn.training.loop import Trainer
+    from aeattn.training.trainer import Trainer
 
     real, calls = Trainer._gradients, iter(range(number))
 
@@ -123,7 +123,7 @@ def _kill_at_update(number: int, settled: bool) -> None:
             os.kill(os.getpid(), 9)
         return loss
 
-    _patch("aeattn.training.loop:Trainer._gradients", gradients)
+    _patch("aeattn.training.trainer:Trainer._gradients", gradients)
 
 
 def _kill_after(seconds: float) -> None:

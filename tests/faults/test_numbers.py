@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from aeattn.training import checkpoint
-from aeattn.training.run_folder import RunFolder
+from aeattn.runs import checkpoint
+from aeattn.runs.folder import RunFolder
 from tests.faults.conftest import Tally
 from tests.faults.harness import USUAL, Bench, difference
 
@@ -31,7 +31,7 @@ def test_a_loss_that_is_no_number_names_step_and_batch(every: str, bench: Bench,
     kept = checkpoint.all_checkpoints(RunFolder(out))
     assert int(named[2]) == checkpoint.step_of(kept[-1]) <= int(named[1])
     for folder in kept:
-        for name in (checkpoint.WEIGHTS, checkpoint.OPTIMISER):
+        for name in (checkpoint.WEIGHTS, checkpoint.OPTIMIZER):
             assert all(bool(t.isfinite().all()) for t in load_file(folder / name).values())
     again = bench.resume(out)
     assert tally.count(KIND, again.code == 1 and f"at step {named[1]}, before the update" in again.complaint)

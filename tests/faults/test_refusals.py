@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from aeattn.training import checkpoint
-from aeattn.training.durable import sealed, sha256, to_json
-from aeattn.training.run_folder import RunFolder
+from aeattn.files import sealed, sha256, to_json
+from aeattn.runs import checkpoint
+from aeattn.runs.folder import RunFolder
 from tests.faults.conftest import Tally
 from tests.faults.harness import ROOT, USUAL, Bench, difference
 
@@ -171,7 +171,7 @@ def test_hostile_weights(name: str, bench: Bench, tally: Tally, out: Path) -> No
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [("wrong type", checkpoint.WEIGHTS), ("extra", checkpoint.OPTIMISER), ("nan", checkpoint.WEIGHTS)],
+    [("wrong type", checkpoint.WEIGHTS), ("extra", checkpoint.OPTIMIZER), ("nan", checkpoint.WEIGHTS)],
 )
 def test_hostile_checkpoints_with_true_checksums(
     what: str, name: str, bench: Bench, tally: Tally, out: Path

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.training import checkpoint, planning
-from aeattn.training.run_folder import RunFolder
+from aeattn.runs import checkpoint
+from aeattn.runs.folder import RunFolder
+from aeattn.training import plan as planning
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, TINY, Bench, difference
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.training import checkpoint
-from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import limits_of_config
+from aeattn.runs import checkpoint
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import limits_of_config
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, Bench, Result, difference, leftovers
 

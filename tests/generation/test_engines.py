@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.errors import InputError
 from aeattn.generation import engine as engines
 from aeattn.generation.engine import Engine, Ids, fast_engine, pick
-from aeattn.generation.rule import RandomStream, SamplingRule
-from aeattn.generation.sampling import choose, probabilities
-from aeattn.generation.simple import SimpleEngine
-from aeattn.nn.config import CacheKind, ModelConfig
-from aeattn.nn.sizing import size
+from aeattn.generation.sampling import RandomStream, SamplingRule
+from aeattn.generation.torch_engine import SimpleEngine
+from aeattn.generation.torch_sampling import choose, probabilities
+from aeattn.nn.size import size
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
@@ -165,7 +165,7 @@ def test_without_a_compiler_there_is_still_an_engine(monkeypatch: pytest.MonkeyP
 
 
 def test_long_prompts_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aeattn.generation.simple.PIECE", 5)
+    monkeypatch.setattr("aeattn.generation.torch_engine.PIECE", 5)
     model = lively_model(ModelConfig(vocab_size=11, context=64, d_model=16, n_heads=2, d_ff=24, bottleneck=4))
     decoding = SimpleEngine(model).start([np.arange(60) % 11], SamplingRule(), seed=0)
     with torch.inference_mode():

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn.errors import InputError
-from aeattn.generation.rule import RandomStream, SamplingRule
-from aeattn.generation.sampling import choose, probabilities
+from aeattn.generation.sampling import RandomStream, SamplingRule
+from aeattn.generation.torch_sampling import choose, probabilities
 
 LOGITS = st.lists(st.floats(-8, 8), min_size=1, max_size=12)
 

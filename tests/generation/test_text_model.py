@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeattn.data.text import TextOptions
+from aeattn.config.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.generation.escape import escape_controls
 from aeattn.generation.text_model import TextModel
+from aeattn.terminal.escaping import escape_controls
 from tests.conftest import lively_model, tiny_config
 
 TOKENIZER = CharTokenizer("\n abcdefghi")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeattn.data.text import TextOptions
+from aeattn.config.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import EngineKind

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from aeattn.nn.config import PROJECTION_KINDS
+from aeattn.config.model import PROJECTION_KINDS
 from aeattn.nn.projection import (
     Autoencoder,
     Bottleneck,

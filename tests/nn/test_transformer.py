@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from aeattn import LanguageModel, ModelConfig
-from aeattn.nn.config import CacheKind
+from aeattn.config.model import CacheKind
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
 IDS = torch.randint(0, 11, (2, 16), generator=torch.Generator().manual_seed(3))

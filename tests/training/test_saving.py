@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from torch import nn
 
+from aeattn import files as files
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
-from aeattn.training import checkpoint, durable
-from aeattn.training.config import DataConfig, RunConfig, TrainingConfig
+from aeattn.runs import checkpoint
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.lock import Lock
 from aeattn.training.guard import Diverged, Spike, check
-from aeattn.training.lock import Lock
-from aeattn.training.optimisers import make_optimisers
-from aeattn.training.run_folder import RunFolder
+from aeattn.training.optimizers import make_optimizers
 from aeattn.training.saving import LARGEST_SHARE, Saver, check_space
 from aeattn.training.state import State
 from tests.conftest import lively_model, tiny_config
@@ -29,7 +30,7 @@ def _saver(folder: Path, **settings: Any) -> Saver:
     run, model = RunFolder(folder / "run"), lively_model(tiny_config())
     run.checkpoints.mkdir(parents=True)
     training = TrainingConfig(**settings)
-    return Saver(run, training, model, make_optimisers(model, training))
+    return Saver(run, training, model, make_optimizers(model, training))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_a_failed_replacement_leaves_what_was(tmp_path: Path) -> None:
     path.write_text("before")
 
     def write_half() -> None:
-        with durable.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text("half")
             raise OSError("full")
 
@@ -166,16 +167,16 @@ def test_a_failed_replacement_leaves_what_was(tmp_path: Path) -> None:
 
 
 def test_seals_hold_for_meaning_not_for_spelling(tmp_path: Path) -> None:
-    values = durable.sealed({"b": 1, "a": [1.5, None]})
-    assert durable.unseal(dict(reversed(values.items())))
-    assert not durable.unseal({**values, "b": 2})
-    assert durable.unseal({"b": 1})
-    assert not durable.unseal({"b": 1}, required=True)
+    values = files.sealed({"b": 1, "a": [1.5, None]})
+    assert files.unseal(dict(reversed(values.items())))
+    assert not files.unseal({**values, "b": 2})
+    assert files.unseal({"b": 1})
+    assert not files.unseal({"b": 1}, required=True)
 
 
 def test_leftovers_are_dropped_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".a.1.tmp").touch()
     (tmp_path / ".step-1.2.tmp").mkdir()
     (tmp_path / "kept").touch()
-    durable.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["kept"]

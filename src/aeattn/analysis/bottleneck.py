@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeattn.analysis.attention import mean_of
 from aeattn.analysis.capture import attentions, catching_inputs
+from aeattn.analysis.heads import mean_of
 from aeattn.analysis.windows import Sample
 from aeattn.nn.attention import Attention
 from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual, encode_together
-from aeattn.nn.sizing import NAMES
+from aeattn.nn.size import NAMES
 from aeattn.nn.transformer import LanguageModel
 
 DEAD_BELOW = 0.01

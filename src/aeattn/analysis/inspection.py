@@ -9,21 +9,21 @@ from typing import Any
 import torch
 
 from aeattn.analysis.ablation import ablate
-from aeattn.analysis.attention import head_measures, summarise, weight_maps
 from aeattn.analysis.bottleneck import code_measures, summarise_codes
+from aeattn.analysis.heads import head_measures, summarise, weight_maps
 from aeattn.analysis.maps import pack
 from aeattn.analysis.windows import Sample, rows_at_once, sample
+from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.store import TokenStore, cached_store
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
+from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
-from aeattn.training.checkpoint import all_checkpoints
-from aeattn.training.config import RunConfig
-from aeattn.training.machine import pick_device
-from aeattn.training.planning import corpus_of
-from aeattn.training.run_folder import RunFolder
-from aeattn.training.weights import load_model, load_weights
+from aeattn.runs.checkpoint import all_checkpoints
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import load_model, load_weights
+from aeattn.training.plan import corpus_of
 
 FORMAT = 1  # of what `inspect_run` returns
 CHARS = 16_384

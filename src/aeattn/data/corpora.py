@@ -15,11 +15,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from aeattn.config.text import TextOptions
 from aeattn.data import fetch
 from aeattn.data.files import distinct, find, texts_under
 from aeattn.data.manifest import author_of
 from aeattn.data.splits import VALID_SHARE, TextFile, split_files
-from aeattn.data.text import TextOptions, normalise, read_chunks
+from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus")

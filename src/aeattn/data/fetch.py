@@ -16,7 +16,7 @@ from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
-from aeattn.local import cache_dir, whole_file
+from aeattn.host import cache_dir, whole_file
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
 TIMEOUT_SECONDS = 30.0

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer, Ids
 from aeattn.errors import InputError
-from aeattn.local import cache_dir, whole_file
+from aeattn.host import cache_dir, whole_file
 
 _VERSION = 1  # of the files' layout and of what normalisation does; part of every cache key
 

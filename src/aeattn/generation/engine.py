@@ -22,10 +22,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.errors import InputError
-from aeattn.generation.rule import SamplingRule
-from aeattn.nn.config import CacheKind, ModelConfig
-from aeattn.nn.sizing import use_latent_cache
+from aeattn.generation.sampling import SamplingRule
+from aeattn.nn.size import use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
 NO_RESIDUAL = "residual projections need the simple one"

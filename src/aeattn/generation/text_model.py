@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from aeattn.data.text import TextOptions, normalise_text
+from aeattn.config.model import CacheKind
+from aeattn.config.text import TextOptions
+from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.generation.engine import Engine, EngineKind, fast_engine, pick
-from aeattn.generation.simple import SimpleEngine
+from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.generation.writer import Writer, Writing, check_vocabulary, read_prompt
-from aeattn.nn.config import CacheKind
 from aeattn.nn.transformer import LanguageModel
 
 

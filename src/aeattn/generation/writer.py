@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from aeattn.data.text import TextOptions, normalise_text
+from aeattn.config.model import ModelConfig
+from aeattn.config.text import TextOptions
+from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import Decoding, Engine
-from aeattn.generation.rule import SamplingRule
+from aeattn.generation.sampling import SamplingRule
 from aeattn.generation.stopping import Stopper
-from aeattn.nn.config import ModelConfig
 
 
 class Writing:

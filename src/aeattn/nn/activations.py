@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeattn.nn.config import ActivationKind
+from aeattn.config.model import ActivationKind
 
 TANH_SCALE = math.sqrt(2 / math.pi)
 TANH_CUBE = 0.044715

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.config.model import PositionKind
+from aeattn.kernels.causal_attention import attend_native, is_ready
 from aeattn.nn.absorbed import attend_cached
 from aeattn.nn.cache import LayerCache
-from aeattn.nn.config import PositionKind
-from aeattn.nn.native.attention import attend_native, is_ready
 from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate
 from aeattn.nn.projection import Projection, encode_together
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from aeattn.config.model import PositionKind, ProjectionKind, ValueKind
 from aeattn.nn.attention import Attention
-from aeattn.nn.config import PositionKind, ProjectionKind, ValueKind
 from aeattn.nn.projection import Projection, make_heads
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.config.model import VALUE_KINDS, ValueKind
+from aeattn.kernels.gelu import gelu_parts, is_ready
 from aeattn.nn.activations import gelu
-from aeattn.nn.config import VALUE_KINDS, ValueKind
-from aeattn.nn.native.gelu import gelu_parts, is_ready
 
 
 class Projection(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from aeattn.nn.config import ModelConfig
+from aeattn.config.model import ModelConfig
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.nn.activations import ACTIVATIONS
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
-from aeattn.nn.config import CacheKind, ModelConfig
 from aeattn.nn.dropout import Dropout
 from aeattn.nn.embedding import Embedding
 from aeattn.nn.projection import Projection, make_heads
-from aeattn.nn.sizing import use_latent_cache
+from aeattn.nn.size import use_latent_cache
 
 
 def make_attention(config: ModelConfig, layer: int) -> Attention:

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from aeattn import nn
+from aeattn.config.model import ModelConfig
+from aeattn.config.run import CompileMode
 from aeattn.errors import InputError
-from aeattn.local import cache_dir, cxx
-from aeattn.nn.config import ModelConfig
-from aeattn.nn.native.kernel import SWITCH
-from aeattn.training.config import CompileMode
+from aeattn.host import cache_dir, cxx
+from aeattn.kernels.available import SWITCH
 
 COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before
@@ -53,7 +53,7 @@ def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: floa
 def keep_compiled() -> None:
     """Have PyTorch keep what it compiles in this package's cache, unless it was told of another place.
 
-    Must come before its compiler is loaded, as by the first optimiser: that decides for a folder of the system's,
+    Must come before its compiler is loaded, as by the first optimizer: that decides for a folder of the system's,
     which a restart may empty. That it stays where ours cannot be written to.
     """
     place = cache_dir() / "compiled"

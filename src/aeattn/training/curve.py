@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aeattn.training.durable import replacing
+from aeattn.files import replacing
 
 
 def draw(metrics: Sequence[dict[str, Any]], path: Path, title: str, floor_nats: float | None = None) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from aeattn.training.config import TrainingConfig
+from aeattn.config.run import TrainingConfig
 
 _SHOWN = 8
 

@@ -16,27 +16,27 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from aeattn.config.run import RunConfig, TrainingConfig
 from aeattn.errors import InputError
-from aeattn.training import checkpoint
-from aeattn.training.checkpoint import Found, Snapshot
-from aeattn.training.config import RunConfig, TrainingConfig
-from aeattn.training.durable import remove
+from aeattn.files import remove
+from aeattn.runs import checkpoint
+from aeattn.runs.checkpoint import Found, Snapshot
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import limits_of
 from aeattn.training.guard import Diverged
-from aeattn.training.run_folder import RunFolder
 from aeattn.training.state import State
-from aeattn.training.weights import limits_of
 
 LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
 DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
 
 
 class Saver:
-    """Saves model and optimisers of one run, and restores them."""
+    """Saves model and optimizers of one run, and restores them."""
 
     def __init__(
-        self, run: RunFolder, settings: TrainingConfig, model: nn.Module, optimisers: Sequence[Optimizer]
+        self, run: RunFolder, settings: TrainingConfig, model: nn.Module, optimizers: Sequence[Optimizer]
     ) -> None:
-        self.run, self.settings, self.model, self.optimisers = run, settings, model, optimisers
+        self.run, self.settings, self.model, self.optimizers = run, settings, model, optimizers
         self.anchors = settings.spike_every if settings.spike_factor else 0
         self._saved: tuple[int, int] | None = (
             None  # step and rollbacks of what is on the disk, or on its way there
@@ -65,7 +65,7 @@ class Saver:
     def save(self, state: State, config: RunConfig) -> None:
         """Write a checkpoint of this moment in the background; a moment that was saved is not saved again.
 
-        Raises Diverged where weights or the optimisers' state are no finite numbers.
+        Raises Diverged where weights or the optimizers' state are no finite numbers.
         """
         moment = (state.step, state.rollbacks)
         if moment == self._saved:
@@ -74,7 +74,7 @@ class Saver:
         self.wait()
         try:
             facts = {**vars(state), "config": config.to_dict()}
-            snapshot = checkpoint.take(self.run, self.model, self.optimisers, facts)
+            snapshot = checkpoint.take(self.run, self.model, self.optimizers, facts)
         except checkpoint.NotFinite as error:
             raise Diverged(f"{error} holds NaN or infinity") from error
         self._saved, self._cost = moment, time.monotonic() - start
@@ -108,14 +108,14 @@ class Saver:
     # -- and back ----------------------------------------------------------------------------------------
 
     def restore(self, found: Found | None) -> State:
-        """Go back to a checkpoint, or to the start if there is none: weights, optimisers, random states, logs.
+        """Go back to a checkpoint, or to the start if there is none: weights, optimizers, random states, logs.
 
         Raises InputError where it does not fit.
         """
         state = State()
         if found is not None:
             state = State.from_dict(found.state)
-            checkpoint.restore(found, self.model, self.optimisers)
+            checkpoint.restore(found, self.model, self.optimizers)
             self._saved = (state.step, state.rollbacks)
             checkpoint.prune(self.run, state.step, self.settings.keep_checkpoints, self.anchors)
         for name in checkpoint.LOGS:

@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.config.model import ModelConfig
 from aeattn.generation.engine import Ids
 from aeattn.generation.fast import decode
 from aeattn.generation.fast.layout import LANES, Layout, Weights, aligned, lay_out
-from aeattn.generation.rule import RandomStream, SamplingRule
-from aeattn.nn.config import ModelConfig
+from aeattn.generation.sampling import RandomStream, SamplingRule
 from aeattn.nn.shapes import weight_shapes
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from aeattn.nn.config import ModelConfig
+from aeattn.config.model import ModelConfig
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.floating[Any]]

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from aeattn.cli.parser import main, make_parser
+
+__all__ = ["main", "make_parser"]

@@ -1,0 +1,69 @@
+"""`aeattn compare`: what it reads, and what it prints when it is done."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from aeattn.terminal.tables import print_json, print_table, say
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Run the comparison that the options name; returns the exit code."""
+    from aeattn.compare.parse import find_spec, read_spec
+
+    source = find_spec(options.spec)
+    spec = read_spec(source, options.budget)
+
+    from rich.console import Console  # from here on PyTorch is loaded, which takes seconds
+
+    from aeattn.compare.driver import compare as run_comparison
+    from aeattn.compare.runner import NoRoom, Stopped
+
+    console = Console(stderr=True, highlight=False, quiet=options.quiet)
+    try:
+        folder, summary = run_comparison(
+            spec, source, options.out, at_once=options.jobs, amend=options.amend, only_declare=options.plan,
+            console=console,
+        )  # fmt: skip
+    except (Stopped, NoRoom) as error:
+        say(f"aeattn: {error}")
+        return error.exit_code
+    if options.json:
+        print_json(summary)
+    elif not options.plan:
+        print_table(COLUMNS, [_row(arm) for arm in summary["arms"]])
+        for line in conclusions(summary):
+            print(line)
+        print(f"more: aeattn report {folder.path}")
+    return 0
+
+
+COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "characters/s")
+
+
+def _row(arm: dict[str, Any]) -> Sequence[str]:
+    low, high = arm["interval"] or (None, None)
+    cost = arm["cost"]
+    return (
+        arm["id"],
+        f"{arm['n']}",
+        *(_shown(value, ".4f") for value in (arm["mean"], low, high)),
+        _shown(arm["rate"], "g"),
+        *(_shown(cost.get(name), ",.0f") for name in ("parameters", "chars_per_second")),
+    )
+
+
+def _shown(value: float | None, how: str) -> str:
+    return "-" if value is None else f"{value:{how}}"
+
+
+def conclusions(summary: dict[str, Any]) -> list[str]:
+    """The answer, the other contrasts, and what must be known besides."""
+    others = [f"- {_claimed(c)}{c['sentence']}" for c in summary["contrasts"] if not c["primary"]]
+    return [summary["answer"], *others, *(f"note: {note}" for note in summary["notes"])]
+
+
+def _claimed(contrast: dict[str, Any]) -> str:
+    return f'"{contrast["claim"]}" ' if contrast["claim"] else ""

@@ -1,0 +1,124 @@
+"""`aeattn generate`: let a model write, as it is drawn."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aeattn.errors import InputError
+from aeattn.terminal.tables import print_json, say, shown
+
+if TYPE_CHECKING:
+    from aeattn.generation.writer import Writer, Writing
+
+COMPILING_SECONDS = 3.0  # before the user is told what takes so long
+
+
+def generate(options: argparse.Namespace) -> int:
+    from aeattn.runs.open_writer import open_writer
+
+    if options.samples < 1:
+        raise InputError(f"{options.samples} samples: choose at least 1 sample")
+    prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
+    note = threading.Timer(
+        COMPILING_SECONDS, say, ["getting ready: the fast engine is compiled once on a machine"]
+    )
+    note.daemon = True
+    note.start()
+    try:
+        writer = open_writer(
+            options.run, device=options.device, engine=options.engine, cache=options.cache, say=say
+        )
+    finally:
+        note.cancel()
+    heads = [writer.read_prompt(prompt) for prompt in prompts]
+    start = time.perf_counter()
+    writing = writer.write(
+        prompts,
+        chars=options.chars,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+        stop=options.stop,
+    )
+    if options.json:
+        _generate_json(writer, writing, heads, start)
+    elif len(prompts) == 1:
+        _stream(heads[0], (pieces[0] for pieces in writing))
+    else:
+        _print_passages(heads, writing)
+    return 0
+
+
+def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: float) -> None:
+    pieces = list(writing)
+    seconds = time.perf_counter() - start
+    texts = [head + "".join(parts) for head, parts in zip(heads, zip(*pieces, strict=True), strict=True)]
+    result = {
+        "text": texts[0],
+        "chars": writing.chars,
+        "seconds": seconds,
+        "chars_per_second": writing.chars / seconds,
+        "cache": "latent" if writer.engine.latent else "full",
+        "cache_bytes": writing.cache_bytes,
+        "engine": writer.engine.name,
+    }
+    print_json(result | ({"samples": texts} if len(texts) > 1 else {}))
+
+
+def _stream(prompt: str, pieces: Iterable[str]) -> None:
+    try:
+        sys.stdout.write(shown(prompt))
+        for piece in pieces:
+            sys.stdout.write(shown(piece))
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+
+def _print_passages(heads: list[str], writing: Iterable[list[str]]) -> None:
+    """Passages one after another. They are written at once, so each waits in a file of its own, not in memory."""
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(tempfile.SpooledTemporaryFile(1 << 20, "w+", encoding="utf-8", newline=""))
+            for _ in heads
+        ]
+        try:
+            for pieces in writing:
+                for file, piece in zip(files, pieces, strict=True):
+                    file.write(piece)
+        finally:  # when interrupted too
+            for number, (head, file) in enumerate(zip(heads, files, strict=True), start=1):
+                file.seek(0)
+                sys.stdout.write(f"--- sample {number}\n{shown(head)}")
+                while piece := file.read(1 << 16):
+                    sys.stdout.write(shown(piece))
+                sys.stdout.write("\n")
+
+
+def _read_prompts(options: argparse.Namespace) -> list[str]:
+    if options.prompts is not None:
+        prompts = _read_text(options.prompts).splitlines()
+        if not prompts:
+            raise InputError(f"{options.prompts} has no prompts: write one a line")
+        return prompts
+    return [str(options.prompt) if options.prompt_file is None else _read_text(options.prompt_file)]
+
+
+def _read_text(name: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
+    except OSError as error:
+        raise InputError(f"the prompt {name} cannot be read: {error.strerror}") from error

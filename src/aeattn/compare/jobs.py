@@ -1,0 +1,276 @@
+"""Which runs a declaration asks for, as far as the records so far tell: a pure function, so that a comparison that
+was killed goes on where it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aeattn.compare.plan import Declaration, ResolvedArm
+from aeattn.compare.records import Phase, Record, digest
+from aeattn.config.run import RunConfig, TrainingConfig
+from aeattn.errors import InputError
+
+Records = Mapping[str, Record]
+CURVE_POINTS = 10  # evaluations of a final run, and checkpoints where attention is to be measured
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning came to for an arm: `losses` of each rate (or trial), by seed; None where a run failed.
+
+    `chosen` is the rate (or the number of the trial) of the least mean over all seeds; None where none was trained
+    on all of them. `sensitivity` is the mean loss one step of the grid away from it, less its own.
+    """
+
+    arm: str
+    losses: dict[float, dict[int, float | None]]
+    settings: dict[float, dict[str, Any]]
+    chosen: float | None
+
+    @property
+    def at_edge(self) -> bool:
+        return self.chosen is not None and self.chosen in (min(self.losses), max(self.losses))
+
+    @property
+    def means(self) -> dict[float, float]:
+        """The mean loss of every rate that was trained on all seeds."""
+        whole = {rate: [x for x in by.values() if x is not None] for rate, by in self.losses.items()}
+        return {rate: sum(xs) / len(xs) for rate, xs in whole.items() if len(xs) == len(self.losses[rate])}
+
+    @property
+    def sensitivity(self) -> float | None:
+        if self.chosen is None:
+            return None
+        rates, means = sorted(self.losses), self.means
+        at = rates.index(self.chosen)
+        beside = [means[rate] for rate in rates[max(0, at - 1) : at + 2] if rate != self.chosen and rate in means]
+        return sum(beside) / len(beside) - means[self.chosen] if beside else None
+
+
+def is_current(job: Record, records: Records) -> bool:
+    """Whether a job has been finished, well or not, just as it is now."""
+    known = records.get(job.name)
+    return known is not None and known.hash == job.hash and known.status != "running"
+
+
+def jobs(declaration: Declaration, records: Records) -> list[Record]:
+    """Every run that can be named now, finished or not, in the order to do them: final runs follow when all tuning
+    is done. Arms that no rate could train have no final runs."""
+    tuning = tuning_jobs(declaration, records)
+    if not all(is_current(job, records) for job in tuning):
+        return tuning
+    return [*tuning, *final_jobs(declaration, records)]
+
+
+def final_jobs(declaration: Declaration, records: Records) -> list[Record]:
+    """Seed by seed, so that what is there after a while is paired."""
+    chosen = choices(declaration, records)
+    found = []
+    for seed in declaration.seeds["final"]:
+        for arm in declaration.arms:
+            choice = chosen.get(arm.id)
+            if choice is None:
+                found.append(_job(declaration, arm, "final", seed, 1.0))
+            elif choice.chosen is not None:
+                found.append(_chosen_job(declaration, arm, seed, choice))
+    return found
+
+
+def _chosen_job(declaration: Declaration, arm: ResolvedArm, seed: int, choice: Choice) -> Record:
+    assert choice.chosen is not None
+    settings = choice.settings[choice.chosen]
+    if settings:
+        return _job(declaration, arm, "final", seed, 1.0, int(choice.chosen), settings)
+    return _job(declaration, arm, "final", seed, choice.chosen)
+
+
+def untuned_work(declaration: Declaration, records: Records) -> float:
+    """Training FLOPs of the final runs, which cannot be named before tuning is done."""
+    per_seed = sum(arm.steps * arm.run_config().chars_per_step * arm.train_flops for arm in declaration.arms)
+    return float(per_seed * len(declaration.seeds["final"]))
+
+
+# -- tuning --------------------------------------------------------------------------------------------------
+
+
+def tuning_jobs(declaration: Declaration, records: Records) -> list[Record]:
+    """On a grid, all rates as far as it has grown; with Optuna, all trials up to the next of each arm."""
+    if declaration.tuning is None:
+        return []
+    if declaration.tuning["search"] == "optuna":
+        return _trial_jobs(declaration, records)
+    return _rate_jobs(declaration, grid(declaration, records))
+
+
+def choices(declaration: Declaration, records: Records) -> dict[str, Choice]:
+    """What tuning came to for each resolved arm; empty where nothing is tuned."""
+    found = tuning_jobs(declaration, records)
+    return {arm.id: _choice(arm.id, found, records) for arm in declaration.arms} if found else {}
+
+
+def _choice(arm: str, found: Sequence[Record], records: Records) -> Choice:
+    losses: dict[float, dict[int, float | None]] = {}
+    settings: dict[float, dict[str, Any]] = {}
+    for job in found:
+        if job.arm == arm:
+            key = job.rate if job.trial is None else float(job.trial)
+            done = is_current(job, records)
+            losses.setdefault(key, {})[job.seed] = records[job.name].nats_per_char if done else None
+            settings[key] = job.settings
+    choice = Choice(arm, losses, settings, None)
+    means = choice.means
+    return replace(choice, chosen=min(means, key=lambda rate: means[rate])) if means else choice
+
+
+def grid(declaration: Declaration, records: Records) -> list[float]:
+    """The rates for every arm: while one arm does best on an edge, one more there for all of them."""
+    tuning = declaration.tuning or {}
+    rates = list(tuning["rates"])
+    for _ in range(tuning["extend"]):
+        found = _rate_jobs(declaration, rates)
+        if not all(is_current(job, records) for job in found):
+            break
+        best = [_choice(arm.id, found, records).chosen for arm in declaration.arms]
+        low = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
+        high = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
+        if not low and not high:
+            break
+        rates = [*low, *rates, *high]
+    return rates
+
+
+def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]:
+    return [
+        _job(declaration, arm, "tune", seed, rate)
+        for seed in declaration.seeds["tuning"]
+        for rate in rates
+        for arm in declaration.arms
+    ]
+
+
+def _trial_jobs(declaration: Declaration, records: Records) -> list[Record]:
+    """Trials of each arm, one after the other: each is drawn from what came of those before it."""
+    assert declaration.tuning is not None
+    by_trial: dict[int, list[Record]] = {}
+    for arm in declaration.arms:
+        history: list[tuple[dict[str, float], float | None]] = []
+        for trial in range(declaration.tuning["trials"]):
+            settings = suggest(declaration.tuning["space"], history)
+            found = [
+                _job(declaration, arm, "tune", seed, 1.0, trial, settings) for seed in declaration.seeds["tuning"]
+            ]
+            by_trial.setdefault(trial, []).extend(found)
+            if not all(is_current(job, records) for job in found):
+                break
+            history.append((settings, _choice(arm.id, found, records).means.get(float(trial))))
+    return [job for trial in sorted(by_trial) for job in by_trial[trial]]
+
+
+def suggest(
+    space: dict[str, Sequence[float]], history: Sequence[tuple[dict[str, float], float | None]]
+) -> dict[str, float]:
+    """The next settings to try, drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) from
+    what came before; None is the loss of a trial that failed. The same history gives the same settings.
+
+    Raises InputError where Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise InputError(
+            "tuning.search = 'optuna' needs Optuna: pip install 'autoencoder-attention[compare]', or use a grid"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    ends = {
+        name: optuna.distributions.FloatDistribution(low, high, log=True) for name, (low, high) in space.items()
+    }
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+    for _, loss in history:
+        trial = study.ask(dict(ends))
+        study.tell(trial, loss, state=optuna.trial.TrialState.FAIL if loss is None else None)
+    return dict(study.ask(dict(ends)).params)
+
+
+# -- one run -------------------------------------------------------------------------------------------------
+
+
+def _job(
+    declaration: Declaration,
+    arm: ResolvedArm,
+    phase: Phase,
+    seed: int,
+    rate: float,
+    trial: int | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Record:
+    """The record of a run that is yet to be done."""
+    config = _with_settings(arm.run_config(), settings or {})
+    share = (declaration.tuning or {}).get("share", 1.0) if phase == "tune" else 1.0
+    training = _scaled(replace(config.training, seed=seed, steps=max(1, round(share * arm.steps))), rate)
+    quiet = _tuning_intervals(training) if phase == "tune" else _final_intervals(training, declaration.attention)
+    values = replace(config, training=quiet).to_dict()
+    text = declaration.text[arm.text]
+    sums = {side: text[side]["sha256"] for side in ("train", "valid")}
+    tried = "" if phase == "final" else f"-trial{trial}" if trial is not None else f"-rate{rate:.4g}"
+    return Record(
+        name=f"{phase}-{arm.id}{tried}-seed{seed}",
+        hash=digest({"config": values, "text": sums}),
+        spec=declaration.hash,
+        phase=phase,
+        arm=arm.id,
+        seed=seed,
+        rate=rate,
+        trial=trial,
+        settings=settings or {},
+        status="running",
+        config=values,
+        text={side: {name: text[side][name] for name in ("chars", "sha256")} for side in sums},
+    )
+
+
+def _scaled(training: TrainingConfig, rate: float) -> TrainingConfig:
+    return replace(
+        training,
+        learning_rate=rate * training.learning_rate,
+        matrix_learning_rate=rate * training.matrix_learning_rate,
+    )
+
+
+def _with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
+    """The config with single settings changed, `training.learning_rate` and the like. Raises InputError."""
+    values = config.to_dict()
+    for name, value in settings.items():
+        section, _, key = name.partition(".")
+        if key not in values.get(section, {}):
+            raise InputError(f"tuning.space: there is no setting {name!r}")
+        values[section][key] = value
+    return RunConfig.from_dict(values)
+
+
+def _tuning_intervals(training: TrainingConfig) -> TrainingConfig:
+    """Only the loss at the end is wanted."""
+    quarter = max(1, training.steps // 4)
+    return _with_checkpoints(replace(training, eval_every=0, sample_every=0), quarter, 1)
+
+
+def _final_intervals(training: TrainingConfig, attention: bool) -> TrainingConfig:
+    """A curve, samples, and a checkpoint at each of its points; all are kept where attention is to be measured."""
+    every = training.eval_every or max(1, -(-training.steps // CURVE_POINTS))
+    kept = training.steps // every + 1 if attention else 1
+    sample_every = every if training.sample_every is None else training.sample_every
+    return _with_checkpoints(replace(training, eval_every=every, sample_every=sample_every), every, kept)
+
+
+def _with_checkpoints(training: TrainingConfig, every: int, kept: int) -> TrainingConfig:
+    """By steps alone: others, by time, would push those out where attention is to be measured."""
+    return replace(training, checkpoint_every=every, checkpoint_minutes=None, keep_checkpoints=kept)
+
+
+def work(job: Record) -> float:
+    """Training FLOPs of a run."""
+    from aeattn.nn.size import size
+
+    config = RunConfig.from_dict(job.config)
+    return float(config.training.steps * config.chars_per_step * size(config.model).train_flops)

@@ -1,0 +1,78 @@
+"""What contrasts are measured in: figures of a record, and of what its attention does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aeattn.compare.records import Record
+from aeattn.config.convert import check_keys
+from aeattn.errors import InputError
+
+Better = Literal["less", "more", None]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a run: what it is called in a sentence, its unit, which way is better, decimals to show."""
+
+    text: str
+    unit: str
+    better: Better
+    digits: int
+    read: Callable[[Record], float | None]
+
+
+def _cost(name: str) -> Callable[[Record], float | None]:
+    return lambda record: None if record.cost is None else getattr(record.cost, name)
+
+
+def _gap(record: Record) -> float | None:
+    known = record.nats_per_char is not None and record.train_nats is not None
+    return record.nats_per_char - record.train_nats if known else None  # type: ignore[operator]
+
+
+MEASURES: dict[str, Measure] = {
+    "valid_nats": Measure("validation loss", "nats", "less", 4, lambda record: record.nats_per_char),
+    "gap": Measure("validation minus training loss", "nats", "less", 4, _gap),
+    "seconds": Measure("training time", "s", "less", 1, _cost("seconds")),
+    "chars_per_second": Measure("training speed", "characters/s", "more", 0, _cost("chars_per_second")),
+    "train_flops_per_char": Measure(
+        "training cost", "FLOPs a character", "less", 0, _cost("train_flops_per_char")
+    ),
+    "parameters": Measure("size", "parameters", "less", 0, _cost("parameters")),
+    "peak_memory_bytes": Measure("peak memory", "bytes", "less", 0, _cost("peak_memory_bytes")),
+    "cache_bytes": Measure("cache", "bytes a character", "less", 0, _cost("cache_bytes")),
+    "latent_cache_bytes": Measure("latent cache", "bytes a character", "less", 0, _cost("latent_cache_bytes")),
+}
+ANALYSED = ("attention", "codes", "loss")  # sections of an analysis, read by `section.name`
+
+
+def check_measure(name: str) -> None:
+    """Raise InputError for a measure that is not known."""
+    section, _, rest = name.partition(".")
+    if section in ANALYSED:
+        if not rest:
+            raise InputError(f"contrasts.measure is {name!r}: name one of its figures, as in attention.entropy")
+        return
+    check_keys({name: None}, list(MEASURES), "contrasts.measure")
+
+
+def describe_measure(name: str) -> Measure:
+    """The measure of a name; figures of an analysis have no better side and no unit."""
+    section, _, rest = name.partition(".")
+    plain = {"codes": "code's ", "loss": "loss with ", "attention": "attention "}.get(section, "")
+    return MEASURES.get(name) or Measure(plain + rest.replace("_", " "), "", None, 4, lambda _: None)
+
+
+def read_measure(name: str, record: Record, analysis: dict[str, Any] | None) -> float | None:
+    """The figure of a run, None where it failed or lacks it."""
+    if record.status != "done":
+        return None
+    if name in MEASURES:
+        return MEASURES[name].read(record)
+    found: Any = analysis["at"][-1]["measured"] if analysis and analysis.get("at") else None
+    for key in name.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return float(found) if isinstance(found, int | float) else None

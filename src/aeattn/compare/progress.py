@@ -1,0 +1,115 @@
+"""What a person sees while a whole comparison runs: what is done, what is under way, how much time is left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from aeattn.compare.records import Record
+from aeattn.terminal.progress import clock
+
+
+@dataclass
+class Run:
+    """Where one run stands; `work` is all of it, in FLOPs. `first` is the step at which we began to look."""
+
+    work: float = 0.0
+    step: int = 0
+    steps: int = 0
+    first: int | None = None
+    train_nats: float | None = None
+    valid_nats: float | None = None
+    chars_per_second: float = 0.0
+
+    def update(self, values: dict[str, Any]) -> None:
+        """Take in a line of the worker."""
+        if self.first is None and "step" in values:
+            self.first = max(0, values["step"] - 1)
+        for name, value in values.items():
+            if name in ("step", "steps", "train_nats", "valid_nats", "chars_per_second"):
+                setattr(self, name, value)
+
+    @property
+    def left(self) -> float:
+        return self.work * (1 - self.step / self.steps) if self.steps else self.work
+
+    @property
+    def done_here(self) -> float:
+        """Work done since we began to look."""
+        return self.work * (self.step - (self.first or 0)) / self.steps if self.steps else 0.0
+
+    def describe(self, name: str) -> str:
+        if not self.steps:
+            return f"{name} starting"
+        loss = f"valid {self.valid_nats:.4f}" if self.valid_nats is not None else ""
+        if not loss and self.train_nats is not None:
+            loss = f"train {self.train_nats:.4f}"
+        return f"{name} {self.step:,}/{self.steps:,} {loss} {self.chars_per_second:,.0f} chars/s"
+
+
+class GridProgress:
+    """Lines for a pipe, one every so many seconds; a bar on a terminal."""
+
+    def __init__(self, console: Console, every_seconds: float = 10.0) -> None:
+        self.console, self.every = console, every_seconds
+        self.total = self.done = self.failed = 0
+        self._pending = self._finished = 0.0
+        self._begin = time.monotonic()
+        self._next = -math.inf
+        self._bar: Progress | None = None
+
+    def note(self, text: str) -> None:
+        """One line, above the bar."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def count(self, total: int, done: int, failed: int, pending_work: float) -> None:
+        """How many runs there are, and the work of those that have not begun."""
+        self.total, self.done, self.failed, self._pending = total, done, failed, pending_work
+
+    def show(self, runs: Mapping[str, Run]) -> None:
+        """Where the runs under way stand."""
+        line = " | ".join([self.summary(runs), *(run.describe(name) for name, run in runs.items())])
+        if self.console.is_terminal:
+            self._draw(line)
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + self.every
+            self.note(line)
+
+    def summary(self, runs: Mapping[str, Run]) -> str:
+        """How much is done, and how long the rest takes at the pace so far."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done} of {self.total} runs done{failed}, {self.time_left(runs)} left"
+
+    def time_left(self, runs: Mapping[str, Run]) -> str:
+        here = self._finished + sum(run.done_here for run in runs.values())
+        left = self._pending + sum(run.left for run in runs.values())
+        return clock(left * (time.monotonic() - self._begin) / here) if here > 0 else "?"
+
+    def ended(self, record: Record, run: Run) -> None:
+        """A run has ended: one line."""
+        self._finished += run.work * (1 - (run.first or 0) / run.steps) if run.steps else 0.0
+        if record.status == "done" and record.cost is not None:
+            speed = record.cost.chars_per_second
+            self.note(f"{record.name}: {record.nats_per_char:.4f} nats/char, {speed:,.0f} chars/s")
+        else:
+            self.note(f"{record.name}: {record.failure}: {record.reason}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, line: str) -> None:
+        if self._bar is None:
+            columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, console=self.console, refresh_per_second=4, transient=True)
+            self._bar.start()
+            self._bar.add_task("", total=self.total)
+        self._bar.update(self._bar.task_ids[0], description=line, total=self.total, completed=self.done)

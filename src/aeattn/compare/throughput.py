@@ -1,0 +1,68 @@
+"""Seconds an update, measured on this machine in a process of its own: `python -m aeattn.compare.throughput`."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aeattn.config.run import RunConfig
+from aeattn.errors import InputError
+
+ROUNDS = 12
+
+
+def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = None) -> list[float]:
+    """The least seconds of an update of each config, all of them turn by turn, after a warm-up: whatever else the
+    machine does only adds to them.
+
+    Raises InputError where one of them cannot be trained at all.
+    """
+    command = [sys.executable, "-m", "aeattn.compare.throughput"]
+    given = json.dumps([config.to_dict() for config in configs])
+    result = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        raise InputError((result.stderr.strip().splitlines() or ["the pace of training cannot be measured"])[-1])
+    return list(json.loads(result.stdout))
+
+
+def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
+    from rich.console import Console
+
+    from aeattn import hardware
+    from aeattn.data.store import prepare
+    from aeattn.runs.folder import RunFolder
+    from aeattn.terminal.progress import PlainReporter
+    from aeattn.training.plan import corpus_of
+    from aeattn.training.trainer import Trainer
+
+    hardware.keep_freed_memory()
+    timers = []
+    for config in configs:
+        text = prepare(corpus_of(config.data, config.training.seed))
+        silent = PlainReporter(Console(file=io.StringIO()))
+        trainer = Trainer(RunFolder(Path("unused")), config, text, silent)
+        trainer.use_compiler(config.training.compile == "on")
+        timers.append(trainer.time_updates)
+    return timers
+
+
+def main() -> int:
+    """Read configs from standard input, write their seconds to standard output."""
+    timers = _timers([RunConfig.from_dict(values) for values in json.load(sys.stdin)])
+    for timer in timers:
+        timer()
+    rounds = [[timer() for timer in timers] for _ in range(ROUNDS)]
+    print(json.dumps([min(times) for times in zip(*rounds, strict=True)]))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,285 @@
+"""One run of a comparison in a process of its own: `python -m aeattn.compare.worker DIR NAME`.
+
+The record DIR/records/NAME.json, with status `running`, says what to do; it is replaced by what came of it.
+Standard output is one JSON object a line: where the training stands. A process that nobody listens to any more
+stops, after a checkpoint.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import math
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aeattn import hardware
+from aeattn.compare.plan import read_declaration
+from aeattn.compare.records import FORMAT, Cost, Folder, Record
+from aeattn.config.run import RunConfig
+from aeattn.errors import InputError
+from aeattn.files import write_json
+from aeattn.host import Startup
+from aeattn.nn.size import size
+from aeattn.runs.checkpoint import all_checkpoints
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.identity import text_facts
+from aeattn.terminal.progress import Status
+from aeattn.training.evaluate import Score, total
+from aeattn.training.guard import Diverged
+from aeattn.training.plan import Plan, corpus_of, plan_resume
+from aeattn.training.signals import Interrupted, Stop
+from aeattn.training.start import resume, start
+from aeattn.training.trainer import Trainer
+
+FIRST_BATCHES = 100
+WAY_POINTS = 4  # at which attention is measured as training goes on
+WAY_CHARS = 4096  # read to measure attention on the way; at the end it is measured on four times as many
+
+
+class PipeReporter:
+    """Tells the parent, once a second; notes go to the log."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        self.note(f"warning: {text}")
+
+    def status(self, status: Status) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1.0
+            self._tell({"step": status.step, "steps": status.steps, "train_nats": status.train_nats,
+                        "chars_per_second": status.chars_per_second})  # fmt: skip
+
+    def evaluated(self, status: Status) -> None:
+        self._tell({"step": status.step, "steps": status.steps, "valid_nats": status.valid_nats,
+                    "chars_per_second": status.chars_per_second})  # fmt: skip
+        self.note(f"step {status.step}: {status.valid_nats} nats")
+
+    def sample(self, step: int, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def _tell(self, values: dict[str, Any]) -> None:
+        try:
+            print(json.dumps(values), flush=True)
+        except BrokenPipeError:  # the comparison was killed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
+    """Do the run of a record; returns the exit code. Raises InputError, Interrupted, OSError."""
+    job = folder.read_record(name)
+    if job is None:
+        raise InputError(f"there is no record {name} in {folder.path}")
+    reporter = PipeReporter()
+    trainer = _trainer(folder, job, reporter)
+    try:
+        score = trainer.run(stop, startup.over)
+        if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
+            raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
+    except Diverged as error:
+        folder.write_record(_failed(job, "diverged", str(error)))
+        return 0
+    finally:
+        trainer.run_folder.unlock()
+    record = _done(job, trainer, score)
+    if job.phase == "final" and read_declaration(folder).attention:
+        reporter.note("measuring what attention does")
+        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter))
+    folder.write_record(record)
+    _tidy(folder, job)
+    return 0
+
+
+def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
+    """Go on with the run folder if there is one, else start."""
+    run, config = folder.run(job.name), RunConfig.from_dict(job.config)
+    if run.path.is_dir():
+        run.lock()  # nothing is removed where somebody else trains
+        run.unlock()
+    if run.config.exists():
+        given = None
+        try:
+            given = plan_resume(run.path, None, False, reporter.note)
+            return _checked(resume(given, reporter), job)
+        except InputError as error:
+            if given is not None:
+                given.run.unlock()
+            reporter.note(f"this run cannot go on ({error}): starting again")
+    shutil.rmtree(run.path, ignore_errors=True)
+    corpus = corpus_of(config.data, config.training.seed, reporter.note)
+    model = {key: value for key, value in job.config["model"].items() if key != "vocab_size"}
+    model |= {key: tuple(value) for key, value in model.items() if isinstance(value, list)}
+    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None)
+    return _checked(start(plan, reporter), job)
+
+
+def _checked(trainer: Trainer, job: Record) -> Trainer:
+    facts = text_facts(trainer.text)
+    if any(facts[side]["sha256"] != (job.text or {})[side]["sha256"] for side in ("train", "valid")):
+        raise InputError(
+            f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
+        )
+    return trainer
+
+
+def _failed(job: Record, failure: Any, reason: str) -> Record:
+    return replace(job, status="failed", failure=failure, reason=" ".join(reason.split()), finished=now(),
+                   environment=hardware.describe())  # fmt: skip
+
+
+def _done(job: Record, trainer: Trainer, score: Score) -> Record:
+    run = trainer.run_folder
+    metrics = run.read_metrics()
+    return replace(
+        job,
+        status="done",
+        finished=now(),
+        config=trainer.config.to_dict(),
+        environment=hardware.describe(),
+        text=text_facts(trainer.text),
+        batches=first_batches(trainer),
+        valid=_scores(trainer.file_scores),
+        train_nats=trainer.state.smooth_nats,
+        curve=metrics,
+        samples=read_samples(run),
+        floor_nats=trainer.floor_nats,
+        cost=_cost(trainer),
+    )
+
+
+def _scores(scores: list[tuple[str, Score]]) -> dict[str, Any]:
+    whole = total(score for _, score in scores)
+    files = [{"name": name, "nats_per_char": s.nats_per_char, "chars": s.chars} for name, s in scores]
+    return {"nats_per_char": whole.nats_per_char, "chars": whole.chars, "files": files}
+
+
+def first_batches(trainer: Trainer) -> str:
+    """A hash over where the windows of the first batches begin, or of all where there are fewer."""
+    steps = min(FIRST_BATCHES, trainer.config.training.steps)
+    starts = hashlib.sha256()
+    for step in range(steps):
+        starts.update(trainer.batches.starts(step).tobytes())
+    return starts.hexdigest()
+
+
+def read_samples(run: RunFolder) -> list[dict[str, Any]]:
+    """What the model wrote, by step."""
+    if not run.samples.exists():
+        return []
+    pieces = re.split(r"^--- step (\d+)\n", run.samples.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    pairs = zip(pieces[::2], pieces[1::2], strict=True)
+    return [{"step": int(step), "text": text.removesuffix("\n\n")} for step, text in pairs]
+
+
+def _cost(trainer: Trainer) -> Cost:
+    config, cost = trainer.config, size(trainer.config.model)
+    chars = trainer.state.step * config.chars_per_step
+    return Cost(
+        seconds=trainer.state.seconds,
+        chars=chars,
+        chars_per_second=chars / trainer.state.seconds,
+        train_flops=float(chars * cost.train_flops),
+        train_flops_per_char=cost.train_flops,
+        parameters=cost.parameters,
+        cache_bytes=cost.cache_bytes,
+        latent_cache_bytes=cost.latent_cache_bytes,
+        peak_memory_bytes=_peak_memory(trainer),
+    )
+
+
+def _peak_memory(trainer: Trainer) -> int:
+    """The most that this process, or its GPU, has held. VmHWM is this program's own, where Linux gives it;
+    getrusage counts the parent's, too, from before the program was loaded."""
+    import torch
+
+    if trainer.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(re.findall(r"^VmHWM:\s*(\d+) kB", status, flags=re.MULTILINE)[0])
+    except (OSError, IndexError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:
+    """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
+    from aeattn.analysis.inspection import inspect_run
+
+    run = folder.run(record.name).path
+    losses = {line["step"]: line["valid_nats"] for line in record.curve if line.get("valid_nats") is not None}
+    kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
+    *way, last = sorted(losses)
+    measured = [
+        (step, inspect_run(run, step=step, maps=False, chars=WAY_CHARS))
+        for step in evenly([step for step in way if step in kept], WAY_POINTS)
+    ]
+    measured.append((last, inspect_run(run, say=reporter.note)))
+    at = [{"step": step, "valid_nats": losses[step], "measured": found} for step, found in measured]
+    return {"format": FORMAT, "name": record.name, "hash": record.hash, "at": at}
+
+
+def evenly(items: list[int], most: int) -> list[int]:
+    """At most so many of the items, evenly spaced, the last of them included."""
+    return [items[(i + 1) * len(items) // most - 1] for i in range(most)] if len(items) > most else items
+
+
+def _tidy(folder: Folder, job: Record) -> None:
+    """Weights of tuning runs, and checkpoints that were for resuming, are not wanted any more."""
+    run = folder.run(job.name)
+    shutil.rmtree(run.path if job.phase == "tune" else run.checkpoints, ignore_errors=True)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit codes as those of the command line; the last line on standard error says what was wrong."""
+    folder, name = Folder(Path(arguments[0])), arguments[1]
+    try:
+        with Stop() as stop, Startup() as startup:
+            return work(folder, name, stop, startup)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except OSError as error:  # a full disk: the run has not failed, it could not be done
+        traceback.print_exc()
+        print(error, file=sys.stderr)
+        return 3
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""Named models with the training that goes with them, as data.
+
+A preset is laid over the defaults of `ModelConfig` and `TrainingConfig`; what it does not name stays as there.
+`460k` is those defaults. Parameter counts are for a vocabulary of 49 characters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aeattn.config.convert import check_keys
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    # 458 thousand parameters: the default
+    "460k": {"model": {}, "training": {}},
+    # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
+    "460k-linear": {
+        "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
+        "training": {},
+    },
+    # The published architecture as far as it is known: every head has three autoencoders over the full width,
+    # their outputs are added. Feed-forward and context were not published: 256 characters, and the
+    # feed-forward width that gives the published 460,496 parameters.
+    "460k-classic": {
+        "model": {
+            "n_heads": 3,
+            "d_ff": 215,
+            "middle": True,
+            "per_head": True,
+            "positions": "learned",
+            "norm": "layer",
+            "activation": "gelu",
+            "qk_norm": False,
+            "conv": 0,
+            "zero_init": False,
+        },
+        "training": {
+            "optimizer": "adamw",
+            "learning_rate": 3e-3,
+            "schedule": "constant",
+            "weight_decay": 0.01,
+            "beta2": 0.999,
+        },
+    },
+    # published sizes, with the architecture of 460k
+    "1m": {"model": {"d_model": 192, "n_heads": 6, "bottleneck": 48, "d_ff": 672}, "training": {}},
+    "2.6m": {
+        "model": {"d_model": 256, "n_layers": 4, "n_heads": 8, "bottleneck": 64, "d_ff": 960},
+        "training": {},
+    },
+    # for those who have a GPU
+    "10m": {
+        "model": {
+            "d_model": 384,
+            "n_layers": 6,
+            "n_heads": 12,
+            "bottleneck": 96,
+            "d_ff": 1664,
+            "context": 512,
+            "dropout": 0.1,
+        },
+        "training": {"batch": 32, "weight_decay": 0.1},
+    },
+}
+DEFAULT_PRESET = "460k"
+
+
+def preset(name: str) -> dict[str, dict[str, Any]]:
+    """The settings of a preset. Raises InputError for a name that is not there."""
+    check_keys({name: None}, list(PRESETS), "preset")
+    return PRESETS[name]

@@ -1,5 +1,0 @@
-"""The report of a comparison: one page that opens offline, and the same tables in Markdown."""
-
-from aeattn.experiments.report.write import write_report
-
-__all__ = ["write_report"]

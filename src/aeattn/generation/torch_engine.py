@@ -1,0 +1,99 @@
+"""The simple decoding engine: PyTorch, one character a step through the model and its cache.
+
+Shapes: B sequences, T time, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from aeattn.config.model import CacheKind
+from aeattn.generation.engine import Ids, is_latent
+from aeattn.generation.sampling import RandomStream, SamplingRule
+from aeattn.generation.torch_sampling import choose, probabilities
+from aeattn.nn.cache import Cache
+from aeattn.nn.transformer import LanguageModel
+
+PIECE = 512  # characters of a prompt that are read at once: scores take memory by its square
+
+
+class Window:
+    """What the model sees: the newest characters of each sequence, and the cache over them.
+
+    Sequences of different lengths end together; when one is full, all are read again, shorter ones whole.
+    """
+
+    def __init__(self, model: LanguageModel, prompts: Sequence[Sequence[int]], cache: CacheKind = "auto") -> None:
+        self.model, self.context, self.kind = model, model.config.context, cache
+        self.rows = [list(prompt[-self.context :]) for prompt in prompts]
+        self.device = next(model.parameters()).device
+        self.cache: Cache | None = None
+
+    def next_logits(self) -> Tensor:
+        """Logits of the character after those seen, (B, V)."""
+        if self.cache is None:
+            longest = max(map(len, self.rows))
+            padding = torch.tensor([longest - len(row) for row in self.rows], device=self.device)
+            self.cache = self.model.new_cache(self.kind, padding if bool(padding.any()) else None)
+            fresh = torch.tensor([[0] * (longest - len(row)) + row for row in self.rows], device=self.device)
+        else:
+            fresh = torch.tensor([row[-1:] for row in self.rows], device=self.device)
+        for start in range(0, fresh.shape[1], PIECE):
+            logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
+        return logits[:, -1]
+
+    def append(self, ids: Sequence[int]) -> None:
+        """Take in one more character a sequence, after `next_logits`."""
+        half = max(1, self.context // 2) if self.context > 1 else 0
+        for row, new in zip(self.rows, ids, strict=True):
+            if len(row) == self.context:
+                del row[: self.context - half]
+                self.cache = None
+            row.append(new)
+
+
+class SimpleDecoding:
+    """Sequences written by PyTorch."""
+
+    def __init__(self, window: Window, rule: SamplingRule, seed: int) -> None:
+        self.window, self.rule = window, rule
+        self.stream = RandomStream(seed, len(window.rows))
+        with torch.inference_mode():
+            self._logits = window.next_logits()
+
+    @torch.inference_mode()
+    def write(self, n: int) -> Ids:
+        written = np.empty((len(self.window.rows), n), np.int32)
+        for step in range(n):
+            chances = probabilities(self._logits, self.rule)
+            ids = choose(chances, torch.from_numpy(self.stream.draw().copy()).to(chances.device)).tolist()
+            written[:, step] = ids
+            self.window.append(ids)
+            self._logits = self.window.next_logits()
+        return written
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = self._logits.float().cpu().numpy()
+        return found
+
+    @property
+    def cache_bytes(self) -> int:
+        return 0 if self.window.cache is None else self.window.cache.bytes
+
+
+class SimpleEngine:
+    """The engine that runs wherever PyTorch does. The model must be in evaluation mode."""
+
+    name, block = "simple", 1
+
+    def __init__(self, model: LanguageModel, cache: CacheKind = "auto") -> None:
+        self.model, self.kind = model, cache
+        self.latent = is_latent(model.config, cache)
+
+    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> SimpleDecoding:
+        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), rule, seed)

@@ -1,0 +1,88 @@
+"""What the machine offers: device, precision, whether to compile, memory settings, and a record of it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import platform
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aeattn.config.run import Precision
+from aeattn.errors import InputError
+from aeattn.host import cpu_fact, cpu_has
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` takes a GPU where there is one. Raises InputError for a device that is not there."""
+    if wanted == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise InputError(f"device {wanted!r} cannot be used ({reason}): try `auto` or `cpu`") from error
+    return device
+
+
+def pick_precision(wanted: Precision, device: torch.device) -> torch.dtype:
+    """`auto` computes in bf16 where the hardware multiplies it, else in float32."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bf16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    has_bf16 = device.type == "cpu" and cpu_has("avx512_bf16", "amx_bf16")
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed memory for the next step instead of returning it to the system.
+
+    Training frees and takes the same arrays at every step; page faults would cost a third of its time.
+    Does nothing with another C library. mallopt(3).
+    """
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        if platform.libc_ver()[0] == "glibc":
+            for option, value in ((mmap_threshold, 1 << 30), (trim_threshold, 1 << 30), (top_pad, 1 << 28)):
+                mallopt(option, value)
+
+
+def describe() -> dict[str, Any]:
+    """Versions, hardware and source revision, for the records."""
+    packages = ("torch", "numpy", "safetensors", "autoencoder-attention")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "cpu": cpu_fact("model name") or platform.processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **revision(),
+    }
+
+
+def revision() -> dict[str, Any]:
+    """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    try:
+        return {
+            "commit": _git(root, "rev-parse", "HEAD"),
+            "dirty": bool(_git(root, "status", "--porcelain", "src")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -1,0 +1,43 @@
+"""Whether this package's own kernels can be used here."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Callable
+
+import torch
+
+from aeattn.errors import InputError, SlowerWarning
+from aeattn.host import cpu_has
+
+SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
+LANES = 16  # a width must be a multiple of it
+# what of these the processor must have, for each type of numbers
+NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}
+
+
+def can_load(load: Callable[[], object], dtype: torch.dtype) -> bool:
+    """Whether kernels for this type of numbers can run here, and `load` gets the one; it may compile it first."""
+    if dtype not in NEEDED or os.environ.get(SWITCH) == "off" or not cpu_has(*NEEDED[dtype]):
+        return False
+    try:
+        load()
+    except (OSError, InputError) as error:
+        _warn(str(error))
+        return False
+    return True
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    warnings.warn(f"aeattn runs without its own kernels, slower: {reason}", SlowerWarning, stacklevel=5)
+
+
+def constant(function: Callable[..., bool]) -> Callable[..., bool]:
+    """For what never changes while a process runs: PyTorch's compiler calls it and does not look inside, as by
+    `torch.compiler.assume_constant_result`, which would load that compiler, a second's work, for those who never
+    compile."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function

@@ -1,0 +1,255 @@
+"""Everything that a run needs to go on where it stopped, in files without pickle.
+
+checkpoints/step-NNNNNNNN/
+  model.safetensors       weights
+  optimizer.safetensors   the optimizers' state and that of every random generator
+  metrics.jsonl           as they were at that step
+  samples.txt
+  state.json              the rest as JSON, the config, and the checksums of the files above and of itself
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from aeattn.errors import InputError
+from aeattn.runs.arrays import Limits
+from aeattn.files import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
+from aeattn.runs.random_state import PREFIX, random_states, set_random_states
+from aeattn.runs.folder import FORMAT, RunFolder
+from aeattn.runs.weights import (
+    check_fit,
+    first_not_finite,
+    from_bytes,
+    limits_of,
+    set_weights,
+    to_bytes,
+)
+
+WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+LOGS = ("metrics.jsonl", "samples.txt")
+FILES = (WEIGHTS, OPTIMIZER, *LOGS)
+_NAME = re.compile(r"step-(\d{8,})")
+_STATES = 3  # tensors of the size of a parameter, at most, that an optimizer keeps for it
+
+
+class NotFinite(Exception):
+    """There is nothing to save: weights or the optimizers' state hold NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint in memory: copies, so that training can go on while it is written."""
+
+    weights: dict[str, Tensor]
+    tensors: dict[str, Tensor]
+    logs: dict[str, bytes]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.state["step"])
+
+    def files(self) -> dict[str, bytes]:
+        """The content of every file of the checkpoint."""
+        files = {WEIGHTS: to_bytes(self.weights), OPTIMIZER: to_bytes(self.tensors), **self.logs}
+        written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
+        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written})).encode()
+        return files
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that was read from the disk and is whole."""
+
+    path: Path
+    state: dict[str, Any]
+    files: dict[str, bytes]
+
+    @property
+    def step(self) -> int:
+        return step_of(self.path)
+
+
+def take(run: RunFolder, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any]) -> Snapshot:
+    """This moment of a run. `state` is what else must be known, as JSON values; `step` among them.
+
+    Raises NotFinite where there is NaN or infinity in it.
+    """
+    weights, moments = dict(model.state_dict()), optimizer_tensors(optimizers)
+    if broken := first_not_finite(weights) or first_not_finite(moments):
+        raise NotFinite(broken)
+    tensors = {**moments, **random_states(next(model.parameters()).device)}
+    logs = {name: _content(run.path / name) for name in LOGS}
+    return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
+    """Write a checkpoint atomically; then drop those that are no longer needed, and publish the weights."""
+    files = snapshot.files()
+    replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", files)
+    for newer in all_checkpoints(run):
+        if step_of(newer) > snapshot.step:  # damaged, or of a course that was given up
+            remove(newer)
+    prune(run, snapshot.step, keep, anchors)
+    run.publish(files[WEIGHTS])
+
+
+def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
+    """Of the checkpoints up to `step`, which is one that is whole, drop all but the newest `keep`.
+
+    Where `anchors` is not 0, the newest of a step that it divides is kept as well.
+    """
+    found = [path for path in all_checkpoints(run) if step_of(path) <= step]
+    anchor = newest_anchor(found, anchors) if anchors else None
+    for old in found[:-keep]:
+        if old != anchor:
+            remove(old)
+
+
+def newest_anchor(checkpoints: Sequence[Path], every: int, before: float = float("inf")) -> Path | None:
+    """The newest checkpoint of a step that `every` divides, and that is less than `before`."""
+    fitting = [path for path in checkpoints if step_of(path) % every == 0 and step_of(path) < before]
+    return fitting[-1] if fitting else None
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def all_checkpoints(run: RunFolder) -> list[Path]:
+    """Folders of finished checkpoints, oldest first."""
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted((p for p in run.checkpoints.iterdir() if _NAME.fullmatch(p.name)), key=step_of)
+
+
+def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
+    """The newest whole checkpoint, or None if there is none at all, and a warning for each damaged one that was
+    passed over. `limits` are those of the weights. Raises InputError where all are damaged."""
+    found = all_checkpoints(run)
+    damages: list[str] = []
+    for folder in reversed(found):
+        try:
+            return read(folder, limits), [f"{damage}: falling back to the checkpoint before" for damage in damages]
+        except InputError as error:
+            damages.append(str(error))
+    if found:
+        raise InputError(
+            f"no whole checkpoint is left in {run.checkpoints} ({damages[0]}): restore one, or train again"
+        )
+    return None, []
+
+
+def read(folder: Path, limits: Limits) -> Found:
+    """Read and verify one checkpoint. Raises InputError where a file is not what was written."""
+    state = read_json(folder / STATE, f"checkpoint {folder} is damaged")
+    changed = InputError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
+    current = state.get("format") == FORMAT  # earlier ones had no checksum
+    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state, required=current):
+        raise changed
+    if (version := state.get("format", 1)) != FORMAT:
+        raise InputError(
+            f"checkpoint {folder} has format {str(version)[:20]}, this version of aeattn reads {FORMAT}: go on "
+            "with the version that wrote it"
+        )
+    written = state.get("files")
+    if not isinstance(written, dict) or set(written) != set(FILES):
+        raise changed
+    most = {WEIGHTS: limits.file, OPTIMIZER: _optimizer_limits(limits).file}
+    return Found(folder, state, {name: _verified(folder / name, written[name], most.get(name)) for name in FILES})
+
+
+def _verified(path: Path, written: object, most: int | None) -> bytes:
+    """The content of a file that is as large as it was written, at most as large as it can be, and has its sum."""
+    try:
+        size = path.stat().st_size
+        if most is not None and size > most:
+            raise InputError(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size:,} bytes")
+        content = path.read_bytes() if isinstance(written, dict) and size == written.get("bytes") else None
+    except OSError as error:
+        raise InputError(
+            f"checkpoint {path.parent} is damaged: {path.name} cannot be read ({error.strerror})"
+        ) from error
+    if content is None or written != {"bytes": size, "sha256": sha256(content)}:
+        raise InputError(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
+    return content
+
+
+def _optimizer_limits(weights: Limits) -> Limits:
+    return Limits(_STATES * weights.tensors + 8, _STATES * weights.bytes + (1 << 20))
+
+
+def restore(found: Found, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Give model, optimizers and generators the state of a checkpoint; all is verified before anything changes.
+
+    Raises InputError where it does not fit.
+    """
+    limits = limits_of(model)
+    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits)
+    tensors = from_bytes(found.files[OPTIMIZER], found.path / OPTIMIZER, _optimizer_limits(limits))
+    states = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
+    _check_moments(tensors, optimizers, found.path / OPTIMIZER)
+    set_weights(model, weights, found.path / WEIGHTS)
+    load_optimizers(optimizers, tensors)
+    set_random_states(states)
+
+
+def _check_moments(tensors: dict[str, Tensor], optimizers: Sequence[Optimizer], path: Path) -> None:
+    """Raise InputError for a tensor that belongs to no parameter, or is neither a number nor of its shape."""
+    parameters = {
+        f"{i}.{index}": parameter
+        for i, optimizer in enumerate(optimizers)
+        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
+    }
+    for name, tensor in tensors.items():
+        parameter = parameters.get(name.rpartition(".")[0])
+        wanted = parameter if parameter is not None and tensor.ndim else tensor
+        check_fit({name: tensor}, {} if parameter is None else {name: wanted}, path)
+    if broken := first_not_finite(tensors):
+        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
+
+
+def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """The optimizers' state as named tensors: `<optimizer>.<parameter>.<name>`."""
+    return {
+        f"{i}.{index}.{name}": value
+        for i, optimizer in enumerate(optimizers)
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def load_optimizers(optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`."""
+    for i, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            owner, index, name = key.split(".", 2)
+            if int(owner) == i:
+                state.setdefault(int(index), {})[name] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def bytes_of(model: nn.Module, optimizers: Sequence[Optimizer]) -> int:
+    """How large a checkpoint will be, but for its logs."""
+    numbers = sum(p.numel() for p in model.parameters())
+    for optimizer in optimizers:
+        moments = 2 if isinstance(optimizer, AdamW) else 1
+        numbers += moments * sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    return 4 * numbers + (1 << 16)

@@ -1,0 +1,40 @@
+"""How commands speak: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aeattn.terminal.escaping import escape_controls
+
+
+def say(text: str) -> None:
+    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=2, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table whose first column is text and the others figures; a pipe gets it as wide as it is."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
+    for row in rows:
+        table.add_row(*row)
+    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
+
+
+def shown(text: str) -> str:
+    """What a model wrote, safe for a terminal; a pipe gets it unchanged."""
+    return escape_controls(text) if sys.stdout.isatty() else text

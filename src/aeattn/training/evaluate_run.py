@@ -1,0 +1,99 @@
+"""Figures of finished models: evaluation over texts, sizes of presets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aeattn.config.convert import build
+from aeattn.config.model import ModelConfig
+from aeattn.config.presets import preset
+from aeattn.config.run import RunConfig
+from aeattn.data.corpora import documents_to_evaluate
+from aeattn.data.ngram import ngram_baseline
+from aeattn.data.store import TokenStore, cached_store
+from aeattn.errors import InputError
+from aeattn.nn.size import size, solve_width
+from aeattn.runs.load import load, read_config
+from aeattn.training.evaluate import Score, evaluate_sliding, evaluate_store, total
+from aeattn.training.plan import corpus_of
+
+
+def evaluate_run(
+    run: Path,
+    texts: Sequence[str],
+    *,
+    device: str = "cpu",
+    stride: int | None = None,
+    sliding: bool = True,
+    baseline: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
+    windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
+
+    A corpus by name means its validation side. Raises InputError for what cannot be read.
+    """
+    model, config = load(run, device=device), read_config(run)
+    store = _store(texts, model.tokenizer, config)
+    if unknown := store.unknown.total():
+        kinds = " ".join(map(repr, list(store.unknown)[:10]))
+        say(f"{unknown:,} characters unknown to the model were read as {model.tokenizer.substitute!r}: {kinds}")
+    if dropped := store.dropped.total():
+        say(f"{dropped:,} characters were dropped by the run's text options")
+    context = config.model.context
+    scores = evaluate_store(model, store, context)
+    result: dict[str, Any] = {
+        **total(score for _, score in scores).to_dict(),
+        "files": [{"name": name, **score.to_dict()} for name, score in scores],
+        "unknown_chars": unknown,
+    }
+    if not result["chars"]:
+        raise InputError("nothing to evaluate: give a text of at least 2 characters")
+    if sliding:
+        step = stride if stride is not None else max(1, context // 4)
+        result["sliding"] = {**_sliding(model, store, context, step).to_dict(), "stride": step}
+    if baseline:
+        result["ngram_nats_per_char"] = _baseline(config, model.tokenizer, store, say)
+    return result
+
+
+def _store(texts: Sequence[str], tokenizer: Any, config: RunConfig) -> TokenStore:
+    """The texts as ids. Files mean themselves, a named corpus its validation side."""
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
+    return cached_store(documents, tokenizer, config.data.text)
+
+
+def _sliding(model: Any, store: TokenStore, context: int, stride: int) -> Score:
+    if stride > context:
+        raise InputError(f"stride is {stride}, more than the context of {context}: choose at most that")
+    return total(evaluate_sliding(model, ids, context, stride) for _, ids in store.texts())
+
+
+def _baseline(
+    config: RunConfig, tokenizer: Any, store: TokenStore, say: Callable[[str], None]
+) -> dict[int, float]:
+    try:
+        corpus = corpus_of(config.data, config.training.seed)
+        train = cached_store(corpus.train, tokenizer, corpus.options)
+    except InputError as error:
+        say(f"no n-gram baseline, the training text is not there: {error}")
+        return {}
+    return ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)
+
+
+def size_of_preset(
+    name: str, vocab_size: int, context: int | None, parameters: float | None, flops: float | None
+) -> dict[str, Any]:
+    """The size of a preset, with the feed-forward width solved for where a budget is given."""
+    settings = dict(preset(name)["model"]) | ({} if context is None else {"context": context})
+    config = build(ModelConfig, {**settings, "vocab_size": vocab_size}, "model")
+    try:
+        if parameters is not None:
+            config = solve_width(config, parameters)
+        if flops is not None:
+            config = solve_width(config, flops, lambda c: size(c).train_flops)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return {"preset": name, "d_ff": config.d_ff, **size(config).to_dict()}

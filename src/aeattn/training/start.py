@@ -1,0 +1,168 @@
+"""From settings to a trainer that is ready to run, and from a finished run to what a person is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from aeattn import hardware
+from aeattn.config.run import RunConfig
+from aeattn.config.text import TextOptions
+from aeattn.data.corpora import Corpus
+from aeattn.data.store import Prepared, prepare
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
+from aeattn.files import read_json, write_json
+from aeattn.runs.checkpoint import Found, bytes_of, newest
+from aeattn.runs.identity import (
+    config_changes,
+    machine_changes,
+    text_changes,
+    text_facts,
+    version_changes,
+    vocabulary_changes,
+)
+from aeattn.runs.load import load
+from aeattn.runs.memory import check_memory
+from aeattn.runs.weights import limits_of_config
+from aeattn.terminal.progress import Reporter
+from aeattn.training import curve
+from aeattn.training.evaluate import Score
+from aeattn.training.plan import Plan, ResumePlan
+from aeattn.training.saving import check_space
+from aeattn.training.trainer import Trainer
+
+
+def start(plan: Plan, reporter: Reporter) -> Trainer:
+    """Read the text, build the model, and only then make the run folder. Raises InputError."""
+    text = _prepare(plan.corpus, reporter)
+    config = plan.config(text.tokenizer.vocab_size)
+    check_memory(config.model)
+    run, floor_nats = plan.run, floor(plan.corpus)
+    trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
+    trainer.config = replace(config, training=trainer.resolved())
+    check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    reporter.note(
+        f"{parameters:,} parameters; {len(text.train.ids):,} characters to train on, "
+        f"{len(text.valid.ids):,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
+    )
+    environment = {
+        **hardware.describe(),
+        "command": ["aeattn", *sys.argv[1:]],
+        "text": text_facts(text),
+        "config": trainer.config.to_dict(),
+    }
+    if warning := run.create(trainer.config, text.tokenizer, environment):
+        reporter.warn(warning)
+    return trainer
+
+
+def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
+    """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
+    run, config = plan.run, plan.config
+    check_memory(config.model)
+    found, warnings = newest(run, limits_of_config(config.model))
+    environment = read_json(run.environment, f"{run.path} is damaged")
+    here = hardware.describe()
+    if not plan.sealed:
+        before = environment.get("config") if found is None else found.state.get("config")
+        _refuse(_config_changes(before, config), plan)
+    _refuse(version_changes(environment, here), plan)
+    text = _same_text(plan, environment, reporter)
+    if plan.steps is not None:
+        config = _longer(config, plan.steps, found)
+    run.check_writable()
+    run.remove_leftovers()
+    trainer = Trainer(run, config, text, reporter, floor_nats=floor(plan.corpus))
+    check_space(run.path, _space(trainer, 2))
+    for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
+        reporter.warn(warning)
+    trainer.resume(found)
+    if plan.accept or config != plan.config:
+        versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
+        write_json(
+            run.environment, {**environment, **versions, "text": text_facts(text), "config": config.to_dict()}
+        )
+        run.write_config(config)
+    reporter.note(f"going on after step {trainer.state.step:,} of {config.training.steps:,}")
+    return trainer
+
+
+def _refuse(changes: Iterable[str], plan: ResumePlan) -> None:
+    """Raise InputError for what has changed, unless told to go on nevertheless."""
+    if (phrases := list(changes)) and not plan.accept:
+        shown = "; ".join(phrases[:8]) + (f" and {len(phrases) - 8} more" if len(phrases) > 8 else "")
+        raise InputError(
+            f"{plan.run.path} is not as it was when it was trained: {shown}: undo that, or go on nevertheless "
+            "with --accept-changes"
+        )
+
+
+def _config_changes(before: object, now: RunConfig) -> list[str]:
+    known = before if isinstance(before, dict) else {}
+    changes = list(config_changes(known, json.loads(json.dumps(now.to_dict()))))
+    return changes or ["config.json was written by something else"]
+
+
+def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Reporter) -> Prepared:
+    """The text of the run, in the characters that the run knows."""
+    tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
+    text = _prepare(plan.corpus, reporter, tokenizer)
+    if changes := list(text_changes(before, text_facts(text))):
+        vocabulary = prepare(plan.corpus).tokenizer
+        _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
+    return text
+
+
+def _longer(config: RunConfig, steps: int, found: Found | None) -> RunConfig:
+    if found is not None and steps < found.step:
+        raise InputError(f"--steps is {steps}, the run is at step {found.step}: choose at least as many")
+    return replace(config, training=replace(config.training, steps=steps, minutes=None))
+
+
+def _space(trainer: Trainer, checkpoints: int) -> int:
+    """Bytes that so many checkpoints and the published weights, twice while they are replaced, will take."""
+    weights = 4 * sum(p.numel() for p in trainer.model.parameters())
+    return checkpoints * bytes_of(trainer.model, trainer.optimizers) + 2 * weights
+
+
+def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: CharTokenizer | None = None) -> Prepared:
+    text = prepare(corpus, tokenizer, reporter.note)
+    for note in text.notes:
+        reporter.note(note)
+    return text
+
+
+def floor(corpus: Corpus) -> float | None:
+    """The lowest possible validation loss in nats a character, where the text's true entropy is known."""
+    known = [document.floor_nats for document in corpus.valid]
+    if corpus.options != TextOptions() or any(nats is None for nats in known):
+        return None
+    chars = sum(len(chunk) for document in corpus.valid for chunk in document.chunks(corpus.options))
+    return sum(nats for nats in known if nats is not None) / chars if chars else None
+
+
+def finish(trainer: Trainer, score: Score) -> Sequence[str]:
+    """Draw the learning curve, let the model write, and return the lines to show."""
+    run, chars = trainer.run_folder, trainer.config.training.sample_chars
+    curve.draw(run.read_metrics(), run.curve, run.path.name, trainer.floor_nats)
+    passage = load(run.path).generate(chars=max(400, chars), temperature=0.7, seed=trainer.config.training.seed)
+    nats, bits = score.nats_per_char, score.bits_per_char
+    lines = [f"\n{passage.strip()}\n"]
+    if nats is not None:
+        above = (
+            "" if trainer.floor_nats is None else f", {nats - trainer.floor_nats:.4f} above the lowest possible"
+        )
+        lines.append(
+            f"validation: {nats:.4f} nats/char, {bits:.4f} bits/char over {score.chars:,} characters{above}"
+        )
+    return [
+        *lines,
+        f"run folder: {run.path}",
+        f"learning curve: {run.curve}",
+        f"more: aeattn generate {run.path}",
+    ]

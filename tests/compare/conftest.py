@@ -1,0 +1,97 @@
+"""A comparison small enough for a test: two arms, a text of words in random order, runs of a few steps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aeattn.compare.driver import declared
+from aeattn.compare.parse import parse
+from aeattn.compare.plan import Declaration
+from aeattn.compare.records import Cost, Folder, Record
+from aeattn.config.convert import overlay
+
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "then", "she", "said", "nothing")
+LINEAR = {"query": "linear", "key": "linear", "value": "linear"}
+
+Declare = Callable[..., tuple[Folder, Declaration]]
+
+
+def words(count: int, seed: int) -> str:
+    drawn = random.Random(seed).choices(WORDS, k=count)
+    return " ".join(drawn) + "\n"
+
+
+def no_pace(configs: Any) -> list[float]:
+    raise AssertionError("nothing is to be measured here")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a text with one book to train on and three to validate on."""
+    sizes = {"train": 3000, "a": 60, "b": 90, "c": 120}
+    for i, (name, count) in enumerate(sizes.items()):
+        (tmp_path / f"{name}.txt").write_text(words(count, i))
+    return {
+        "corpus": [str(tmp_path / "train.txt")],
+        "valid": [str(tmp_path / f"{name}.txt") for name in ("a", "b", "c")],
+    }
+
+
+@pytest.fixture
+def spec_values(text: dict[str, Any]) -> dict[str, Any]:
+    """What a TOML file of a small comparison gives."""
+    return {
+        "seeds": [1, 2, 3],
+        "budget": {"chars": 512},
+        "base": {
+            "data": text,
+            "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 24, "bottleneck": 4, "context": 32},
+            "training": {"batch": 2, "compile": "off", "precision": "fp32", "device": "cpu", "sample_chars": 5},
+        },
+        "arms": {
+            "standard": {"label": "standard attention", "model": LINEAR},
+            "auto": {"model": {"query": "linear"}},
+        },
+    }
+
+
+@pytest.fixture
+def declare_in(tmp_path: Path, spec_values: dict[str, Any]) -> Declare:
+    """Declares the small comparison, with changes, in a folder."""
+
+    def make(
+        changes: dict[str, Any] | None = None, *, amend: bool = False, pace: Any = no_pace
+    ) -> tuple[Folder, Declaration]:
+        spec = parse(overlay(spec_values, changes or {}), "small")
+        source = tmp_path / "spec.toml"
+        source.write_text("# as given\n")
+        folder = Folder(tmp_path / "out")
+        return folder, declared(spec, source, folder, pace, lambda _: None, amend)
+
+    return make
+
+
+def done(job: Record, nats: float, files: dict[str, tuple[float, int]] | None = None) -> Record:
+    """The record of a job that came to this loss."""
+    books = files or {"a": (nats, 100), "b": (nats, 300)}
+    cost = Cost(1.0, 512, 512.0, 1e6, 2000, 1000, 64, None, 10**6)
+    scores = [{"name": name, "nats_per_char": x, "chars": n} for name, (x, n) in books.items()]
+    valid = {"nats_per_char": nats, "chars": sum(n for _, n in books.values()), "files": scores}
+    values = {
+        **vars(job),
+        "status": "done",
+        "valid": valid,
+        "cost": cost,
+        "train_nats": nats - 0.1,
+        "batches": "same",
+    }
+    return Record(**values)
+
+
+def failed(job: Record, failure: str = "diverged") -> Record:
+    return Record(**{**vars(job), "status": "failed", "failure": failure, "reason": "loss is nan"})

@@ -1,0 +1,91 @@
+"""Matched arms cost what the reference costs, and what cannot be matched says how near it came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from aeattn.compare.match import match_cost, match_pace
+from aeattn.config.presets import PRESETS
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.errors import InputError
+from aeattn.nn.size import parameters, size
+from tests.conftest import tiny_config
+
+
+def _config(**model: object) -> RunConfig:
+    return RunConfig(tiny_config(**model), TrainingConfig(), DataConfig())
+
+
+BIG = {"d_model": 128, "d_ff": 416, "n_heads": 4, "bottleneck": 32, "n_layers": 3}
+KINDS: list[dict[str, object]] = [
+    {"key": "linear"},
+    {"query": "bottleneck", "value": "linear"},
+    {"query": "residual"},
+    {"bottleneck": 16},
+    {"per_head": True, "n_heads": 3, "middle": True, "d_ff": 64},
+]
+
+
+@pytest.mark.parametrize("kind", ["parameters", "flops"])
+@pytest.mark.parametrize("arm", KINDS, ids=str)
+def test_costs_are_equal_within_half_a_percent(kind: str, arm: dict[str, object]) -> None:
+    target = {"parameters": 560_000, "flops": 4_500_000}[kind]
+    matched = match_cost(_config(**{**BIG, **arm}), kind, target, "d_ff", 0.005, "arms.x")
+    cost = parameters(matched.config.model) if kind == "parameters" else size(matched.config.model).train_flops
+    assert cost == pytest.approx(target, rel=0.005)
+    assert matched.off_by == pytest.approx(cost / target - 1)
+
+
+def test_published_sizes_are_reached() -> None:
+    for name in ("460k", "460k-linear", "460k-classic"):
+        config = _config(**{**BIG, **PRESETS[name]["model"], "vocab_size": 49, "context": 256})
+        assert parameters(match_cost(config, "parameters", 460_000, "d_ff", 0.005, "x").config.model) // 1000 in (
+            459,
+            460,
+        )
+
+
+def test_what_cannot_be_matched_says_how_near_it_came() -> None:
+    config = _config(**BIG)
+    least = parameters(replace(config.model, d_ff=1))
+    with pytest.raises(
+        InputError, match=rf"arms.x cannot .* d_ff = 1, has {least:,} parameters, \+\d+\.\d\d % off 1,000"
+    ):
+        match_cost(config, "parameters", 1000, "d_ff", 0.005, "arms.x")
+    with pytest.raises(InputError, match=r"bottleneck = 128, has .* -\d+\.\d\d % off 9,000,000"):
+        match_cost(config, "parameters", 9e6, "bottleneck", 0.005, "arms.x")
+
+
+def _pace(configs: Sequence[RunConfig]) -> list[float]:
+    """A machine on which an update takes as long as the widths say."""
+    return [
+        1e-3 * c.training.batch * (10 + c.model.d_ff**1.5 + 50 * (c.model.key == "autoencoder")) for c in configs
+    ]
+
+
+def test_the_pace_is_matched_by_measuring_again() -> None:
+    reference, slow, fast = _config(key="linear", d_ff=40), _config(d_ff=40), _config(key="linear", d_ff=16)
+    larger = replace(slow, training=TrainingConfig(batch=48))
+    arms = {"slow": slow, "fast": fast, "larger": larger}
+    matched = match_pace(arms, reference, "d_ff", 0.005, _pace)
+    assert [m.config.model.d_ff for m in matched] == [35, 40, 35]
+    assert [m.off_by for m in matched] == pytest.approx([0, 0, 0], abs=0.025)
+
+
+def test_a_pace_that_cannot_be_matched_says_how_near_it_came() -> None:
+    slow = _config(d_ff=40)
+    with pytest.raises(InputError, match=r"arms.x cannot .* d_ff = 1, took \+188 % more time"):
+        match_pace({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 0.005, _pace)
+    [matched] = match_pace({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 3.0, _pace)
+    assert matched.off_by == pytest.approx(61 / (10 + 5**1.5) - 1)
+
+
+def test_a_pace_that_does_not_depend_on_the_width_leaves_it_alone() -> None:
+    def pace(configs: Sequence[RunConfig]) -> list[float]:
+        return [1.0] * len(configs)
+
+    [matched] = match_pace({"arms.x": _config(d_ff=40)}, _config(), "d_ff", 0.005, pace)
+    assert matched.config.model.d_ff == 40

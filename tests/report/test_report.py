@@ -1,0 +1,362 @@
+"""The report: everything that it must hold, from whole, partial and hostile folders."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from aeattn.cli import main
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.report import write_report
+from aeattn.report.attention import NAMES, attention_blocks
+from aeattn.report.blocks import Cell, Page, Section, Table, Text, to_markdown
+from aeattn.report.data import load, over_seeds
+from aeattn.report.figures import contrast_row, curve
+from aeattn.report.snapshots import at_loss
+from aeattn.report.svg import Scale, short, spread
+from aeattn.runs.folder import RunFolder
+from tests.compare.made_up import ARMS, HOSTILE, STEPS, make
+from tests.conftest import tiny_config
+
+SECTIONS = ["Arms", "Learning curves", "Contrasts", "Cost against loss", "Learning rates", "Sizes",
+            "What attention does", "What the models write", "Protocol", "Records"]  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """What is in a page: tags with their attributes, and the text of each heading."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text.setdefault(self.open[-1], []).append(data.strip())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def _report(folder: Path) -> tuple[Reader, str, str]:
+    html, markdown, *_ = write_report(folder)
+    return Reader(html.read_text(encoding="utf-8")), html.read_text(encoding="utf-8"), markdown.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reader, str, str]:
+    folder = make(tmp_path_factory.mktemp("report") / "whole").path
+    return folder, *_report(folder)
+
+
+def test_the_answer_comes_first_and_every_section_is_there(whole: tuple[Path, Reader, str, str]) -> None:
+    _, reader, html, markdown = whole
+    answer = json.loads((whole[0] / "summary.json").read_text())["answer"]
+    assert answer[1:] in html.split("<section")[0]
+    assert html.index(answer[1:]) < html.index("<svg") < html.index("<table")
+    assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
+    assert [line[3:] for line in markdown.splitlines() if line.startswith("## ")] == SECTIONS
+    assert answer in markdown
+
+
+def test_nothing_comes_from_outside(whole: tuple[Path, Reader, str, str]) -> None:
+    _, reader, html, _ = whole
+    policy = next(a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert not [a for _, a in reader.tags if {"src", "style", "onclick", "onerror"} & set(a)]
+    assert all(str(a["href"]).startswith("#") for a in reader.all("a"))
+    assert not {"link", "img", "iframe", "object", "form"} & {tag for tag, _ in reader.tags}
+    assert not re.search(r"https?://", html)
+    assert "@import" not in html
+    assert "url(" not in html.replace("url(#clip", "")
+
+
+def test_links_lead_to_sections_and_ids_are_unique(whole: tuple[Path, Reader, str, str]) -> None:
+    _, reader, _, _ = whole
+    ids = [a["id"] for _, a in reader.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {str(a["href"])[1:] for a in reader.all("a")} <= set(ids)
+    named = [name for a in reader.all("svg") for name in str(a.get("aria-labelledby") or "").split()]
+    assert set(named) <= set(ids)
+
+
+def test_every_picture_has_alternative_text(whole: tuple[Path, Reader, str, str]) -> None:
+    _, reader, html, _ = whole
+    pictures = [a for a in reader.all("svg") if a.get("aria-hidden") != "true"]
+    assert len(pictures) > 12
+    assert all(a["role"] == "img" and a["aria-labelledby"] for a in pictures)
+    descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", html)
+    assert len(descriptions) == len(pictures)
+    assert all(len(text) > 20 for text in descriptions)
+
+
+def test_the_first_picture_is_a_file_of_its_own(whole: tuple[Path, Reader, str, str]) -> None:
+    root = ElementTree.parse(whole[0] / "report.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    words = "".join(root.itertext())
+    assert all(label in words for label, _, _ in ARMS.values())
+    assert "--card" in words
+    addresses = {value for element in root.iter() for name, value in element.attrib.items() if "href" in name}
+    assert not addresses
+
+
+def test_the_markdown_has_the_same_tables(whole: tuple[Path, Reader, str, str]) -> None:
+    _, reader, _, markdown = whole
+    headings = reader.all("th")
+    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
+    tables = len([line for line in markdown.splitlines() if re.fullmatch(r"(\|(---|--:))+\|", line)])
+    assert tables == len(reader.all("table"))
+    assert len(rows) == len(reader.all("tr"))
+    assert len(headings) == sum(row.count(" | ") + 1 for row in _heads(markdown))
+
+
+def _heads(markdown: str) -> list[str]:
+    lines = markdown.splitlines()
+    return [before for before, line in pairwise(lines) if line.startswith(("|---", "|--:"))]
+
+
+def test_every_record_and_every_arm_is_named(whole: tuple[Path, Reader, str, str]) -> None:
+    folder, _, html, markdown = whole
+    names = [path.stem for path in (folder / "records").glob("*.json")]
+    assert len(names) == len(ARMS) * (6 + 3)
+    for name in names:
+        assert name in html
+        assert name in markdown
+    assert "failed (diverged): loss is nan at step 12" in html
+
+
+def test_the_same_folder_makes_the_same_report(whole: tuple[Path, Reader, str, str]) -> None:
+    folder, _, html, markdown = whole
+    assert _report(folder)[1:] == (html, markdown)
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "one seed": {"seeds": (1,)},
+    "no analysis": {"analysis": False},
+    "several": {
+        "matchings": ("parameters", "width"),
+        "sizes": ("460k", "120k"),
+        "seeds": (1, 2),
+        "arms": ("standard", "autoencoder"),
+    },
+    "one arm": {"arms": ("standard",)},
+    "two seeds": {"seeds": (3, 4), "arms": ("standard", "autoencoder")},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_other_comparisons(case: str, tmp_path: Path) -> None:
+    reader, html, _ = _report(make(tmp_path / "c", **CASES[case]).path)
+    assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
+    assert "nan" not in " ".join(str(a) for name, a in reader.tags if name in ("path", "polyline", "text"))
+    assert ("one seed" in html) == (case == "one seed")
+    assert ("was not measured in these runs" in html) == (case == "no analysis")
+    assert ("Loss over size" in html) == (case == "several")
+
+
+def test_partial_folders(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    for path in (folder.summary, folder.toml):
+        path.unlink()
+    next(folder.records.glob("final-*")).write_text("{torn")
+    next(folder.analysis.glob("*")).write_text("[]")
+    _, html, markdown = _report(folder.path)
+    for text in ("There is no answer yet", "Nothing has been concluded yet", "is damaged"):
+        assert text in html
+        assert text in markdown
+
+
+def test_a_folder_that_has_only_been_declared(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1,))
+    for path in [*folder.records.iterdir(), *folder.analysis.iterdir(), folder.summary]:
+        path.unlink()
+    reader, html, _ = _report(folder.path)
+    assert "There are no records yet" in html
+    assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
+
+
+def test_failed_runs_are_not_averaged(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2, 3))
+    path = folder.record_path("final-standard-seed3")
+    values = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({**values, "status": "failed", "failure": "diverged", "valid": {"nats_per_char": 99}})
+    )
+    material = load(folder.path)
+    assert [record.seed for record in material.finals("standard")] == [1, 2]
+    _, html, _ = _report(folder.path)
+    assert "99.0" not in html
+
+
+def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2), hostile=True)
+    reader, html, markdown = _report(folder.path)
+    assert len(reader.all("script")) == 1
+    assert not reader.all("img")
+    assert "&lt;script&gt;alert(&#39;x&#39;)" in html
+    for text in (html, markdown):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    title = markdown.splitlines()[0]
+    assert "\\<script>" in title
+    fenced = re.findall(r"^(`{3,})\n(.*?)\n\1$", markdown, flags=re.DOTALL | re.MULTILINE)
+    assert any(HOSTILE[:30] in text and len(fence) == 4 for fence, text in fenced)
+
+
+def test_a_run_folder_has_a_report_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(RunConfig(tiny_config(), TrainingConfig(), DataConfig()), CharTokenizer("abcdefghijk"), {})
+    for step in (2, 4):
+        losses = {"train_nats": 3.0 / step, "valid_nats": 3.1 / step, "valid_chars": 99}
+        run.append_metrics({"step": step, "chars": 64 * step, "seconds": 0.1, **losses})
+        run.append_sample(step, HOSTILE)
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 0
+    written = [tmp_path / "out" / f"report.{kind}" for kind in ("html", "md", "svg")]
+    assert capsys.readouterr().out.split() == [str(path) for path in written]
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "Validation loss 0.7750 nats a character over 99 characters" in html
+    assert "&lt;script&gt;alert" in html
+    assert "after 4 steps" in html
+
+
+def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    broken = make(tmp_path / "c", seeds=(1,), analysis=False)
+    broken.spec.write_text('{"format": 1, "arms": 3}')
+    newer = make(tmp_path / "n", seeds=(1,), analysis=False)
+    newer.spec.write_text('{"format": 99}')
+    for folder, message in (
+        (tmp_path / "nowhere", "neither a comparison nor a run folder"),
+        (tmp_path / "empty", "neither a comparison nor a run folder"),
+        (broken.path, "names no arms"),
+        (newer.path, "update aeattn"),
+    ):
+        capsys.readouterr()
+        assert main(["report", str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert len(error.strip().splitlines()) == 1
+    (tmp_path / "file").write_text("")
+    good = make(tmp_path / "g", seeds=(1,), analysis=False)
+    assert main(["report", str(good.path), "--out", str(tmp_path / "file")]) == 2
+
+
+# -- figures -------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_means_over_the_evaluations_that_all_seeds_have(tmp_path: Path) -> None:
+    material = load(make(tmp_path / "c", seeds=(1, 2, 3)).path)
+    runs = material.finals("standard")
+    del runs[0].curve[1]
+    points = curve(runs)
+    assert [chars for chars, _, _ in points] == [s * 40_000 for s in STEPS if s != STEPS[1]]
+    last = [record.curve[-1]["valid_nats"] for record in runs]
+    assert points[-1][1] == pytest.approx(np.mean(last))
+    low, high = points[-1][2] or (0.0, 0.0)
+    half = 4.302653 * np.std(last, ddof=1) / np.sqrt(3)  # Student's t with two degrees of freedom
+    assert (high - low) / 2 == pytest.approx(half, rel=1e-5)
+
+
+def test_figures_over_seeds() -> None:
+    assert over_seeds([]) == (None, None)
+    assert over_seeds([None, 2.0]) == (2.0, None)
+
+
+def test_at_equal_loss_is_between_the_checkpoints_around_it() -> None:
+    looks = [(2.0, 10.0), (1.5, 20.0), (1.0, 40.0)]
+    analysis = {"at": [{"valid_nats": a, "measured": {"x": {"y": b}}} for a, b in looks]}
+    assert at_loss(analysis, 1.75, "x.y") == pytest.approx(15.0)
+    assert at_loss(analysis, 1.1, "x.y") == pytest.approx(36.0)
+    assert at_loss(analysis, 1.0, "x.y") == pytest.approx(40.0)
+    assert at_loss(analysis, 0.9, "x.y") is None
+    assert at_loss(analysis, 2.5, "x.y") is None
+    assert at_loss(None, 1.0, "x.y") is None
+    assert at_loss(analysis, 1.5, "x.z") is None
+
+
+def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2, 3), arms=("standard", "autoencoder"))
+    material = load(folder.path)
+    tables = {t.title: t for t in attention_blocks(material) if isinstance(t, Table)}
+    first = [
+        [json.loads((folder.analysis / f"final-{arm}-seed{seed}.json").read_text()) for seed in (1, 2, 3)]
+        for arm in ("standard", "autoencoder")
+    ]
+    ginis = np.array(
+        [[run["at"][-1]["measured"]["layers"][1]["heads"][2]["gini"] for run in runs] for runs in first]
+    )
+    heads = tables["Every head"]
+    [row] = [row for row in heads.rows if row[0].text == "autoencoder on q, k and v" and row[1].text == "2/3"]
+    assert row[2 + list(NAMES).index("gini")].value == pytest.approx(ginis[1].mean())
+    paired = {(r[2].text, r[3].text): r for r in tables["Every head, arm against arm, paired by seed"].rows}
+    assert set(paired) == {(f"{i}/{j}", at) for i in (1, 2) for j in (1, 2, 3) for at in ("steps", "loss")}
+    difference = paired["2/3", "steps"][4 + list(NAMES).index("gini")]
+    assert difference.value == pytest.approx((ginis[1] - ginis[0]).mean())
+    assert "[" in difference.text
+    codes = tables["Every code, arm against arm, paired by seed"]
+    assert [row[2].text for row in codes.rows if row[3].text == "steps"] == [
+        "1/key",
+        "1/value",
+        "2/key",
+        "2/value",
+    ]
+    assert codes.rows[0][4].value == pytest.approx(0.2)  # effective rank, as it was made up
+    assert codes.rows[0][7].text == "-"
+
+
+def test_percent_of_what_is_negative_keeps_its_direction() -> None:
+    gap = {"measure": "gap", "baseline": -0.02, "mean": -0.002, "interval": [-0.01, 0.006]}
+    row = contrast_row({**gap, "arm": "a", "than": "b"})
+    assert row["mean"] == pytest.approx(-10.0)
+    assert row["interval"] == pytest.approx([-50.0, 30.0])
+
+
+def test_scales() -> None:
+    assert Scale(0, 10, 100, 200)(2.5) == 125
+    assert Scale(1, 100, 0, 1, log=True)(10) == pytest.approx(0.5)
+    assert Scale(3, 3, 0, 10)(3) == 5
+    assert spread([]) == (0.0, 1.0)
+    low, high = spread([2.0, 2.0])
+    assert low < 2 < high
+    ticks = Scale(0.97, 2.03, 0, 1).ticks()
+    assert min(ticks) >= 0.97
+    assert max(ticks) <= 2.03
+    assert [short(v) for v in (20_000, 3.5e6, -0.02, 5.8e13)] == ["20k", "3.5M", "\u22120.02", "58T"]
+
+
+def test_markdown_keeps_cells_apart() -> None:
+    table = Table("t", ["a", "#b"], [[Cell("x | y\nz"), Cell("1", 1.0)]])
+    text = to_markdown(Page("p", "", "", None, [], [], [Section("S", [table, Text("w", ["i"])])]))
+    assert "| x \\| y z | 1 |" in text
+    assert "|---|--:|" in text
+    assert "- i" in text
+
+
+def test_runs_that_read_another_text_are_pointed_out(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    assert "Not all runs were measured on the same text" not in _report(folder.path)[1]
+    path = next(folder.analysis.glob("final-standard-*"))
+    path.write_text(path.read_text().replace('"digest": "d"', '"digest": "other"'))
+    assert "Not all runs were measured on the same text" in _report(folder.path)[1]

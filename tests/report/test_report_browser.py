@@ -1,0 +1,97 @@
+"""The report in a real browser, offline: nothing is blocked, nothing overflows, tables sort, it prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aeattn.report import write_report
+from tests.compare.made_up import make
+
+api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install one, or set CHROMIUM")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make(tmp_path_factory.mktemp("browser") / "c", seeds=(1, 2, 3), hostile=True)
+    return write_report(folder.path)[0]
+
+
+def _open(browser: Any, report: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
+    page = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
+    ).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: said.append(request.url) if request.url != report.as_uri() else None)
+    page.goto(report.as_uri())
+    return page, said
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 900, 1600])
+def test_it_fits_and_nothing_is_blocked_or_fetched(browser: Any, report: Path, width: int, scheme: str) -> None:
+    page, said = _open(browser, report, width, scheme)
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, dark[4:-1].split(","))) < 200) == (scheme == "dark")
+    cut = """() => [...document.querySelectorAll('figure svg')].filter(s => s.clientWidth).flatMap(s =>
+        [...s.querySelectorAll('text')].filter(t => {
+            const a = t.getBoundingClientRect(), b = s.closest('figure').getBoundingClientRect();
+            return a.left < b.left - 1 || a.right > b.right + 1 }).map(t => t.textContent))"""
+    assert page.evaluate(cut) == []
+    small = """() => Math.min(...[...document.querySelectorAll('figure svg .tick, figure svg .under')]
+        .filter(t => t.getBoundingClientRect().width > 0)
+        .map(t => t.ownerSVGElement.clientWidth / t.ownerSVGElement.viewBox.baseVal.width * 12))"""
+    assert page.evaluate(small) >= 8
+    page.close()
+
+
+def test_tables_sort_by_number_and_back(browser: Any, report: Path) -> None:
+    page, said = _open(browser, report, 900, "light")
+    column = "[...document.querySelectorAll('#records tbody tr')].map(r => r.cells[6].dataset.v ?? null)"
+    button = page.locator("#records th button").nth(6)
+    for direction in ("ascending", "descending"):
+        button.click()
+        values = page.evaluate(column)
+        numbers = [float(value) for value in values if value is not None]
+        assert numbers == sorted(numbers, reverse=direction == "descending")
+        assert None not in values[: len(numbers)]
+        assert page.locator("#records th").nth(6).get_attribute("aria-sort") == direction
+    names = page.locator("#records th button").nth(0)
+    names.focus()
+    page.keyboard.press("Enter")
+    texts = page.evaluate("[...document.querySelectorAll('#records tbody tr')].map(r => r.cells[0].textContent)")
+    assert texts == sorted(texts)
+    assert said == []
+    page.close()
+
+
+def test_it_prints_on_white_with_everything_unfolded(browser: Any, report: Path) -> None:
+    page, said = _open(browser, report, 900, "dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    assert len(page.pdf()) > 10_000
+    assert said == []
+    page.close()

@@ -1,0 +1,258 @@
+"""The loop: accumulation and compiling change nothing, seeds decide everything, progress says what is."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from aeattn import hardware
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.text import TextOptions
+from aeattn.data import tales
+from aeattn.data.corpora import Document
+from aeattn.data.store import Prepared, build_store
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
+from aeattn.runs.folder import RunFolder
+from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
+from aeattn.training import compiling, curve
+from aeattn.training import trainer as trainer_module
+from aeattn.training.evaluate import Score
+from aeattn.training.guard import Diverged
+from aeattn.training.trainer import Trainer
+from tests.conftest import tiny_config
+
+TEXT = tales.generate(8_000)[0]
+SETTINGS = TrainingConfig(
+    steps=6,
+    batch=4,
+    compile="off",
+    precision="fp32",
+    device="cpu",
+    checkpoint_every=0,
+    eval_every=0,
+    sample_every=0,
+)
+
+
+def _trainer(folder: Path, settings: TrainingConfig = SETTINGS, **model: Any) -> Trainer:
+    tokenizer = CharTokenizer.from_chunks([TEXT])
+    train, valid = (Document(name=name, text=text) for name, text in (("a", TEXT), ("b", TEXT[:700])))
+    stores = [build_store([d], tokenizer, TextOptions(), folder / d.name) for d in (train, valid)]
+    config = RunConfig(tiny_config(vocab_size=tokenizer.vocab_size, **model), settings, DataConfig())
+    run = RunFolder(folder / "run")
+    reporter = PlainReporter(Console(file=io.StringIO()))
+    trainer = Trainer(run, config, Prepared(tokenizer, *stores, notes=[]), reporter)
+    run.create(config, tokenizer, {})
+    return trainer
+
+
+def _trained(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
+    folder.mkdir()
+    trainer = _trainer(folder, replace(SETTINGS, **changes))
+    trainer.run()
+    return trainer.model.state_dict()
+
+
+def _distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    whole, parts = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", batch=2, accumulate=2)
+    windows = whole.feed.at(0)
+    assert np.array_equal(windows, parts.feed.at(0))
+    assert whole._gradients(windows) == pytest.approx(parts._gradients(windows), rel=1e-6)
+    for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert torch.allclose(p.grad, q.grad, atol=1e-6)
+
+
+def _trainer_in(folder: Path, **changes: Any) -> Trainer:
+    folder.mkdir()
+    return _trainer(folder, replace(SETTINGS, **changes))
+
+
+def test_the_seed_decides_everything(tmp_path: Path) -> None:
+    first, again = _trained(tmp_path / "a"), _trained(tmp_path / "b")
+    assert _distance(first, again) == 0.0
+    assert _distance(first, _trained(tmp_path / "c", seed=1)) > 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"learning_rate": 1e-2}, {"matrix_learning_rate": 1e-2}, {"weight_decay": 0.5}, {"beta1": 0.5},
+     {"beta2": 0.5},
+     {"momentum": 0.5}, {"clip": 1e-3}, {"schedule": "constant"}, {"warmup": 0.9}, {"optimizer": "adamw"},
+     {"final_rate": 0.5}, {"schedule": "wsd", "decay": 0.5}, {"batch": 2}, {"accumulate": 2}, {"steps": 7},
+     {"precision": "bf16"}],
+    ids=str,
+)  # fmt: skip
+def test_every_training_setting_changes_the_result(changes: dict[str, Any], tmp_path: Path) -> None:
+    base = {"schedule": "wsd"} if "decay" in changes else {}
+    assert _distance(_trained(tmp_path / "a", **base), _trained(tmp_path / "b", **changes)) > 0
+
+
+def test_intervals_do_what_they_say(tmp_path: Path) -> None:
+    trainer = _trainer(
+        tmp_path, replace(SETTINGS, eval_every=2, eval_chars=64, sample_every=3, sample_chars=5,
+                          checkpoint_every=2, keep_checkpoints=3)
+    )  # fmt: skip
+    trainer.run()
+    lines = trainer.run_folder.read_metrics()
+    assert [line["step"] for line in lines if "valid_nats" in line] == [2, 4, 6]
+    assert [line["valid_chars"] for line in lines if "valid_nats" in line] == [64, 64, 699]
+    assert trainer.run_folder.samples.read_text().count("--- step ") == 2
+    assert [p.name for p in sorted(trainer.run_folder.checkpoints.iterdir())] == [
+        f"step-{step:08d}" for step in (2, 4, 6)
+    ]
+
+
+@pytest.mark.skipif(not compiling.can_compile(torch.device("cpu")), reason="no C++ compiler here")
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
+    plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
+    fast.prepare()
+    assert fast.compiled
+    windows = plain.feed.at(0)
+    for trainer in (plain, fast):
+        with torch.no_grad():
+            for parameter in trainer.model.parameters():
+                parameter.add_(0.05 * torch.linspace(-1, 1, parameter.numel()).view(parameter.shape))
+    assert fast._gradients(windows) == pytest.approx(plain._gradients(windows), rel=1e-5)
+    for p, q in zip(plain.model.parameters(), fast.model.parameters(), strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert torch.allclose(p.grad, q.grad, atol=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    before = {name: p.clone() for name, p in trainer.model.state_dict().items()}
+    trainer.loss = lambda x, y: trainer._loss(x, y) * float("nan")
+    kept = "the last good state is checkpoint step-00000000"
+    with pytest.raises(Diverged, match=f"loss is nan at step 0, before the update; {kept}"):
+        trainer.run()
+    assert _distance(before, trainer.model.state_dict()) == 0.0
+    assert _distance(before, load_file(trainer.run_folder.model)) == 0.0
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = _trainer(tmp_path, replace(SETTINGS, eval_every=2, checkpoint_every=1))
+    monkeypatch.setattr(trainer_module, "score_windows", lambda *_: Score(float("nan"), 1))
+    kept = "the last good state is checkpoint step-00000001: lower the learning rate"
+    with pytest.raises(Diverged, match=f"^validation loss is nan after step 2; {kept}$"):
+        trainer.run()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path)
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(float("inf"))
+    with pytest.raises(Diverged, match="no checkpoint was written yet"):
+        trainer.run()
+    assert not trainer.run_folder.model.exists()
+
+
+def test_compiling_is_decided_from_the_work_ahead() -> None:
+    cpu = torch.device("cpu")
+    assert not compiling.pays_to_compile("off", cpu, 1e9)
+    assert not compiling.pays_to_compile("auto", cpu, 1.0)
+    can = compiling.can_compile(cpu)
+    assert compiling.pays_to_compile("auto", cpu, 1e9) == can
+    between = 2 * compiling.CACHED_SECONDS / compiling.COMPILE_GAIN
+    assert not compiling.pays_to_compile("auto", cpu, between)
+    assert compiling.pays_to_compile("auto", cpu, between, cached=True) == can
+
+
+def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path))
+    cpu, config = torch.device("cpu"), tiny_config()
+    known = compiling.CompiledBefore(config, 4, torch.float32, cpu)
+    assert not known
+    known.note()
+    assert compiling.CompiledBefore(config, 4, torch.float32, cpu)
+    assert not compiling.CompiledBefore(config, 5, torch.float32, cpu)
+    assert not compiling.CompiledBefore(config, 4, torch.bfloat16, cpu)
+    assert not compiling.CompiledBefore(tiny_config(d_ff=8), 4, torch.float32, cpu)
+
+
+def test_what_is_compiled_is_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: PyTorch settles the place when its compiler is loaded, by the first optimizer."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    python = (
+        "import sys, pathlib; from tests.training.test_trainer import _trainer;"
+        "folder = pathlib.Path(sys.argv[1]);"
+        "folder.mkdir(); _trainer(folder);"
+        "from torch._inductor.runtime.cache_dir_utils import cache_dir; print(cache_dir())"
+    )
+    command = [sys.executable, "-c", python, str(tmp_path / "a")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(tmp_path / "cache" / "compiled")
+
+
+def test_a_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "file"))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    compiling.keep_compiled()
+    assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
+
+
+def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "cxx", lambda: None)
+    assert not compiling.pays_to_compile("auto", torch.device("cpu"), 1e9)
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler"):
+        compiling.pays_to_compile("on", torch.device("cpu"), 1.0)
+
+
+def test_devices_and_precisions() -> None:
+    assert hardware.pick_precision("fp32", torch.device("cpu")) == torch.float32
+    assert hardware.pick_precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert hardware.pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(InputError, match="try `auto` or `cpu`"):
+        hardware.pick_device("cuda:99")
+
+
+STATUS = Status(
+    step=50, steps=100, train_nats=1.5, valid_nats=1.4, floor_nats=1.0, chars_per_second=1234.5, seconds_left=75
+)
+
+
+def test_progress_names_its_units() -> None:
+    line = describe(STATUS)
+    for part in ("50/100", "1.5000 nats", "2.0198 bits", "+0.4000 above the floor", "1,234 chars/s", "1:15 left"):
+        assert part in line
+    assert [clock(s) for s in (0, 59.6, 3661, float("nan"))] == ["0:00", "1:00", "1:01:01", "0:00"]
+
+
+@pytest.mark.parametrize("kind", [PlainReporter, LiveReporter])
+def test_reporters_show_losses_and_escape_samples(kind: type[PlainReporter]) -> None:
+    out = io.StringIO()
+    reporter = kind(Console(file=out, force_terminal=kind is LiveReporter, width=200))
+    reporter.status(STATUS)
+    reporter.evaluated(STATUS)
+    reporter.sample(50, "once\n\x1b[2Jupon")
+    reporter.close()
+    assert "1.4000 nats" in out.getvalue()
+    assert "once ⏎ \\x1b[2Jupon" in out.getvalue()
+
+
+def test_a_curve_is_drawn_even_from_nothing(tmp_path: Path) -> None:
+    for name, metrics in (("none.png", []), ("some.png", [{"chars": 10, "train_nats": 2.0, "valid_nats": 1.9}])):
+        curve.draw(metrics, tmp_path / name, "title", floor_nats=1.0)
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
