@@ -71,7 +71,7 @@ def describe() -> dict[str, Any]:
 
 def revision() -> dict[str, Any]:
     """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn import files as durable
+from aeattn import files
 from aeattn.config.run import RunConfig
 from aeattn.files import read_json, replacing, sealed, unseal, write_json
 from aeattn.runs.lock import Lock
@@ -96,7 +96,7 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Drop the temporary files of processes that were killed. Only for whoever holds the lock."""
         for folder in (self.path, self.checkpoints):
-            durable.remove_leftovers(folder)
+            files.remove_leftovers(folder)
 
     def check_writable(self) -> None:
         """Raise InputError where nothing can be written."""
@@ -145,10 +145,10 @@ class RunFolder:
     # -- logs --------------------------------------------------------------------------------------------
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        durable.append(self.metrics, json.dumps(line) + "\n")
+        files.append(self.metrics, json.dumps(line) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
-        durable.append(self.samples, f"--- step {step}\n{text}\n\n")
+        files.append(self.samples, f"--- step {step}\n{text}\n\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines; a last line that was cut off by a crash is left out."""
