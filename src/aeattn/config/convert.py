@@ -6,8 +6,11 @@ import dataclasses
 import difflib
 import re
 import tomllib
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from aeattn.config.fields import settings, type_name
 from aeattn.errors import InputError
@@ -37,15 +40,23 @@ def _value(type_: Any, value: Any, where: str) -> Any:
         return build(type_, value, where)  # type: ignore[arg-type]
     import msgspec
 
+    wanted = _without_choices(type_)
     try:
-        return msgspec.convert(value, type_)
+        return msgspec.convert(value, wanted)
     except (msgspec.ValidationError, ValueError) as error:
-        if get_origin(type_) is Literal:
-            section, _, name = where.rpartition(".")
-            raise InputError(
-                f"{section}: {name} is {_short(value)}: choose one of {', '.join(get_args(type_))}"
-            ) from error
-        raise InputError(f"{where} is {_short(value)}: give a value of type {type_name(type_)}") from error
+        raise InputError(f"{where} is {_short(value)}: give a value of type {type_name(wanted)}") from error
+
+
+def _without_choices(type_: Any) -> Any:
+    """The type with strings for literals: which words there are, each dataclass says itself."""
+    origin, inner = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return str
+    if origin is tuple:
+        return tuple[_without_choices(inner[0]), ...]
+    if origin in (Union, UnionType):
+        return reduce(or_, map(_without_choices, inner))
+    return type_
 
 
 def _below(where: str, name: str) -> str:
@@ -82,6 +93,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"config file {path} is not there: check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"config file {path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """`a.b` and a value as {"a": {"b": value}}."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return dict(value)
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from aeattn.config.convert import build
+from aeattn.config.convert import build, nested, overlay
 from aeattn.config.fields import setting, to_dict
 from aeattn.config.model import ModelConfig
 from aeattn.config.text import TextOptions
@@ -146,6 +147,22 @@ class RunConfig:
     def chars_per_step(self) -> int:
         """Characters that one update trains on."""
         return self.training.batch * self.training.accumulate * self.model.context
+
+    def with_vocabulary(self, size: int) -> RunConfig:
+        """The same run, of a text whose tokenizer has so many tokens."""
+        return replace(self, model=replace(self.model, vocab_size=size))
+
+    def with_chars(self, chars: int) -> RunConfig:
+        """The same run, of as many steps as so many characters are."""
+        steps = max(1, chars // self.chars_per_step)
+        return replace(self, training=replace(self.training, steps=steps))
+
+    def changed(self, settings: Mapping[str, Any]) -> RunConfig:
+        """With single settings changed, `training.learning_rate` and the like. Raises InputError."""
+        values = self.to_dict()
+        for name, value in settings.items():
+            values = overlay(values, nested(name, value))
+        return RunConfig.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
