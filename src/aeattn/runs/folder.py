@@ -13,9 +13,9 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
-from aeattn.files import read_json, replacing, sealed, unseal, write_json
-from aeattn.runs.lock import Lock
+from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
+CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
 FORMAT = 2  # of run folders; raised when older versions of this package could not read them
 
 
@@ -112,7 +112,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the config with a checksum, by which `read_sealed_config` knows it again."""
-        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}))
+        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}), CONFIG_BYTES)
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
@@ -125,7 +125,7 @@ class RunFolder:
                 f"{self.path} is no run folder: config.json is not there, so training had not begun: start it "
                 "again with `aeattn train`"
             )
-        values = read_json(self.config, f"{self.path} is no run folder")
+        values = read_json(self.config, f"{self.path} is no run folder", CONFIG_BYTES)
         whole = unseal(values)
         found = values.pop("format", None)
         if not isinstance(found, int) or found > FORMAT:
