@@ -29,6 +29,7 @@ class RunFolder:
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
         self._lock: Lock | None = None
+        self._is_ours = False  # what lies there was written by us
 
     # -- whose it is -------------------------------------------------------------------------------------
 
@@ -69,20 +70,29 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             warning = self.lock()
             self.check_free()
-            self.remove_leftovers()
-            self.checkpoints.mkdir(exist_ok=True)
-            with replacing(self.tokenizer) as temporary:
-                temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
-            write_json(self.environment, environment)
-            self.write_config(config)
+            self._write_start(config, tokenizer, environment)
         except OSError as error:
             self._remove_start(new)
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
+        except InputError:
+            if self._is_ours:
+                self._remove_start(new)
+            raise
         return warning
 
+    def _write_start(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> None:
+        self._is_ours = True
+        self.remove_leftovers()
+        self.checkpoints.mkdir(exist_ok=True)
+        with replacing(self.tokenizer) as temporary:
+            temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
+        write_json(self.environment, environment)
+        self.write_config(config)
+
     def _remove_start(self, folder_too: bool) -> None:
+        """Only where we hold the lock and nobody else had begun a run."""
         if self._lock is None:
             return
         for path in (self.config, self.environment, self.tokenizer):
