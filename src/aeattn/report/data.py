@@ -114,7 +114,8 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
     found = {}
     for record in records:
         try:
-            analysis = folder.read_analysis(record.name)
+            read = folder.read_analysis(record.name)
+            analysis = None if read is None else read.to_dict()
         except InputError as error:
             problems.append(str(error))
             continue
