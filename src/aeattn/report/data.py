@@ -143,7 +143,7 @@ def _with_places(look: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _place(projection: dict[str, Any]) -> str:
