@@ -53,7 +53,7 @@ def _without_choices(type_: Any) -> Any:
     if origin is Literal:
         return str
     if origin is tuple:
-        return tuple[_without_choices(inner[0]), ...]
+        return tuple.__class_getitem__((_without_choices(inner[0]), ...))
     if origin in (Union, UnionType):
         return reduce(or_, map(_without_choices, inner))
     return type_
