@@ -17,6 +17,7 @@ from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aeattn.config.model import ModelConfig
+    from aeattn.data.tokenizer import Tokenizer, register_tokenizer
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
     from aeattn.nn.size import size
@@ -28,7 +29,9 @@ _HOMES = {
     "LanguageModel": "aeattn.nn.transformer",
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
+    "Tokenizer": "aeattn.data.tokenizer",
     "load": "aeattn.runs.load",
+    "register_tokenizer": "aeattn.data.tokenizer",
     "size": "aeattn.nn.size",
 }
 
@@ -38,8 +41,10 @@ __all__ = [
     "LanguageModel",
     "ModelConfig",
     "TextModel",
+    "Tokenizer",
     "__version__",
     "load",
+    "register_tokenizer",
     "size",
 ]
 

@@ -16,7 +16,7 @@ from aeattn.analysis.windows import Sample, rows_at_once, sample
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.store import TokenStore, cached_store
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
@@ -116,12 +116,12 @@ def _facts(store: TokenStore, windows: Sample) -> dict[str, Any]:
     }
 
 
-def _maps(model: LanguageModel, windows: Sample, tokenizer: CharTokenizer) -> dict[str, Any]:
+def _maps(model: LanguageModel, windows: Sample, tokenizer: Tokenizer) -> dict[str, Any]:
     ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
     return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)).numpy())}
 
 
-def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str], say: Say) -> TokenStore:
+def read_text(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str], say: Say) -> TokenStore:
     """The texts as ids of the model's characters, or the run's own validation text where none are named."""
     seed, options = config.training.seed, config.data.text
     if texts:
