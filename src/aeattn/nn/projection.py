@@ -76,6 +76,8 @@ class Projection(nn.Module):
 class Linear(Projection):
     """The standard projection, `x W`. Its code is the result itself."""
 
+    kind = "linear"
+
     def __init__(self, d_in: int, d_out: int, bottleneck: int = 0, middle: bool = False) -> None:
         super().__init__()
         self.encoder = nn.Linear(d_in, d_out, bias=False)
@@ -89,6 +91,7 @@ class Linear(Projection):
 class Shared(Projection):
     """A decoder alone, `z D`: what it decodes is the code of the projection before it."""
 
+    kind = "shared"
     shares_code = True
 
     def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
@@ -110,6 +113,7 @@ class Shared(Projection):
 class Bottleneck(Shared):
     """The control, `x E D`: a product of two matrices of rank at most `bottleneck`, no nonlinearity."""
 
+    kind = "bottleneck"
     shares_code = False
 
     def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
@@ -125,6 +129,8 @@ class Bottleneck(Shared):
 
 class Autoencoder(Bottleneck):
     """The idea, `gelu(x E) D`, or `gelu(gelu(x E) M) D` with `middle`."""
+
+    kind = "autoencoder"
 
     def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__(d_in, d_out, bottleneck)
@@ -142,6 +148,8 @@ class Autoencoder(Bottleneck):
 class Residual(Projection):
     """A control, `x W + autoencoder(x)`: does the nonlinearity help where nothing is squeezed? Its code is as wide
     as both parts together, so a cache gains nothing from it."""
+
+    kind = "residual"
 
     def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__()
@@ -207,7 +215,6 @@ def make_projection(kind: str, d_in: int, d_out: int, bottleneck: int, *, middle
     if not 0 < bottleneck <= d_in:
         raise ValueError(f"bottleneck is {bottleneck}: choose a number from 1 to the width, {d_in}")
     made: Projection = found.module(Widths(d_in, d_out, bottleneck, middle))
-    made.kind = kind
     return made
 
 
@@ -286,6 +293,7 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
             not_absorbable=wide if no_decoder and made.decode is not Projection.decode else None,
         )
         register(kind)
+        made.kind = name
         return made
 
     return add
