@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from aeattn.analysis.results import RunAnalysis
 from aeattn.config.convert import check_keys
 from aeattn.errors import InputError
 from aeattn.files import read_json, write_json
@@ -172,10 +173,14 @@ class Folder:
             if record is not None:
                 yield record
 
-    def read_analysis(self, name: str) -> dict[str, Any] | None:
-        """What was measured of a run's attention, None where nothing was."""
+    def read_analysis(self, name: str) -> RunAnalysis | None:
+        """What was measured of a run's attention, None where nothing was. Raises InputError for a damaged file."""
         path = self.analysis / f"{name}.json"
-        return read_json(path, f"{path} is damaged: delete it") if path.exists() else None
+        if not path.exists():
+            return None
+        values = read_json(path, f"{path} is damaged: delete it")
+        check_format(values.get("format"), str(path))
+        return RunAnalysis.from_dict(values, str(path))
 
     def set_aside(self, name: str) -> None:
         """Move what is there of a run to `stale/`, where nothing is averaged and nothing lost."""
