@@ -209,3 +209,8 @@ def code_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[Code
 
 def over_projections(projections: Sequence[CodeMeasures]) -> CodeSummary:
     """Means over all projections, and over those of queries, keys and values alone."""
+    names = [field.name for field in fields(CodeMeans)]
+    query, key, value = (
+        CodeMeans(**means([p for p in projections if p.projection == name], names)) for name in ROLES
+    )
+    return CodeSummary(**means(projections, names), query=query, key=key, value=value)

@@ -279,6 +279,12 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
     """
 
     def add(made: type[Made]) -> type[Made]:
+
+        @functools.cache
+        def build(widths: Widths) -> Projection:
+            with torch.device("meta"):
+                return made(widths.d_in, widths.d_out, widths.bottleneck, widths.middle)
+
         _check(name, made)
         no_decoder = made.head_decoders is Projection.head_decoders
         wide = f"{name} projections have no decoder to absorb: give them `head_decoders`"
@@ -286,8 +292,8 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
             name,
             help or (made.__doc__ or name).strip().splitlines()[0],
             made,
-            shapes=lambda widths: _shapes(_built(made, widths)),
-            code=lambda widths: _built(made, widths).d_code,
+            shapes=lambda widths: _shapes(build(widths)),
+            code=lambda widths: build(widths).d_code,
             has_decoder=not no_decoder,
             shares_code=made.shares_code,
             not_absorbable=wide if no_decoder and made.decode is not Projection.decode else None,
@@ -297,12 +303,6 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
         return made
 
     return add
-
-
-@functools.cache
-def _built(made: type[Projection], widths: Widths) -> Projection:
-    with torch.device("meta"):
-        return made(widths.d_in, widths.d_out, widths.bottleneck, widths.middle)
 
 
 def _shapes(module: nn.Module) -> Shapes:
