@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from aeattn.compare.declaration import Declaration
 from aeattn.compare.driver import declared
+from aeattn.compare.folder import Folder
 from aeattn.compare.parse import parse
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Cost, Folder, Record
+from aeattn.compare.records import Cost, Record
 from aeattn.config.convert import overlay
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "then", "she", "said", "nothing")

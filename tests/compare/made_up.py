@@ -13,8 +13,9 @@ import torch
 
 from aeattn.analysis.maps import pack
 from aeattn.analysis.names import MEASURES, TOP
+from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import estimate, holm, percent_perplexity
-from aeattn.compare.records import Cost, Folder, Record
+from aeattn.compare.records import Cost, Record
 
 HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \u202e``` \x1b[31m once upon a time"
 ARMS = {

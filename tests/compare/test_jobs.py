@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from aeattn.compare.declaration import Declaration
 from aeattn.compare.jobs import choices, is_current, jobs, suggest, untuned_work, work
-from aeattn.compare.plan import Declaration
 from aeattn.compare.records import Record
 from tests.compare.conftest import Declare, done, failed
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aeattn.compare.plan import read_declaration
+from aeattn.compare.declaration import read_declaration
 from aeattn.config.model import ModelConfig
 from aeattn.errors import InputError
 from aeattn.nn.size import size
@@ -63,7 +63,7 @@ def test_an_arm_that_is_left_alone_says_how_far_it_is_off(kind: str, declare_in:
     _, declaration = declare_in(
         {"matching": {"by": [kind]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
     )
-    assert declaration.arm("auto").run_config().model.d_ff == 48
+    assert declaration.arm("auto").run_config.model.d_ff == 48
     assert (declaration.arm("auto").off_by or 0) > 0.1
     assert declaration.arm("standard").off_by is None
 

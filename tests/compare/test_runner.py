@@ -19,11 +19,11 @@ import pytest
 from rich.console import Console
 
 from aeattn.cli import main
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
 from aeattn.compare.lock import hold
-from aeattn.compare.plan import Declaration
 from aeattn.compare.progress import GridProgress, Run
-from aeattn.compare.records import Folder
 from aeattn.compare.runner import NoRoom, Runner, Stopped, worker_environment
 from aeattn.errors import InputError
 from tests.compare.conftest import Declare, done

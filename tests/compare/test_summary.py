@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.compare.sentences import notes
 from aeattn.compare.summary import summarise
 from tests.compare.conftest import Declare, done, failed

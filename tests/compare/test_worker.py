@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from aeattn.compare import worker
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.training.trainer import Trainer
