@@ -24,7 +24,7 @@ def from_json(kind: type[T], values: object, where: str) -> T:
 
 def to_json(value: object) -> Any:
     """As JSON gives it back: dataclasses as objects, tuples as lists, keys as strings."""
-    return msgspec.to_builtins(value, str_keys=True)
+    return json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True)))
 
 
 def digest(value: object) -> str:

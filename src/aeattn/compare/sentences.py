@@ -142,7 +142,9 @@ def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smalles
     percent = abs(percent_perplexity(found.mean))
     text = f"{ours} is {contrast.verdict} than {theirs} by {found.size()} {where}, {percent:.1f} % of perplexity"
     if min(abs(found.low), abs(found.high)) < smallest_effect:
-        text += f"; it is not shown to exceed {smallest_effect:g} nats, the declared smallest difference that matters"
+        text += (
+            f"; it is not shown to exceed {smallest_effect:g} nats, the declared smallest difference that matters"
+        )
     return text + "."
 
 

@@ -157,6 +157,7 @@ def _contrast(
     slowed = contrast.measure in TIMED and any(
         side[s].name in shared for side in (ours, theirs) for s in differences
     )
+    lost = len(declaration.seeds.final) - len(differences)
     if slowed:
         differences = {}
     found = estimate(list(differences.values())) if differences else None
@@ -167,7 +168,7 @@ def _contrast(
         unit=describe_measure(contrast.measure).unit,
         n=len(differences),
         seeds=tuple(differences),
-        lost=len(declaration.seeds.final) - len(differences),
+        lost=lost,
         differences=differences,
         mean=found.mean if found else None,
         interval=found.interval if found else None,
