@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.analysis.capture import attentions, catching_inputs
-from aeattn.analysis.results import CodeMeasures, CodeSummary
+from aeattn.analysis.heads import means
+from aeattn.analysis.results import CodeMeans, CodeMeasures, CodeSummary
 from aeattn.analysis.windows import Sample
 from aeattn.config.projections import ROLES
 from aeattn.nn.attention import Attention
