@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aeattn.data.tokenizer import Tokenizer, register_tokenizer
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
+    from aeattn.nn.projection import register_projection
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
@@ -31,6 +32,7 @@ _HOMES = {
     "TextModel": "aeattn.generation.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
     "load": "aeattn.runs.load",
+    "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
     "size": "aeattn.nn.size",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "load",
+    "register_projection",
     "register_tokenizer",
     "size",
 ]

@@ -19,7 +19,8 @@ import safetensors
 
 from aeattn.errors import Damaged, InputError
 from aeattn.config.model import ModelConfig
-from aeattn.nn.shapes import Shapes, weight_shapes
+from aeattn.config.projections import Shapes
+from aeattn.nn.size import weight_shapes
 from aeattn.files import read_bytes
 
 _LENGTH_BYTES = 8  # of the number at the start of a file that gives the length of its header

@@ -7,16 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aeattn.generation.engine import (
-    NO_RESIDUAL,
     EngineKind,
     fast_engine,
-    has_residual,
     is_latent,
     pick,
     why_not_fast,
 )
 from aeattn.generation.writer import Writer, check_vocabulary
 from aeattn.config.model import CacheKind
+from aeattn.nn.size import not_compiled
 from aeattn.runs.arrays import read_arrays
 from aeattn.runs.memory import check_memory
 from aeattn.runs.folder import RunFolder
@@ -41,7 +40,7 @@ def open_writer(
         made = fast_engine(config.model, weights, cache)
         return Writer(made, tokenizer, config.data.text)
     if engine == "auto" and device == "cpu":
-        reason = NO_RESIDUAL if has_residual(config.model) else why_not_fast()
+        reason = not_compiled(config.model) or why_not_fast()
         say(f"the simple engine writes, many times slower: {reason}")
     from aeattn.runs.load import load
 
