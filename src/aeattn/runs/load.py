@@ -11,15 +11,14 @@ from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.run import RunConfig
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.generation.engine import (
-    NO_RESIDUAL,
     EngineKind,
     fast_engine,
-    has_residual,
     is_latent,
     pick,
     why_not_fast,
 )
 from aeattn.generation.writer import Writer, check_vocabulary
+from aeattn.nn.size import not_compiled
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import Arrays, check_memory, read_weights, tensors
 
@@ -94,7 +93,7 @@ def open_writer(
     if pick(engine, device == "cpu", config.model) == "fast":
         return Writer(fast_engine(config.model, weights, cache), tokenizer, config.data.text)
     if engine == "auto" and device == "cpu":
-        reason = NO_RESIDUAL if has_residual(config.model) else why_not_fast()
+        reason = not_compiled(config.model) or why_not_fast()
         say(f"the simple engine writes, many times slower: {reason}")
     return _text_model(config, tokenizer, weights, device, "simple", cache).writer()
 

@@ -21,8 +21,7 @@ import safetensors
 from aeattn.config.model import ModelConfig
 from aeattn.errors import Damaged, InputError
 from aeattn.files import read_bytes
-from aeattn.nn.shapes import weight_shapes
-from aeattn.nn.size import parameters
+from aeattn.nn.size import parameters, weight_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
