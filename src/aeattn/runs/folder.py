@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.tokenizer import Tokenizer, load_tokenizer
-from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
+from aeattn.data.tokenizer import Tokenizer, load_tokenizer
+from aeattn.errors import InputError
 from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
 CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
