@@ -1,7 +1,7 @@
 """How fast text is generated, against peers and against what the machine can do: `aeattn bench generate`.
 
-Everyone generates as many characters from a prompt of one, sampling at one temperature, prompt included in the time;
-what is done once, such as compiling, is not.
+Everyone generates as many characters from a prompt of one, sampling at one temperature; the time holds the prompt,
+and not what is done once, such as compiling.
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ class Peer:
     def sized(self, config: ModelConfig, parameters: int) -> nn.Module:
         """The model whose parameters come nearest to those asked for."""
         torch.manual_seed(0)
-        return self.make(nearest_width(lambda width: self._count(width, config), parameters, config.n_heads), config)
+        return self.make(
+            nearest_width(lambda width: self._count(width, config), parameters, config.n_heads), config
+        )
 
     def _count(self, width: int, config: ModelConfig) -> int:
         with torch.device("meta"):

@@ -60,9 +60,7 @@ RUNS = {
         (*PLAYS[:2], "13000000", *PLAYS[3:-1], "0.15", "--weight-decay", "0.1"), "shakespeare"
     ),
     # the one tuning of the plain recipe: its learning rate, on a tenth of the characters
-    **{
-        f"tuning-460k-classic-{rate}": Run((*TUNED, rate), "books", QUICK) for rate in ("1e-3", "3e-3", "1e-2")
-    },
+    **{f"tuning-460k-classic-{rate}": Run((*TUNED, rate), "books", QUICK) for rate in ("1e-3", "3e-3", "1e-2")},
 }
 
 
@@ -124,7 +122,9 @@ def record(name: str, trained: Path | None = None) -> dict[str, Any]:
         try:
             if trained is None:
                 _aeattn(["train", *known.train, "--out", str(run)])
-            facts["evaluation"] = json.loads(_aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate]))
+            facts["evaluation"] = json.loads(
+                _aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate])
+            )
         except subprocess.CalledProcessError as error:
             return facts | {"reason": (error.stderr or "see the log").strip().splitlines()[-1]}
         return facts | _of_run(run) | {"status": "done"}

@@ -139,7 +139,7 @@ def to_json(value: Any) -> Any:
         return {key: to_json(item) for key, item in value.items()}
     if hasattr(value, "__dataclass_fields__"):
         items = ((name, getattr(value, name)) for name in value.__dataclass_fields__)
-        return {name: to_json(item) for name, item in items if item is not None and item != {} or name in _KEPT}
+        return {name: to_json(item) for name, item in items if (item is not None and item != {}) or name in _KEPT}
     if isinstance(value, Iterable) and not isinstance(value, str):
         return [to_json(item) for item in value]
     return value

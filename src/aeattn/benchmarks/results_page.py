@@ -81,9 +81,7 @@ def _cost(known: Record) -> list[Block]:
 
 
 def _generation(known: Record) -> list[Block]:
-    what = (
-        "median characters a second, sampling included, of everyone in turn in one run, with the lowest and highest"
-    )
+    what = "median characters a second, sampling included, of everyone in turn in one run, with the lowest and highest"
     command = "aeattn bench generate RUN --json > results/speed/generate.json"
     return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
 
