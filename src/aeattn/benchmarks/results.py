@@ -1,4 +1,4 @@
-"""What benchmarks find, as types; as JSON they are what `aeattn bench ... --json` prints and results/speed/ holds."""
+"""What benchmarks find, as types. As JSON, they are what `aeattn bench --json` prints and results/speed/ holds."""
 
 from __future__ import annotations
 

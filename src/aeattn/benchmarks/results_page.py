@@ -16,8 +16,8 @@ from aeattn.benchmarks.tables import Block, Table, interval, table, to_markdown
 Record = dict[str, Any]
 INTRODUCTION = """# Results
 
-Written by `python -m aeattn.benchmarks.records --tables` from the records beside this file; not to be edited. Losses
-are nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every
+Written by `python -m aeattn.benchmarks.records --tables` from the records beside this file; not to be edited.
+Losses are nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every
 prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean nothing; the
 comparison with intervals has [a report of its own](../docs/first/report.md)."""
 
@@ -81,7 +81,7 @@ def _cost(known: Record) -> list[Block]:
 
 
 def _generation(known: Record) -> list[Block]:
-    what = "median characters a second, sampling included, of everyone in turn in one run, with the lowest and highest"
+    what = "median characters a second of everyone in turn, sampling included, with the lowest and highest"
     command = "aeattn bench generate RUN --json > results/speed/generate.json"
     return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
 
@@ -116,10 +116,8 @@ def _start(known: Record) -> list[Block]:
         for name, spread in known["seconds"].items()
     )
     cold = known["cold"]["training"]
-    what = (
-        f"{len(known['rounds'])} rounds; the first time, with everything to compile, training begins after {cold:.0f} "
-        "seconds"
-    )
+    rounds = f"{len(known['rounds'])} rounds"
+    what = f"{rounds}; the first time, with everything to compile, training begins after {cold:.0f} seconds"
     heading = ("seconds after the command, until", "median", "lowest", "highest")
     return [_from("python -m aeattn.benchmarks.start", known, what), table(heading, rows)]
 

@@ -30,10 +30,8 @@ def to_markdown(blocks: Iterable[Block]) -> list[str]:
 
 def _markdown_table(table: Table) -> list[str]:
     sides = "---|" * table.words + "--:|" * (len(table.heading) - table.words)
-    return [f"| {' | '.join(row)} |" for row in (table.heading, *table.rows)][:1] + [
-        f"|{sides}",
-        *(f"| {' | '.join(row)} |" for row in table.rows),
-    ]
+    heading, *rows = (f"| {' | '.join(row)} |" for row in (table.heading, *table.rows))
+    return [heading, f"|{sides}", *rows]
 
 
 def table(heading: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
@@ -74,8 +72,8 @@ def _shares(speed: Speed) -> str:
     shares = (f"{part} {100 * share:.0f} %" for part, share in speed.parts[first].items())
     ceilings = (f"{precision} {limits.best(precision):,.0f}" for precision in limits.gflops)
     return (
-        f"Its time: {', '.join(shares)}. The machine's ceilings, of which the table gives the part that is reached "
-        f"in matrix products: {', '.join(ceilings)} GFLOP/s, {limits.gigabytes_per_second:.0f} GB/s of memory."
+        f"Its time: {', '.join(shares)}. The machine's ceilings, of which the table gives the part that products "
+        f"reach: {', '.join(ceilings)} GFLOP/s, {limits.gigabytes_per_second:.0f} GB/s of memory."
     )
 
 
@@ -124,8 +122,8 @@ def generation(found: GenerationBench) -> list[Block]:
 
 
 def _sequences(speed: Speed) -> Table:
-    heading = (f"{speed.shape['batch']} at once, {speed.shape['chars']} characters", "chars/s", "lowest", "highest",
-               "ours: times", "bytes of the cache")  # fmt: skip
+    first = f"{speed.shape['batch']} at once, {speed.shape['chars']} characters"
+    heading = (first, "chars/s", "lowest", "highest", "ours: times", "bytes of the cache")
     rows = []
     for name, timed in speed.everyone.items():
         times = interval(speed.ratio[name], 1) if name in speed.ratio else ""

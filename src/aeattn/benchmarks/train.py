@@ -62,7 +62,10 @@ def bench_train(
     say: Say = lambda _: None,
 ) -> TrainingBench:
     """Characters a second of training steps of equal size, all alternating in one run, for each context: the model
-    of a preset, standard attention of as many parameters, and peers. Raises InputError for sizes that cannot be."""
+    of a preset, standard attention of as many parameters, and peers.
+
+    Raises InputError for sizes that cannot be.
+    """
     if batch < 1 or rounds < 1 or not contexts or min(contexts) < 8:
         raise InputError("batch and rounds must be at least 1, and contexts at least 8: choose larger ones")
     hardware.keep_freed_memory()

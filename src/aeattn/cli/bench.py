@@ -27,8 +27,8 @@ def _training(options: argparse.Namespace) -> None:
     from aeattn.benchmarks.train import bench_train
 
     found = bench_train(
-        options.context, batch=options.batch, rounds=options.rounds, preset=options.preset, nanogpt=options.nanogpt,
-        peers=not options.no_peers, say=say,
+        options.context, batch=options.batch, rounds=options.rounds, preset=options.preset,
+        nanogpt=options.nanogpt, peers=not options.no_peers, say=say,
     )  # fmt: skip
     draw_training(found, options.picture)
     print_json(found.to_dict()) if options.json else _print(tables.training(found))
