@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,23 @@ import numpy as np
 import torch
 
 from aeattn.analysis.maps import pack
-from aeattn.analysis.names import MEASURES, TOP
+from aeattn.analysis.results import (
+    MEASURES,
+    TOP,
+    Ablation,
+    AttentionMeasures,
+    CodeMeans,
+    CodeMeasures,
+    CodeSummary,
+    Distribution,
+    HeadMeasures,
+    Inspection,
+    LayerMeasures,
+    Maps,
+    RunAnalysis,
+    Snapshot,
+    TextRead,
+)
 from aeattn.compare.intervals import estimate, holm, percent_perplexity
 from aeattn.compare.records import Cost, Folder, Record
 
@@ -60,7 +77,7 @@ def make(
     for record in finals.values():
         folder.write_record(record)
         if analysis:
-            values = {"format": 1, "name": record.name, "hash": record.hash, "at": _looks(record, random)}
+            values = RunAnalysis(record.name, record.hash, _snapshots(record, random)).to_dict()
             (folder.analysis / f"{record.name}.json").write_text(json.dumps(values))
     for record in _tuning(resolved):
         folder.write_record(record)
@@ -145,42 +162,53 @@ def _tuning(resolved: Sequence[dict[str, Any]]) -> list[Record]:
     ]  # fmt: skip
 
 
-def measured(kind: float, random: np.random.Generator, *, maps: bool) -> dict[str, Any]:
+def measured(kind: float, random: np.random.Generator, *, maps: bool) -> Inspection:
     """Something of the shape of what `inspect_run` returns."""
 
     def figures() -> dict[str, float]:
         return {name: float(kind + random.normal(0, 0.01)) for name in MEASURES}
 
     def whole() -> dict[str, Any]:
-        return {**figures(), "first_share": 0.01, "without_first": figures()}
+        return {**figures(), "first_share": 0.01, "without_first": Distribution(**figures())}
 
-    names = ("effective_rank", "effective_rank_share", "dead_share", "saturated_below_share",
-             "saturated_above_share", "readout_r2", "pca_r2")  # fmt: skip
-    added = {f"{way}{k}": 2 / k + kind * 0.1 for way in ("top", "nearest") for k in TOP} | {"without_first": 0.001}
+    names = [field.name for field in fields(CodeMeans)]
+    codes = CodeMeans(**dict.fromkeys(names, kind))
+    top, nearest = ({k: 1.3 + 2 / k + kind * 0.1 for k in TOP} for _ in range(2))
     scores = 4 * torch.randn(2, 3, 20, 20) + torch.full((20, 20), -torch.inf).triu(1)
-    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1).numpy())}
-    return {
-        "format": 1, "text": {"digest": "d"}, "attention": whole(),
-        "layers": [{"layer": i, "heads": [{"head": j, **whole()} for j in range(3)]} for i in range(2)],
-        "loss": {"all": 1.3, "added": added}, "codes": dict.fromkeys(names, kind),
-        "projections": [_projection(i, name, kind + i) for i in range(2) for name in ("key", "value")],
-        "maps": shown if maps else None,
-    }  # fmt: skip
+    shown = Maps("once upon a time the", pack(scores.softmax(-1).numpy()))
+    return Inspection(
+        run="made up", step=None, text=TextRead(("alice",), 0, 4, 20, 10, 40, "d"),
+        attention=AttentionMeasures(**whole()),
+        layers=tuple(
+            LayerMeasures(i, tuple(HeadMeasures(head=j, **whole()) for j in range(3))) for i in range(2)
+        ),
+        loss=Ablation(1.3, top, nearest, 1.301, (1.4, 1.4)),
+        codes=CodeSummary(**vars(codes), query=codes, key=codes, value=codes),
+        projections=tuple(_projection(i, name, kind + i) for i in range(2) for name in ("key", "value")),
+        maps=shown if maps else None,
+    )  # fmt: skip
 
 
-def _projection(layer: int, name: str, rank: float) -> dict[str, Any]:
-    return {"layer": layer, "projection": name, "head": None, "kind": "autoencoder", "width": 32,
-            "effective_rank": rank, "dead": 0, "saturated_below": 1, "saturated_above": None, "readout_r2": 0.5,
-            "pca_r2": 0.6}  # fmt: skip
+def with_gini(gini: float) -> Inspection:
+    """Something measured, with this Gini index as the mean over heads."""
+    found = measured(0.5, np.random.default_rng(0), maps=False)
+    return replace(found, attention=replace(found.attention, gini=gini))
 
 
-def _looks(record: Record, random: np.random.Generator) -> list[dict[str, Any]]:
+def _projection(layer: int, name: str, rank: float) -> CodeMeasures:
+    return CodeMeasures(
+        layer=layer, projection=name, head=None, kind="autoencoder", width=32, effective_rank=rank, dead=0,
+        saturated_below=1, saturated_above=None, readout_r2=0.5, pca_r2=0.6,
+    )  # fmt: skip
+
+
+def _snapshots(record: Record, random: np.random.Generator) -> tuple[Snapshot, ...]:
     kind = 0.5 + 0.1 * list(ARMS).index(record.arm.split("@")[0])
-    return [
-        {"step": line["step"], "valid_nats": line["valid_nats"],
-         "measured": measured(kind + i / 20, random, maps=i == len(record.curve) - 1)}
+    return tuple(
+        Snapshot(line["step"], line["valid_nats"],
+                 measured(kind + i / 20, random, maps=i == len(record.curve) - 1))
         for i, line in enumerate(record.curve)
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _summary(spec: dict[str, Any], finals: Any, seeds: Sequence[int]) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.jobs import jobs
 from aeattn.compare.plan import Declaration
 from aeattn.compare.records import Folder, Record
 from aeattn.compare.sentences import notes
 from aeattn.compare.summary import summarise
 from tests.compare.conftest import Declare, done, failed
+from tests.compare.made_up import with_gini
 
 STANDARD = {1: 1.300, 2: 1.310, 3: 1.305}
 
@@ -189,9 +191,8 @@ def _analyse(folder: Folder, records: dict[str, Record]) -> None:
     folder.analysis.mkdir()
     for name, record in records.items():
         gini = (0.7 if record.arm == "auto" else 0.5) + 0.01 * record.seed
-        (folder.analysis / f"{name}.json").write_text(
-            json.dumps({"at": [{"measured": {"attention": {"gini": gini}}}]})
-        )
+        analysis = RunAnalysis(name, record.hash, (Snapshot(1, 1.3, with_gini(gini)),))
+        (folder.analysis / f"{name}.json").write_text(json.dumps(analysis.to_dict()))
 
 
 def test_books_may_disagree_where_seeds_agree(declare_in: Declare) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
 from aeattn.compare.jobs import jobs
 from aeattn.compare.plan import Declaration
@@ -19,6 +20,7 @@ from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.training.trainer import Trainer
 from tests.compare.conftest import Declare
+from tests.compare.made_up import with_gini
 
 
 def _work(folder: Folder, job: Record) -> Record:
@@ -195,21 +197,21 @@ def test_tuning_runs_leave_a_record_alone(declare_in: Declare) -> None:
 def test_attention_is_measured_where_it_is_wanted(declare_in: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int | None] = []
 
-    class Inspection:
+    class Measuring:
         @staticmethod
-        def inspect_run(run: Path, *, step: int | None = None, **_: Any) -> dict[str, Any]:
+        def inspect_run(run: Path, *, step: int | None = None, **_: Any) -> Inspection:
             asked.append(step)
-            return {"attention": {"gini": 0.5}}
+            return with_gini(0.5)
 
-    monkeypatch.setitem(sys.modules, "aeattn.analysis.inspection", Inspection)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "aeattn.analysis.inspection", Measuring)  # type: ignore[arg-type]
     folder, declaration = declare_in({"attention": True, "base": {"training": {"eval_every": 3}}})
     job = _job(declaration, "auto", 1)
     record = _work(folder, job)
     analysis = folder.read_analysis(job.name)
     assert asked == [3, 6, None]
     assert analysis is not None
-    assert [at["step"] for at in analysis["at"]] == [3, 6, 8]
-    assert analysis["at"][-1]["valid_nats"] == record.nats_per_char
+    assert [snapshot.step for snapshot in analysis.at] == [3, 6, 8]
+    assert analysis.at[-1].valid_nats == record.nats_per_char
 
 
 def test_a_record_that_is_not_there(declare_in: Declare, capsys: pytest.CaptureFixture[str]) -> None:

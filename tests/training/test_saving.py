@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from torch import nn
 
-from aeattn import files as files
+from aeattn import files
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
+from aeattn.files import Lock
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.lock import Lock
 from aeattn.training.guard import Diverged, Spike, check
 from aeattn.training.optimizers import make_optimizers
 from aeattn.training.saving import LARGEST_SHARE, Saver, check_space

@@ -46,13 +46,15 @@ def compare(
     folder = Folder(out or Path("runs") / (f"compare-{spec.name}-{chosen}" if chosen else f"compare-{spec.name}"))
     progress = GridProgress(console)
     with folder.locked() as lock:
+        if lock.warning:
+            progress.note(f"warning: {lock.warning}")
         declaration = declared(spec, source, folder, _pace(at_once), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
         records: Records = {}
         try:
             if not only_declare:
-                Runner(folder, declaration, progress, at_once=at_once, lock=lock).run()
+                Runner(folder, declaration, progress, at_once=at_once, lock=lock.descriptor).run()
         finally:
             progress.close()
             records = {record.name: record for record in folder.read_records(lambda path, error: None)}

@@ -12,11 +12,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
+from aeattn.analysis.results import RunAnalysis
 from aeattn.config.convert import check_keys
 from aeattn.errors import InputError
-from aeattn.files import read_json, write_json
+from aeattn.files import Lock, read_json, write_json
 from aeattn.runs.folder import RunFolder
 
+LOCK_SECONDS = 10.0  # runs whose comparison was killed notice it within a second or a step, and let go
 FORMAT = 1  # of the files of a comparison; raised when older versions of this package could not read them
 
 Phase = Literal["tune", "final"]
@@ -172,10 +174,14 @@ class Folder:
             if record is not None:
                 yield record
 
-    def read_analysis(self, name: str) -> dict[str, Any] | None:
-        """What was measured of a run's attention, None where nothing was."""
+    def read_analysis(self, name: str) -> RunAnalysis | None:
+        """What was measured of a run's attention, None where nothing was. Raises InputError for a damaged file."""
         path = self.analysis / f"{name}.json"
-        return read_json(path, f"{path} is damaged: delete it") if path.exists() else None
+        if not path.exists():
+            return None
+        values = read_json(path, f"{path} is damaged: delete it")
+        check_format(values.get("format"), str(path))
+        return RunAnalysis.from_dict(values, str(path))
 
     def set_aside(self, name: str) -> None:
         """Move what is there of a run to `stale/`, where nothing is averaged and nothing lost."""
@@ -187,20 +193,17 @@ class Folder:
                 shutil.move(source, target / f"{source.parent.name}{source.suffix}")
 
     @contextmanager
-    def locked(self) -> Iterator[int]:
-        """Keep others out of the folder; yields a file descriptor that children inherit, and the lock with it.
+    def locked(self) -> Iterator[Lock]:
+        """Keep others out of the folder; children inherit the descriptor of what is yielded, and the lock with it.
 
         Raises InputError where another comparison is at work here.
         """
-        from aeattn.compare.lock import hold
-
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
-        with hold(
-            self.path / ".lock", f"{self.path} is in use by another `aeattn compare`: wait, or stop it"
-        ) as fd:
-            yield fd
+        busy = f"{self.path} is in use by another `aeattn compare`: wait, or stop it"
+        with Lock(self.path / ".lock", busy, LOCK_SECONDS) as lock:
+            yield lock

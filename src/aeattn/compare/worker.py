@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from aeattn import hardware
+from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.plan import read_declaration
-from aeattn.compare.records import FORMAT, Cost, Folder, Record
+from aeattn.compare.records import Cost, Folder, Record
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.files import write_json
@@ -103,7 +104,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     record = _done(job, trainer, score)
     if job.phase == "final" and read_declaration(folder).attention:
         reporter.note("measuring what attention does")
-        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter))
+        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter).to_dict())
     folder.write_record(record)
     _tidy(folder, job)
     return 0
@@ -221,7 +222,7 @@ def _peak_memory(trainer: Trainer) -> int:
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:
+def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> RunAnalysis:
     """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
     from aeattn.analysis.inspection import inspect_run
 
@@ -234,8 +235,8 @@ def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str
         for step in evenly([step for step in way if step in kept], WAY_POINTS)
     ]
     measured.append((last, inspect_run(run, say=reporter.note)))
-    at = [{"step": step, "valid_nats": losses[step], "measured": found} for step, found in measured]
-    return {"format": FORMAT, "name": record.name, "hash": record.hash, "at": at}
+    at = tuple(Snapshot(step, losses[step], found) for step, found in measured)
+    return RunAnalysis(record.name, record.hash, at)
 
 
 def evenly(items: list[int], most: int) -> list[int]:

@@ -114,7 +114,8 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
     found = {}
     for record in records:
         try:
-            analysis = folder.read_analysis(record.name)
+            read = folder.read_analysis(record.name)
+            analysis = None if read is None else read.to_dict()
         except InputError as error:
             problems.append(str(error))
             continue
@@ -142,7 +143,7 @@ def _with_places(look: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _place(projection: dict[str, Any]) -> str:

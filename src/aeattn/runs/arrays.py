@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 from aeattn.config.model import ModelConfig
 from aeattn.nn.shapes import Shapes, weight_shapes
 from aeattn.files import read_bytes
@@ -100,9 +100,9 @@ def decode_checked(
         tensors = load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is damaged ({reason}): restore it, or train again") from error
+        raise Damaged(f"{path} is damaged ({reason}): restore it, or train again") from error
     if wanted is not None and wanted != checksum(tensors):
-        raise InputError(f"{path} is damaged (its checksum is another): restore it, or train again")
+        raise Damaged(f"{path} is damaged (its checksum is another): restore it, or train again")
     return tensors
 
 
@@ -126,14 +126,14 @@ def check_forms(found: Mapping[str, Form], wanted: Mapping[str, Form], path: Pat
         ours, theirs = wanted.get(name), found.get(name)
         if ours is None or theirs is None or ours[0] != theirs[0]:
             shapes = [None if form is None else form[0] for form in (theirs, ours)]
-            raise InputError(
+            raise Damaged(
                 f"{path} does not fit config.json: {name[:100]} has shape {shapes[0]}, not {shapes[1]}"
             )
         if ours[1] != theirs[1]:
-            raise InputError(f"{path} does not fit: {name} is of type {theirs[1]}, not {ours[1]}")
+            raise Damaged(f"{path} does not fit: {name} is of type {theirs[1]}, not {ours[1]}")
 
 
 def check_finite(finite: Mapping[str, bool], path: Path) -> None:
     """Raise InputError that names the first tensor with NaN or infinity in it."""
     if broken := next((name for name, good in finite.items() if not good), None):
-        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
+        raise Damaged(f"{path} is damaged: {broken} holds values that are not finite")

@@ -10,6 +10,7 @@ checkpoints/step-NNNNNNNN/
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 from aeattn.runs.arrays import Limits
-from aeattn.files import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
+from aeattn.files import (
+    JSON_BYTES, parse_json, read_bytes, remove, replace_folder, sealed, sha256, to_json, unseal,
+)
 from aeattn.runs.random_state import PREFIX, random_states, set_random_states
 from aeattn.runs.folder import FORMAT, RunFolder
 from aeattn.runs.weights import (
@@ -141,27 +144,29 @@ def all_checkpoints(run: RunFolder) -> list[Path]:
 
 def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
     """The newest whole checkpoint, or None if there is none at all, and a warning for each damaged one that was
-    passed over. `limits` are those of the weights. Raises InputError where all are damaged."""
+    passed over. `limits` are those of the weights. Raises Damaged where all are, InputError where one cannot be read."""
     found = all_checkpoints(run)
     damages: list[str] = []
     for folder in reversed(found):
         try:
             return read(folder, limits), [f"{damage}: falling back to the checkpoint before" for damage in damages]
-        except InputError as error:
+        except Damaged as error:
             damages.append(str(error))
     if found:
-        raise InputError(
+        raise Damaged(
             f"no whole checkpoint is left in {run.checkpoints} ({damages[0]}): restore one, or train again"
         )
     return None, []
 
 
 def read(folder: Path, limits: Limits) -> Found:
-    """Read and verify one checkpoint. Raises InputError where a file is not what was written."""
-    state = read_json(folder / STATE, f"checkpoint {folder} is damaged")
-    changed = InputError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
+    """Read and verify one checkpoint. Raises Damaged where a file is not what was written, InputError where it cannot
+    be read."""
+    content = _content_of(folder / STATE, JSON_BYTES)
+    state = parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
+    changed = Damaged(f"checkpoint {folder} is damaged: {STATE} is not what was written")
     current = state.get("format") == FORMAT  # earlier ones had no checksum
-    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state, required=current):
+    if content != to_json(state).encode() or not unseal(state, required=current):
         raise changed
     if (version := state.get("format", 1)) != FORMAT:
         raise InputError(
@@ -177,18 +182,25 @@ def read(folder: Path, limits: Limits) -> Found:
 
 def _verified(path: Path, written: object, most: int | None) -> bytes:
     """The content of a file that is as large as it was written, at most as large as it can be, and has its sum."""
+    size = written.get("bytes") if isinstance(written, dict) else None
+    if not isinstance(size, int) or (most is not None and size > most):
+        raise Damaged(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size} bytes")
+    content = _content_of(path, size)
+    if written != {"bytes": len(content), "sha256": sha256(content)}:
+        raise Damaged(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
+    return content
+
+
+def _content_of(path: Path, most: int) -> bytes:
+    """What a file of a checkpoint holds. A checkpoint got its name when all of it was there: what is missing since,
+    or is on a broken part of the disk, is damage."""
     try:
-        size = path.stat().st_size
-        if most is not None and size > most:
-            raise InputError(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size:,} bytes")
-        content = path.read_bytes() if isinstance(written, dict) and size == written.get("bytes") else None
+        return read_bytes(path, most)
     except OSError as error:
-        raise InputError(
+        kind = Damaged if error.errno in (errno.ENOENT, errno.EIO, errno.EISDIR) else InputError
+        raise kind(
             f"checkpoint {path.parent} is damaged: {path.name} cannot be read ({error.strerror})"
         ) from error
-    if content is None or written != {"bytes": size, "sha256": sha256(content)}:
-        raise InputError(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
-    return content
 
 
 def _optimizer_limits(weights: Limits) -> Limits:
@@ -222,7 +234,7 @@ def _check_moments(tensors: dict[str, Tensor], optimizers: Sequence[Optimizer], 
         wanted = parameter if parameter is not None and tensor.ndim else tensor
         check_fit({name: tensor}, {} if parameter is None else {name: wanted}, path)
     if broken := first_not_finite(tensors):
-        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
+        raise Damaged(f"{path} is damaged: {broken} holds values that are not finite")
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:

@@ -13,9 +13,9 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
-from aeattn.files import read_json, replacing, sealed, unseal, write_json
-from aeattn.runs.lock import Lock
+from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
+CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
 FORMAT = 2  # of run folders; raised when older versions of this package could not read them
 
 
@@ -29,6 +29,7 @@ class RunFolder:
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
         self._lock: Lock | None = None
+        self._is_ours = False  # what lies there was written by us
 
     # -- whose it is -------------------------------------------------------------------------------------
 
@@ -69,20 +70,29 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             warning = self.lock()
             self.check_free()
-            self.remove_leftovers()
-            self.checkpoints.mkdir(exist_ok=True)
-            with replacing(self.tokenizer) as temporary:
-                temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
-            write_json(self.environment, environment)
-            self.write_config(config)
+            self._write_start(config, tokenizer, environment)
         except OSError as error:
             self._remove_start(new)
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
+        except InputError:
+            if self._is_ours:
+                self._remove_start(new)
+            raise
         return warning
 
+    def _write_start(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> None:
+        self._is_ours = True
+        self.remove_leftovers()
+        self.checkpoints.mkdir(exist_ok=True)
+        with replacing(self.tokenizer) as temporary:
+            temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
+        write_json(self.environment, environment)
+        self.write_config(config)
+
     def _remove_start(self, folder_too: bool) -> None:
+        """Only where we hold the lock and nobody else had begun a run."""
         if self._lock is None:
             return
         for path in (self.config, self.environment, self.tokenizer):
@@ -112,7 +122,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the config with a checksum, by which `read_sealed_config` knows it again."""
-        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}))
+        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}), CONFIG_BYTES)
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
@@ -125,7 +135,7 @@ class RunFolder:
                 f"{self.path} is no run folder: config.json is not there, so training had not begun: start it "
                 "again with `aeattn train`"
             )
-        values = read_json(self.config, f"{self.path} is no run folder")
+        values = read_json(self.config, f"{self.path} is no run folder", CONFIG_BYTES)
         whole = unseal(values)
         found = values.pop("format", None)
         if not isinstance(found, int) or found > FORMAT:

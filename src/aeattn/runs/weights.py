@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged
 from aeattn.config.model import ModelConfig
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.arrays import CHECKSUM, Form, Limits, check_forms, decode_checked, digest, read_checked
@@ -80,7 +80,7 @@ def set_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> Non
     """Give a model weights that were read from `path`. Raises InputError where they do not fit."""
     check_fit(tensors, model.state_dict(), path)
     if broken := first_not_finite(tensors):
-        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
+        raise Damaged(f"{path} is damaged: {broken} holds values that are not finite")
     model.load_state_dict(tensors, assign=next(model.parameters()).is_meta)
 
 
