@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aeattn.config.model import ModelConfig
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
+    from aeattn.nn.projection import register_projection
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
@@ -29,6 +30,7 @@ _HOMES = {
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
     "load": "aeattn.runs.load",
+    "register_projection": "aeattn.nn.projection",
     "size": "aeattn.nn.size",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "TextModel",
     "__version__",
     "load",
+    "register_projection",
     "size",
 ]
 

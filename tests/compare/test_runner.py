@@ -19,10 +19,10 @@ import pytest
 from rich.console import Console
 
 from aeattn.cli import main
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
 from aeattn.compare.progress import GridProgress, Run
-from aeattn.compare.records import Folder
 from aeattn.compare.runner import NoRoom, Runner, Stopped, worker_environment
 from aeattn.errors import InputError
 from aeattn.files import Lock

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from aeattn import hardware
 from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
+from aeattn.compare.convert import to_json
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.training.trainer import Trainer
@@ -41,12 +44,12 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     record = _work(folder, job)
     assert (record.status, record.hash, record.spec) == ("done", job.hash, declaration.hash)
     assert record.valid is not None
-    assert [file["name"] for file in record.valid["files"]] == ["a", "b", "c"]
-    total = sum(file["nats_per_char"] * file["chars"] for file in record.valid["files"])
-    assert record.nats_per_char == pytest.approx(total / record.valid["chars"])
-    assert record.curve[-1]["valid_nats"] == record.nats_per_char
-    assert record.samples[-1]["step"] == 8
-    assert len(record.samples[-1]["text"]) == 5
+    assert [file.name for file in record.valid.files] == ["a", "b", "c"]
+    total = sum((file.nats_per_char or 0) * file.chars for file in record.valid.files)
+    assert record.nats_per_char == pytest.approx(total / record.valid.chars)
+    assert record.curve[-1].valid_nats == record.nats_per_char
+    assert record.samples[-1].step == 8
+    assert len(record.samples[-1].text) == 5
     assert record.cost is not None
     assert record.cost.chars == 512
     assert record.cost.parameters == parameters(Trainer_config(record))
@@ -54,7 +57,7 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     assert record.cost.peak_memory_bytes is not None
     assert record.cost.peak_memory_bytes > 10**7
     assert record.environment is not None
-    assert {"commit", "dirty", "packages", "cpu", "threads"} <= set(record.environment)
+    assert to_json(record.environment) == hardware.describe()
     assert not folder.run(job.name).checkpoints.exists()
     assert folder.run(job.name).model.exists()
     assert Record.from_dict(json.loads(folder.record_path(job.name).read_text()), "x") == record
@@ -111,8 +114,8 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(
     again = _work(folder, job)
     assert steps == [1, 2, 3, 4, 5, -1, 6, 7, 8]
     assert again.nats_per_char == whole.nats_per_char
-    assert [line["step"] for line in again.curve] == [line["step"] for line in whole.curve]
-    assert [sample["text"] for sample in again.samples] == [sample["text"] for sample in whole.samples]
+    assert [point.step for point in again.curve] == [point.step for point in whole.curve]
+    assert again.samples == whole.samples
 
 
 def test_a_run_folder_that_is_damaged_is_started_again(
@@ -190,7 +193,7 @@ def test_tuning_runs_leave_a_record_alone(declare_in: Declare) -> None:
     job = jobs(declaration, {})[0]
     record = _work(folder, job)
     assert record.phase == "tune"
-    assert record.samples == []
+    assert record.samples == ()
     assert not folder.run(job.name).path.exists()
 
 

@@ -23,7 +23,8 @@ from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.checkpoint import all_checkpoints
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import load_model, load_weights
+from aeattn.runs.load import load_model, model_of
+from aeattn.runs.weights import read_weights
 from aeattn.training.plan import corpus_of
 
 CHARS = 16_384
@@ -134,10 +135,7 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
-    with torch.device("meta"):
-        model = LanguageModel(config.model)
-    load_weights(model, there[step] / folder.model.name)
-    return model.eval()
+    return model_of(config.model, read_weights(there[step] / folder.model.name, config.model))
 
 
 def steps_of(checkpoint: Path) -> int:

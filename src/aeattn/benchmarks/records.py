@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.benchmarks.results_page import page, read
-from aeattn.compare.answer import with_answer
+from aeattn.report.readme import with_answer
 from aeattn.report import write_report
 
 BOOKS = ("books", "--recipe", "books10m", "--chars", "20500000")

@@ -47,6 +47,7 @@ MEASURES: dict[str, Measure] = {
     "cache_bytes": Measure("cache", "bytes a character", "less", 0, _cost("cache_bytes")),
     "latent_cache_bytes": Measure("latent cache", "bytes a character", "less", 0, _cost("latent_cache_bytes")),
 }
+TIMED = ("seconds", "chars_per_second")  # which other runs on the machine change
 ANALYSED = ("attention", "codes", "loss")  # sections of an analysis, read by `section.name`
 
 

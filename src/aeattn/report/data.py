@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import estimate
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.compare.sentences import MATCHED
 from aeattn.errors import InputError
 from aeattn.files import read_json

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.tokenizer import CharTokenizer
-from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
 from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
 CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
@@ -165,6 +166,14 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         return list(_json_lines(self.metrics.read_text(encoding="utf-8", errors="replace")))
+
+    def read_samples(self) -> list[tuple[int, str]]:
+        """What was generated as training went on: after how many steps, and the text."""
+        if not self.samples.exists():
+            return []
+        text = self.samples.read_text(encoding="utf-8", errors="replace")
+        pieces = re.split(r"^--- step (\d+)\n", text, flags=re.MULTILINE)[1:]
+        return [(int(a), b.removesuffix("\n\n")) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
 
     def restore_log(self, name: str, content: bytes) -> None:
         """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file."""

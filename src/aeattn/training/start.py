@@ -26,8 +26,7 @@ from aeattn.runs.identity import (
     vocabulary_changes,
 )
 from aeattn.runs.load import load
-from aeattn.runs.memory import check_memory
-from aeattn.runs.weights import limits_of_config
+from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
 from aeattn.training import curve
 from aeattn.training.evaluate import Score
@@ -65,7 +64,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
     check_memory(config.model)
-    found, warnings = newest(run, limits_of_config(config.model))
+    found, warnings = newest(run, limits_of(config.model))
     environment = read_json(run.environment, f"{run.path} is damaged")
     here = hardware.describe()
     if not plan.sealed:
