@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.benchmarks.results_page import page, read
-from aeattn.report.readme import with_answer
 from aeattn.report import write_report
+from aeattn.report.readme import with_answer
 
 BOOKS = ("books", "--recipe", "books10m", "--chars", "20500000")
 PLAYS = ("shakespeare", "--chars", "19900000", "--context", "256", "--preset", "460k", "--dropout", "0.1")

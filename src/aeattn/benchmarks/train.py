@@ -6,6 +6,7 @@ optimizer included, each in the precision and with the optimizer that it has by 
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import nn
 
 from aeattn import hardware
@@ -30,6 +32,8 @@ from aeattn.data.store import Prepared, StoredDocument, TokenStore
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters, size, solve_width
+from aeattn.runs.folder import RunFolder
+from aeattn.terminal.progress import PlainReporter
 from aeattn.training import compiling
 from aeattn.training.trainer import Trainer
 
@@ -119,7 +123,10 @@ def _own(models: dict[str, ModelConfig], shape: Shape, say: Say) -> dict[str, Co
 def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contender:
     """A step of `Trainer`."""
     settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
-    trainer = Trainer(RunConfig(model, settings, DataConfig()), _random_text())
+    config, text = RunConfig(model, settings, DataConfig()), _random_text()
+    run = RunFolder(Path(tempfile.mkdtemp()) / "run")
+    run.create(config, text.tokenizer, {})
+    trainer = Trainer(run, config, text, PlainReporter(Console(quiet=True)))
     trainer.prepare()
 
     def work() -> float:
