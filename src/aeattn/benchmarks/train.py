@@ -84,7 +84,7 @@ def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
     """The model of a preset, and standard attention of as many parameters: what the decoders save goes into the
     feed-forward."""
     ours = ModelConfig(**{**preset(name)["model"], "vocab_size": len(VOCABULARY), "context": context})
-    standard = replace(ours, query="linear", key="linear", value="linear", n_kv_heads=None)
+    standard = replace(ours, query="linear", key="linear", value="linear")
     return {OURS: ours, STANDARD: solve_width(standard, parameters(ours))}
 
 
@@ -139,7 +139,7 @@ def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contend
 def _random_text() -> Prepared:
     ids = np.random.default_rng(0).integers(0, len(VOCABULARY), TEXT_CHARS, dtype=np.uint8)
     tokenizer = CharTokenizer(VOCABULARY)
-    whole = (StoredDocument("random", 0, len(ids)),)
+    whole = (StoredDocument("random", 0, len(ids), len(ids), len(ids)),)
     store = TokenStore(ids, whole, unknown=Counter(), dropped=Counter(), sha256="")
     return Prepared(tokenizer, store, store, [])
 
