@@ -82,9 +82,10 @@ def bench_train(
 
 def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
     """The model of a preset, and standard attention of as many parameters: what the decoders save goes into the
-    feed-forward."""
+    feed-forward, and as many heads share the width."""
     ours = ModelConfig(**{**preset(name)["model"], "vocab_size": len(VOCABULARY), "context": context})
-    standard = replace(ours, query="linear", key="linear", value="linear")
+    heads = next(n for n in range(ours.n_heads, ours.d_model + 1) if ours.d_model % n == 0)
+    standard = replace(ours, query="linear", key="linear", value="linear", n_heads=heads, per_head=False)
     return {OURS: ours, STANDARD: solve_width(standard, parameters(ours))}
 
 
