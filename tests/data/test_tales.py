@@ -7,19 +7,23 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations, islice
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeattn.data import tales, tales_plots, tales_words
-from aeattn.data.tales_grammar import Choice, Grammar, Literal, Node, Pick, Recall
+from aeattn.data import tales
+from aeattn.data.tales import words
+from aeattn.data.tales.grammar import Grammar
+from aeattn.data.tales.nodes import Choice, Literal, Node, Pick, Recall
 
 KINDS = {
     "name": [{"": "Mara", "he": "she"}, {"": "Ned", "he": "he"}, {"": "Nedda", "he": "she"}],
     "pet": [{"": "fox"}, {"": "owl"}],
 }
+PLOTS = Path(tales.__file__).with_name("plots.txt").read_text(encoding="utf-8")
 SMALL = """
 story:
     {who=name} saw {sight}. Then {who.he} {left}. / @3
@@ -66,7 +70,7 @@ def test_probabilities_of_a_small_grammar_sum_to_one() -> None:
 
 @pytest.mark.parametrize("rule", ["a_place", "ware", "chattel"])
 def test_probabilities_of_parts_of_the_corpus_sum_to_one(rule: str) -> None:
-    derivations = list(Grammar(tales_plots.SOURCE, tales_words.kinds(), rule).derivations())
+    derivations = list(Grammar(PLOTS, words.kinds(), rule).derivations())
     assert math.fsum(math.exp(-d.nats) for d in derivations) == pytest.approx(1, abs=1e-12)
     assert len({d.text for d in derivations}) == len(derivations)
 
@@ -343,7 +347,7 @@ def test_articles_agree_with_the_sound_that_follows() -> None:
     for article, word in words:
         vowel = word[0].lower() in "aeiou"
         assert word in odd or (article.lower() == "an") == vowel, f"{article} {word}"
-    assert [tales_words.with_article(w) for w in ("ewe", "one-eyed owl", "honest owl", "honey cake")] == [
+    assert [words.with_article(w) for w in ("ewe", "one-eyed owl", "honest owl", "honey cake")] == [
         "a ewe", "a one-eyed owl", "an honest owl", "a honey cake"
     ]  # fmt: skip
 
@@ -351,7 +355,7 @@ def test_articles_agree_with_the_sound_that_follows() -> None:
 @pytest.mark.parametrize("plural", ["geese", "cherries", "finches", "loaves", "boxes", "lumps of coal"])
 def test_plurals(plural: str) -> None:
     singulars = ["goose", "cherry", "finch", "loaf", "box", "lump of coal"]
-    assert plural in map(tales_words.plural, singulars)
+    assert plural in map(words.plural, singulars)
 
 
 def test_things_return_at_the_end() -> None:
@@ -376,7 +380,7 @@ def test_heroes_return_to_the_end() -> None:
 def test_vocabulary_is_large() -> None:
     text, _ = tales.generate(2_000_000, seed=2)
     words = set(re.findall(r"[a-z]+(?:['-][a-z]+)*", text))
-    listed = {w for n, kind in tales_words.kinds().items() if n != "village" for e in kind for w in e[""].split()}
+    listed = {w for n, kind in words.kinds().items() if n != "village" for e in kind for w in e[""].split()}
     assert len(words) >= 2_500  # without names and villages, which are capitalized
     assert len(words & listed) >= 2_000
 
