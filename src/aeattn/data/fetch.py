@@ -1,14 +1,12 @@
 """Texts that are neither the user's files nor shipped: downloaded or generated once, then kept in a cache.
 
-Everything is written beside its place and renamed into it, so that a cached file is whole, and so that
-several processes may do this at once.
+A cached file is whole, and several processes may make it at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
-from aeattn.host import cache_dir, whole_file
+from aeattn.files import cache_entry, cached
+from aeattn.host import cache_dir
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
 TIMEOUT_SECONDS = 30.0
@@ -52,7 +51,7 @@ def _fetch_file(row: manifest.Row, path: Path) -> None:
     data = as_listed(path.name, _download(url))
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise InputError(f"{url} is not the text it was (checksum differs); {_mend(row['file'])}")
-    with whole_file(path) as partial:
+    with cache_entry(path) as partial:
         partial.write_bytes(data)
 
 
@@ -100,7 +99,7 @@ def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
     if not path.is_file():
         if progress:
             progress(f"downloading the first {chars:,} characters of BookCorpus")
-        with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
+        with cache_entry(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
             for line in _bookcorpus_lines(chars):
                 file.write(line)
     return path
@@ -131,20 +130,19 @@ def _bookcorpus_lines(chars: int) -> Iterator[str]:
 def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:
     """The cached text of the built-in corpus, and its exact entropy in nats (of the whole text)."""
     module: Any = importlib.import_module("aeattn.data.tales")
-    path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
-    facts = path.with_suffix(".json")
-    if not (path.is_file() and facts.is_file()):
+
+    def write(path: Path) -> dict[str, float]:
         if progress:
             progress(f"writing {chars:,} characters of tales ({stream})")
         text, nats = module.generate(chars, seed=seed, stream=stream)
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-        with whole_file(facts) as partial:
-            partial.write_text(json.dumps({"nats": nats, "chars": len(text)}), encoding="utf-8")
-    return path, float(json.loads(facts.read_text(encoding="utf-8"))["nats"])
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return {"nats": nats}
+
+    path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
+    return path, float(cached(path, write)["nats"])
 
 
 def _version(module: Any) -> str:
-    """Changes with the source of the tales: another grammar is another text."""
-    sources = sorted(Path(module.__file__).parent.glob("tales*.py"))
+    """Changes with grammar and words of the tales: others are another text."""
+    sources = sorted(p for p in Path(module.__file__).parent.iterdir() if p.suffix in (".py", ".txt"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]

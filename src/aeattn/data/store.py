@@ -1,8 +1,7 @@
 """Texts as ids on disk: encoded once in constant memory, then read through a memory map.
 
-A store is two files: the ids, one after the other as a C array, and a JSON file that says what they are. The
-JSON file is written last, so a store without one is not a store. Stores and vocabularies are cached under
-names that are hashes of all that they depend on; an entry that is broken is made again.
+A store is two files: the ids, one after the other as a C array, and a JSON file that says what they are, with the
+checksums of both. Stores and tokenizers are cached under names that are hashes of all that they depend on.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.manifest import sha256_of
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.tokenizer import Ids, Tokenizer, load_tokenizer, make_tokenizer
+from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.host import cache_dir, whole_file
+from aeattn.files import cached, cached_json
+from aeattn.host import cache_dir
 
 _VERSION = 2  # of the files' layout and of what normalisation does; part of every cache key
 
@@ -64,23 +64,12 @@ class TokenStore:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path, verify: bool = False) -> TokenStore:
-        """Opens the store whose ids are at `path`.
-
-        Raises:
-            InputError: it is not there, incomplete or damaged; `verify` looks for flipped bits as well.
-        """
-        try:
-            facts = json.loads(_facts_path(path).read_text(encoding="utf-8"))
-            documents = tuple(StoredDocument(**document) for document in facts["documents"])
-            ids = _map(path, np.dtype(facts["dtype"]), facts["count"])
-            counts = Counter(facts["unknown"]), Counter(facts["dropped"])
-            sha256 = str(facts["sha256"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not a whole store of ids ({error}); build it again") from error
-        if verify and hashlib.sha256(ids.data).hexdigest() != sha256:
-            raise InputError(f"{path}: the ids are not those that were written; build the store again")
-        return cls(ids, documents, *counts, sha256)
+    def open(cls, path: Path, facts: Mapping[str, Any]) -> TokenStore:
+        """The store whose ids are at `path`; `facts` are what was written beside them."""
+        documents = tuple(StoredDocument(**document) for document in facts["documents"])
+        count, dtype = sum(map(len, documents)), np.dtype(facts["dtype"])
+        ids = np.memmap(path, dtype, mode="r") if count else np.empty(0, dtype)
+        return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
 
     @property
     def chars(self) -> int:
@@ -110,31 +99,32 @@ class Prepared:
 def build_store(
     documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
 ) -> TokenStore:
-    """Writes the ids of the documents, one after the other, to `path`, in memory that does not grow."""
+    """The ids of the documents, one after the other, at `path`: what is there, if it is whole, or else written in
+    memory that does not grow."""
+    return TokenStore.open(path, cached(path, partial(_write_ids, documents, tokenizer, options)))
+
+
+def _write_ids(
+    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
+) -> dict[str, Any]:
     unknown: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    digest = hashlib.sha256()
     stored: list[StoredDocument] = []
-    with whole_file(path) as partial, open(partial, "wb") as file:
+    with open(path, "wb") as file:
         for document in documents:
             tokens = chars = size = 0
             for chunk in document.chunks(options, dropped):
                 ids = tokenizer.encode(chunk, unknown).astype(tokenizer.dtype, copy=False)
                 file.write(ids.data)
-                digest.update(ids.data)
                 tokens, chars, size = tokens + len(ids), chars + len(chunk), size + _bytes_of(chunk)
             start = stored[-1].stop if stored else 0
             stored.append(StoredDocument(document.name, start, start + tokens, chars, size))
-    facts = {
+    return {
         "dtype": tokenizer.dtype.name,
-        "count": stored[-1].stop if stored else 0,
         "documents": [asdict(document) for document in stored],
         "unknown": dict(unknown.most_common()),
         "dropped": dict(dropped.most_common()),
-        "sha256": digest.hexdigest(),
     }
-    _write_json(_facts_path(path), facts)
-    return TokenStore.open(path)
 
 
 def _bytes_of(text: str) -> int:
@@ -151,11 +141,7 @@ def cached_store(
     """
     facts = {"documents": _identities(documents), "options": options.to_dict()}
     facts |= {"tokenizer": tokenizer.digest}
-    path = (folder or cache_dir() / "stores") / f"{_key(facts)}.ids"
-    try:
-        return TokenStore.open(path, verify=True)
-    except InputError:
-        return build_store(documents, tokenizer, options, path)
+    return build_store(documents, tokenizer, options, (folder or cache_dir() / "stores") / f"{_key(facts)}.ids")
 
 
 def cached_tokenizer(
@@ -167,11 +153,8 @@ def cached_tokenizer(
     facts: dict[str, Any] = {"documents": _identities(documents), "options": options.to_dict(), "tokenizer": spec}
     facts |= {"argument": sha256_of(argument)} if argument.is_file() else {}
     path = (folder or cache_dir() / "tokenizers") / f"{_key(facts)}.json"
-    with suppress(InputError):
-        return load_tokenizer(path)
-    tokenizer = make_tokenizer(spec, (chunk for d in documents for chunk in d.chunks(options)))
-    _write_json(path, tokenizer.to_dict())
-    return tokenizer
+    chunks = (chunk for document in documents for chunk in document.chunks(options))
+    return tokenizer_from_dict(cached_json(path, lambda: make_tokenizer(spec, chunks).to_dict()))
 
 
 def prepare(
@@ -213,12 +196,7 @@ def cached_overlap(
     places = [[asdict(d) for d in store.documents] for store in (train, valid)]
     key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest})
     path = (folder or cache_dir() / "overlaps") / f"{key}.json"
-    try:
-        return Overlap(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        found = overlap(train.texts(), valid.texts(), tokenizer)
-        _write_json(path, asdict(found))
-        return found
+    return Overlap(**cached_json(path, lambda: asdict(overlap(train.texts(), valid.texts(), tokenizer))))
 
 
 def _notes(side: str, store: TokenStore) -> list[str]:
@@ -243,18 +221,3 @@ def _identities(documents: Sequence[Document]) -> list[list[Any]]:
 def _key(facts: Mapping[str, Any]) -> str:
     everything = {"version": _VERSION, "unicode": unicodedata.unidata_version, **facts}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _facts_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
-
-
-def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> Ids:
-    if path.stat().st_size != count * dtype.itemsize:
-        raise ValueError(f"{path.stat().st_size:,} bytes instead of {count * dtype.itemsize:,}")
-    return np.memmap(path, dtype, mode="r") if count else np.empty(0, dtype)

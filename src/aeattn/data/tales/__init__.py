@@ -1,4 +1,4 @@
-"""The built-in corpus: short stories whose exact entropy is known. Plots and words are plain text beside this file."""
+"""The built-in corpus: short stories whose exact entropy is known. Plots and words are plain text beside this."""
 
 from aeattn.data.tales.stories import (
     STREAMS,
@@ -11,4 +11,13 @@ from aeattn.data.tales.stories import (
     stories,
 )
 
-__all__ = ["STREAMS", "Story", "collision_bound", "entropy_rate", "generate", "grammar", "log_probability", "stories"]
+__all__ = [
+    "STREAMS",
+    "Story",
+    "collision_bound",
+    "entropy_rate",
+    "generate",
+    "grammar",
+    "log_probability",
+    "stories",
+]
