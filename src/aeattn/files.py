@@ -252,11 +252,16 @@ def cached_json(path: Path, make: Callable[[], Mapping[str, Any]], check: Callab
         return values
     except (ValueError, TypeError, KeyError) as error:
         if path.exists():
-            warnings.warn(f"a damaged cache entry is made anew ({error})", SlowerWarning, stacklevel=3)
+            warn_of_damage(str(error))
     values = dict(make())
     with cache_entry(path) as partial:
         partial.write_text(to_json(sealed(values)), encoding="utf-8")
     return values
+
+
+def warn_of_damage(reason: str) -> None:
+    """Say in one line that a cache entry is made anew."""
+    warnings.warn(f"a damaged cache entry is made anew ({reason})", SlowerWarning, stacklevel=3)
 
 
 @contextmanager

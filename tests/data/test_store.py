@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -88,6 +90,18 @@ def test_whatever_changes_the_ids_changes_the_entry(tmp_path: Path, builds: list
     path.write_text("baba" * 11)
     assert cached_store([Document("a", path=path)], tokenizer, PLAIN).ids[0] == 1
     assert len(set(builds)) == len(builds) == 9
+
+
+def test_a_text_of_the_same_size_and_time_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("abab")
+    times = path.stat()
+    before = Document("a", path=path).identity()
+    time.sleep(0.02)  # file systems count in ticks
+    path.write_text("baba")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns
+    assert Document("a", path=path).identity() != before
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no ids", "no facts", "bad facts", "other facts"])
