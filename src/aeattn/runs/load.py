@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.run import RunConfig
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.generation.engine import (
     EngineKind,
     fast_engine,
@@ -44,7 +44,7 @@ def load(
 
 def _text_model(
     config: RunConfig,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     weights: Arrays,
     device: str,
     engine: EngineKind,
