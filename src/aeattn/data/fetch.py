@@ -1,6 +1,7 @@
 """Texts that are neither the user's files nor shipped: downloaded or generated once, then kept in a cache.
 
-A cached file is whole, and several processes may make it at once.
+Each is an entry of the cache: whole, verified whenever it is used, and made anew where it is not what it was.
+Several processes and threads may do this at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
-from aeattn.files import cache_entry, cached
+from aeattn.files import cache_entry, cached, sha256_of, warn_of_damage
 from aeattn.host import cache_dir
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
@@ -34,7 +35,7 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     """The cached folder of a named corpus; what it lacks is downloaded and checked against its checksum."""
     folder = cache_dir() / "corpora"
     rows = [row for row in manifest.shipped() if row["file"].startswith(f"{name}/")]
-    missing = [row for row in rows if not _is_there(folder / row["file"], int(row["bytes"]))]
+    missing = [row for row in rows if not _is_whole(folder / row["file"], row["sha256"])]
     for number, row in enumerate(missing, start=1):
         if progress:
             progress(f"downloading {row['file']} ({number} of {len(missing)})")
@@ -42,8 +43,13 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     return folder / name
 
 
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+def _is_whole(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    if whole := sha256_of(path) == sha256:
+        return whole
+    warn_of_damage(f"{path} is not what was downloaded")
+    return False
 
 
 def _fetch_file(row: manifest.Row, path: Path) -> None:
@@ -95,13 +101,15 @@ def _mend(what: str) -> str:
 
 def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
     """The first `chars` characters of BookCorpus, a sentence a line, streamed from its public host once."""
-    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
-    if not path.is_file():
+
+    def download(partial: Path) -> None:
         if progress:
             progress(f"downloading the first {chars:,} characters of BookCorpus")
-        with cache_entry(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
-            for line in _bookcorpus_lines(chars):
-                file.write(line)
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(_bookcorpus_lines(chars))
+
+    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
+    cached(path, download)
     return path
 
 
@@ -131,15 +139,15 @@ def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) 
     """The cached text of the built-in corpus, and its exact entropy in nats (of the whole text)."""
     module: Any = importlib.import_module("aeattn.data.tales")
 
-    def write(path: Path) -> dict[str, float]:
+    def generate(partial: Path) -> dict[str, float]:
         if progress:
             progress(f"writing {chars:,} characters of tales ({stream})")
         text, nats = module.generate(chars, seed=seed, stream=stream)
-        path.write_text(text, encoding="utf-8", newline="\n")
-        return {"nats": nats}
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        return {"nats": nats, "chars": len(text)}
 
     path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
-    return path, float(cached(path, write)["nats"])
+    return path, float(cached(path, generate)["nats"])
 
 
 def _version(module: Any) -> str:

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from aeattn.data.manifest import FILE_NAME as MANIFEST
-from aeattn.data.manifest import sha256_of
 from aeattn.data.text import read_chunks
 from aeattn.errors import InputError
+from aeattn.files import sha256_of
 
 _MARKUP = {
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),

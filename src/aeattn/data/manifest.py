@@ -11,8 +11,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from aeattn import files
-from aeattn.errors import InputError
+from aeattn.files import read_bytes, sha256_of
 
 Row = dict[str, str]
 
@@ -31,18 +30,10 @@ def author_of(path: Path) -> str | None:
     return _authors_in(path.parent / FILE_NAME).get(path.name) or _author_of_known_text(path)
 
 
-def sha256_of(path: Path) -> str:
-    """The checksum of a file's bytes; raises InputError where it cannot be read."""
-    try:
-        return files.sha256_of(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-
-
 @cache
 def _authors_in(path: Path) -> dict[str, str]:
     try:
-        content = files.read_bytes(path, MOST_BYTES)
+        content = read_bytes(path, MOST_BYTES)
         rows = _parse(content.decode("utf-8")) if len(content) <= MOST_BYTES else ()
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}

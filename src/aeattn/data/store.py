@@ -1,7 +1,7 @@
 """Texts as ids on disk: encoded once in constant memory, then read through a memory map.
 
-A store is two files: the ids, one after the other as a C array, and a JSON file that says what they are, with the
-checksums of both. Stores and tokenizers are cached under names that are hashes of all that they depend on.
+A store is an entry of the cache: the ids, one after the other as a C array, and a JSON file that says what they
+are. Stores and vocabularies have names that are hashes of all that they depend on.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,13 @@ import numpy as np
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
-from aeattn.data.manifest import sha256_of
 from aeattn.data.overlap import Overlap, overlap
 from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.files import cached, cached_json
+from aeattn.files import Json, cached, cached_json, sha256_of
 from aeattn.host import cache_dir
 
-_VERSION = 2  # of the files' layout and of what normalisation does; part of every cache key
+_VERSION = 3  # of the files' layout and of what normalisation does; part of every cache key
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,11 @@ class TokenStore:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path, facts: Mapping[str, Any]) -> TokenStore:
-        """The store whose ids are at `path`; `facts` are what was written beside them."""
+    def at(cls, path: Path, facts: Json) -> TokenStore:
+        """The store whose ids are at `path`, of which `build_store` noted these facts."""
         documents = tuple(StoredDocument(**document) for document in facts["documents"])
-        count, dtype = sum(map(len, documents)), np.dtype(facts["dtype"])
-        ids = np.memmap(path, dtype, mode="r") if count else np.empty(0, dtype)
+        dtype: np.dtype[Any] = np.dtype(facts["dtype"])
+        ids = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
         return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
 
     @property
@@ -99,18 +97,16 @@ class Prepared:
 def build_store(
     documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
 ) -> TokenStore:
-    """The ids of the documents, one after the other, at `path`: what is there, if it is whole, or else written in
-    memory that does not grow."""
-    return TokenStore.open(path, cached(path, partial(_write_ids, documents, tokenizer, options)))
+    """The ids of the documents, one after the other, at `path`: those that are there, if they are whole."""
+    return TokenStore.at(path, cached(path, lambda partial: _encode(documents, tokenizer, options, partial)))
 
 
-def _write_ids(
-    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
-) -> dict[str, Any]:
+def _encode(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path) -> Json:
+    """Writes the ids, in memory that does not grow; returns what else is to be known of them."""
     unknown: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     stored: list[StoredDocument] = []
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         for document in documents:
             tokens = chars = size = 0
             for chunk in document.chunks(options, dropped):
@@ -141,7 +137,8 @@ def cached_store(
     """
     facts = {"documents": _identities(documents), "options": options.to_dict()}
     facts |= {"tokenizer": tokenizer.digest}
-    return build_store(documents, tokenizer, options, (folder or cache_dir() / "stores") / f"{_key(facts)}.ids")
+    path = (folder or cache_dir() / "stores") / f"{_key(facts)}.ids"
+    return build_store(documents, tokenizer, options, path)
 
 
 def cached_tokenizer(
@@ -150,11 +147,14 @@ def cached_tokenizer(
     """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
     there. An argument that is a file counts by its content."""
     argument = Path(spec.partition(":")[2])
-    facts: dict[str, Any] = {"documents": _identities(documents), "options": options.to_dict(), "tokenizer": spec}
+    facts: Json = {"documents": _identities(documents), "options": options.to_dict(), "tokenizer": spec}
     facts |= {"argument": sha256_of(argument)} if argument.is_file() else {}
     path = (folder or cache_dir() / "tokenizers") / f"{_key(facts)}.json"
-    chunks = (chunk for document in documents for chunk in document.chunks(options))
-    return tokenizer_from_dict(cached_json(path, lambda: make_tokenizer(spec, chunks).to_dict()))
+
+    def make() -> Json:
+        return make_tokenizer(spec, (chunk for d in documents for chunk in d.chunks(options))).to_dict()
+
+    return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
 
 
 def prepare(
@@ -196,7 +196,11 @@ def cached_overlap(
     places = [[asdict(d) for d in store.documents] for store in (train, valid)]
     key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest})
     path = (folder or cache_dir() / "overlaps") / f"{key}.json"
-    return Overlap(**cached_json(path, lambda: asdict(overlap(train.texts(), valid.texts(), tokenizer))))
+
+    def make() -> Json:
+        return asdict(overlap(train.texts(), valid.texts(), tokenizer))
+
+    return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
 
 
 def _notes(side: str, store: TokenStore) -> list[str]:
@@ -218,6 +222,6 @@ def _identities(documents: Sequence[Document]) -> list[list[Any]]:
     return [[document.name, document.identity()] for document in documents]
 
 
-def _key(facts: Mapping[str, Any]) -> str:
+def _key(facts: Json) -> str:
     everything = {"version": _VERSION, "unicode": unicodedata.unidata_version, **facts}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
