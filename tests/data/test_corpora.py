@@ -19,7 +19,7 @@ from aeattn.data.corpora import RECIPES, Corpus, Document, documents_to_evaluate
 from aeattn.data.manifest import author_of, sha256_of, shipped
 from aeattn.data.splits import TextFile, split_files
 from aeattn.data.text import normalise_text
-from aeattn.errors import InputError, SlowerWarning
+from aeattn.errors import InputError
 
 LETTERS = "abcdefghij"
 
@@ -312,21 +312,6 @@ def test_the_manifest_of_the_texts_own_folder_alone_counts(tmp_path: Path) -> No
     path.with_name("MANIFEST.tsv").write_text("file\tauthor\na.txt\tAnn\n")
     manifest._authors_in.cache_clear()
     assert author_of(path) == "Ann"
-
-
-@pytest.mark.parametrize("damage", ["", "{", '{"nats": 1}', "short"])
-def test_damaged_tales_in_the_cache_are_made_anew(
-    tales: list[tuple[int, int, str]], tmp_path: Path, damage: str
-) -> None:
-    path, nats = fetch.tales(500, 0, "train")
-    facts = path.with_name(f"{path.name}.json")
-    if damage == "short":
-        path.write_text("train")
-    else:
-        facts.write_text(damage)
-    with pytest.warns(SlowerWarning, match="made anew"):
-        assert fetch.tales(500, 0, "train") == (path, nats)
-    assert len(path.read_text()) == 500
 
 
 # Bad input
