@@ -19,18 +19,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.benchmarks.timing import Work
 from aeattn.config.model import ModelConfig
-from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.run import CompileMode, DataConfig, RunConfig, TrainingConfig
 from aeattn.data.store import Prepared, StoredDocument, TokenStore
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.runs.folder import RunFolder
-from aeattn.terminal.progress import PlainReporter
 from aeattn.training.trainer import Trainer
 
 VOCABULARY = "".join(map(chr, range(32, 97)))  # 65 characters, as many as tiny Shakespeare has
@@ -62,17 +59,12 @@ class Contender:
 Make = Callable[[int, Shape], tuple[nn.Module, Loss]]  # a peer's model of a width, and its loss
 
 
-def own_step(shape: Shape, model: dict[str, Any], folder: Path, compile_: bool = True) -> Contender:
-    """A step of `Trainer`, with the settings of a preset's model; `folder` must not exist."""
-    settings = TrainingConfig(
-        steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off", checkpoint_every=0
-    )
+def own_step(shape: Shape, model: dict[str, Any], compile_: bool = True) -> Contender:
+    """A step of `Trainer`, with the settings of a preset's model."""
+    mode: CompileMode = "on" if compile_ else "off"
+    settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile=mode)
     config = ModelConfig(**{**model, "vocab_size": len(VOCABULARY), "context": shape.context})
-    run = RunFolder(folder)
-    run_config = RunConfig(config, settings, DataConfig())
-    text = _random_text()
-    run.create(run_config, text.tokenizer, {})
-    trainer = Trainer(run, run_config, text, PlainReporter(Console(quiet=True)))
+    trainer = Trainer(RunConfig(config, settings, DataConfig()), _random_text())
     trainer.prepare()
 
     def work() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,12 +48,11 @@ def bench_train(
 
 
 def _at(shape: Shape, rounds: int, nanogpt: Path | None, with_peers: bool, say: Say) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        own = _own(shape, Path(folder), say)
-        others, skipped = _peers(shape, own[OURS].parameters, nanogpt, say) if with_peers else ({}, {})
-        contenders = own | others
-        rates = alternate({name: c.work for name, c in contenders.items()}, rounds, say)
-        shares = {name: parts(contender.work) for name, contender in own.items()}
+    own = _own(shape, say)
+    others, skipped = _peers(shape, own[OURS].parameters, nanogpt, say) if with_peers else ({}, {})
+    contenders = own | others
+    rates = alternate({name: c.work for name, c in contenders.items()}, rounds, say)
+    shares = {name: parts(contender.work) for name, contender in own.items()}
     config = _config("460k", shape)
     limits = ceilings(shape.chars, config.d_model, config.d_ff)
     own_rates, peer_rates = ({n: rates[n] for n in side} for side in (own, others))
@@ -78,12 +76,12 @@ def _config(name: str, shape: Shape) -> ModelConfig:
     return ModelConfig(**settings)
 
 
-def _own(shape: Shape, folder: Path, say: Say) -> dict[str, Contender]:
+def _own(shape: Shape, say: Say) -> dict[str, Contender]:
     compile_ = compiling.can_compile(hardware.pick_device("cpu"))
     contenders = {}
     for name, chosen in ((OURS, "460k"), (STANDARD, "460k-linear")):
         say(f"preparing {name}, {shape.batch} x {shape.context} characters a step")
-        contenders[name] = steps.own_step(shape, preset(chosen)["model"], folder / chosen, compile_)
+        contenders[name] = steps.own_step(shape, preset(chosen)["model"], compile_)
     return contenders
 
 
