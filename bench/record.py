@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # for those who import this file
 
 import tables
 
-from aeattn.compare.records import Folder
+from aeattn.compare.folder import Folder
 from aeattn.report import write_report
 
 ROOT = Path(__file__).parents[1]

@@ -17,9 +17,7 @@ def finish(training: Training, score: Score) -> Sequence[str]:
 
     run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
     curve.draw(run.read_metrics(), run.curve, run.path.name, floor)
-    passage = load(run.path).generate(
-        chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed
-    )
+    passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
     nats, bits = score.nats_per_char, score.bits_per_char
     lines = [f"\n{passage.strip()}\n"]
     if nats is not None:

@@ -50,7 +50,7 @@ _DEEP = re.compile(
     r"""(?:[\w"'-]+\s*\.\s*){20}"""
 )  # tables in tables, each a step of the parser through all above it
 
-_LISTS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,), "tuple[float, ...]": (int, float)}
+_LISTS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,), "tuple[int | float, ...]": (int, float)}
 
 
 def _typed(field_: dataclasses.Field[Any], value: Any, where: str) -> Any:

@@ -112,7 +112,7 @@ class Evaluate(Hook):
     def after_update(self, trainer: Trainer) -> None:
         if not due(trainer, trainer.config.training.eval_every):
             return
-        score = score_windows(trainer.model, self._windows)
+        score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
         trainer.state.valid_nats = score.nats_per_char
         if not math.isfinite(score.nats_per_char or 0.0):
             raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
@@ -158,15 +158,19 @@ class Report(Hook):
         (self.reporter.warn if warning else self.reporter.note)(text)
 
     def _status(self, trainer: Trainer) -> Status:
-        state, steps = trainer.state, trainer.config.training.steps
+        state, steps, chars_per_token = (
+            trainer.state,
+            trainer.config.training.steps,
+            trainer.text.train.chars_per_token,
+        )
         seconds = state.seconds / state.step if state.step else 0.0
         return Status(
             step=state.step,
             steps=steps,
-            train_nats=state.smooth_nats if state.smooth_nats is not None else math.nan,
+            train_nats=math.nan if state.smooth_nats is None else state.smooth_nats / chars_per_token,
             valid_nats=state.valid_nats,
             floor_nats=self.floor_nats,
-            chars_per_second=trainer.config.chars_per_step / seconds if seconds else 0.0,
+            chars_per_second=trainer.config.chars_per_step * chars_per_token / seconds if seconds else 0.0,
             seconds_left=seconds * (steps - state.step),
         )
 
@@ -190,12 +194,12 @@ class Log(Hook):
         self.run.append_sample(trainer.state.step, text)
 
     def _write(self, trainer: Trainer, more: dict[str, Any]) -> None:
-        state = trainer.state
+        state, chars_per_token = trainer.state, trainer.text.train.chars_per_token
         line = {
             "step": state.step,
-            "chars": state.step * trainer.config.chars_per_step,
+            "chars": round(state.step * trainer.config.chars_per_step * chars_per_token),
             "seconds": round(state.seconds, 3),
-            "train_nats": state.smooth_nats,
+            "train_nats": None if state.smooth_nats is None else state.smooth_nats / chars_per_token,
         }
         self.run.append_metrics(line | more)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aeattn.data.batches import Ids, TrainBatches
-from aeattn.training.world import World
+from aeattn.training.world import ALONE, World
 
 MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU
 
@@ -20,7 +20,7 @@ class Loader:
     the positions of the windows travel to it; the CPU reads them from where the text is."""
 
     def __init__(
-        self, batches: TrainBatches, device: torch.device, world: World = World(), *, resident: bool | None = None
+        self, batches: TrainBatches, device: torch.device, world: World = ALONE, *, resident: bool | None = None
     ) -> None:
         self.batches, self.device, self.world = batches, device, world
         if resident is None:

@@ -13,7 +13,7 @@ from aeattn.config.run import RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus
 from aeattn.data.store import Prepared, prepare
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
@@ -26,8 +26,7 @@ from aeattn.runs.identity import (
     version_changes,
     vocabulary_changes,
 )
-from aeattn.runs.memory import check_memory
-from aeattn.runs.weights import limits_of_config
+from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
@@ -51,9 +50,9 @@ class Training:
         try:
             return self.trainer.run(stop, prepared)
         except OSError as error:
-            what = f"{error.filename}: " if error.filename else ""
+            what = (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
             raise OSError(
-                f"stopped at step {self.trainer.state.step}: {what}{error.strerror or error}{self.trainer.kept()}: "
+                f"stopped at step {self.trainer.state.step}: {what}{self.trainer.kept()}: "
                 f"mend that, then go on with `aeattn resume {self.run_folder.path}`"
             ) from error
 
@@ -69,8 +68,8 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training
     check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     reporter.note(
-        f"{parameters:,} parameters; {len(text.train.ids):,} characters to train on, "
-        f"{len(text.valid.ids):,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
+        f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
+        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
     )
     environment = {
         **hardware.describe(),
@@ -80,14 +79,14 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training
     }
     if warning := run.create(trainer.config, text.tokenizer, environment):
         reporter.warn(warning)
-    _add_hooks(trainer, run, reporter, floor_nats, more)
+    add_hooks(trainer, run, reporter, floor_nats, more)
     return Training(trainer, run, floor_nats)
 
 
-def _add_hooks(
+def add_hooks(
     trainer: Trainer, run: RunFolder, reporter: Reporter, floor_nats: float | None, more: Sequence[Hook]
 ) -> hooks.Save:
-    """Checkpoints come last: what is in them has been written by the hooks before."""
+    """All that a run in a folder has. Checkpoints come last: what is in them, hooks before have written."""
     save = hooks.Save(run, trainer)
     registered = [kind() for kind in hooks.REGISTERED]
     trainer.hooks += [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *registered, *more, save]
@@ -98,7 +97,7 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
     check_memory(config.model)
-    found, warnings = newest(run, limits_of_config(config.model))
+    found, warnings = newest(run, limits_of(config.model))
     environment = read_json(run.environment, f"{run.path} is damaged")
     here = hardware.describe()
     if not plan.sealed:
@@ -114,7 +113,7 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
     check_space(run.path, _space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
         reporter.warn(warning)
-    _add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
+    add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if plan.accept or config != plan.config:
         versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
         write_json(
@@ -163,7 +162,7 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
     return checkpoints * bytes_of(trainer.model, trainer.optimizers) + 2 * weights
 
 
-def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: CharTokenizer | None = None) -> Prepared:
+def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None) -> Prepared:
     text = prepare(corpus, tokenizer, reporter.note)
     for note in text.notes:
         reporter.note(note)

@@ -32,7 +32,7 @@ from aeattn.training.loader import Loader
 from aeattn.training.optimizers import clip_gradients, make_optimizers, rate_factor, set_rates
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.state import State
-from aeattn.training.world import World
+from aeattn.training.world import ALONE, World
 
 PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 SMOOTHING = 0.98
@@ -45,7 +45,7 @@ class Trainer:
     """
 
     def __init__(
-        self, config: RunConfig, text: Prepared, *, hooks: Sequence[Hook] = (), world: World = World()
+        self, config: RunConfig, text: Prepared, *, hooks: Sequence[Hook] = (), world: World = ALONE
     ) -> None:
         settings = config.training
         self.text, self.world = text, world
@@ -55,9 +55,7 @@ class Trainer:
         self.device = hardware.pick_device(settings.device)
         self.dtype = hardware.pick_precision(settings.precision, self.device)
         precision: Precision = "fp32" if self.dtype == torch.float32 else "bf16"
-        self.config = replace(
-            config, training=replace(settings, device=self.device.type, precision=precision)
-        )
+        self.config = replace(config, training=replace(settings, device=self.device.type, precision=precision))
         self.model = LanguageModel(config.model).to(self.device)
         if not world.main:
             torch.manual_seed(world.seed(settings.seed))  # the same weights, but dropout of its own
@@ -118,7 +116,9 @@ class Trainer:
 
     def _finish(self) -> Score:
         self._save()
-        self.file_scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
+        self.file_scores = evaluate_store(
+            self.model, self.text.valid, self.config.model.context, self.text.tokenizer
+        )
         whole = total(score for _, score in self.file_scores)
         self.state.valid_nats = whole.nats_per_char
         self.evaluated(whole)
@@ -144,13 +144,14 @@ class Trainer:
             hook.say(text, warning)
 
     def _save(self) -> bool:
-        return any([hook.save(self) for hook in self.hooks])
+        saved = [hook.save(self) for hook in self.hooks]
+        return any(saved)
 
     # -- what goes wrong ---------------------------------------------------------------------------------
 
     def _pass_over(self, spike: Spike) -> None:
         where = f"{spike} at step {self.state.step:,}, {self._windows()}"
-        if not any([hook.roll_back(self) for hook in self.hooks]):
+        if not any(hook.roll_back(self) for hook in self.hooks):
             raise Diverged(f"nothing keeps a state to go back to: {spike}")
         self.model.zero_grad(set_to_none=True)
         self._clock = time.perf_counter() - self.state.seconds

@@ -42,3 +42,6 @@ class World:
     def seed(self, seed: int) -> int:
         """For random numbers that must differ between processes."""
         return (seed + self.rank) % (1 << 63)
+
+
+ALONE = World()
