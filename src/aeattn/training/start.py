@@ -61,7 +61,7 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training
     """Read the text, build the model, and only then make the run folder; `more` hooks are called before
     checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter)
-    config = plan.config(text.tokenizer.vocab_size)
+    config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(config, text)
