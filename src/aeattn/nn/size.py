@@ -118,7 +118,7 @@ def _projection(config: ModelConfig, role: Role, kind: Kind) -> Shapes:
 
 def heads_of(config: ModelConfig, role: Role) -> int:
     """How many heads of queries, keys or values there are."""
-    return config.n_heads
+    return config.n_heads if role == "query" else config.n_kv_heads or config.n_heads
 
 
 def widths(config: ModelConfig, role: Role) -> Widths:
