@@ -4,7 +4,8 @@ It takes queries, keys, values and biases from the module's own parts and change
 are caught with hooks, weights are computed again from them, a block of queries at a time, so that memory grows
 with the length of a window and not with its square.
 
-Shapes: B batch, T time, D width, H heads, G of keys and values, C head width, Q queries of a block, K keys up to its end.
+Shapes: B batch, T time, D width, H heads, G heads of keys and values, C head width, Q queries of a block,
+K keys up to its end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Causal attention through `causal_attention.cpp`, as an operator that PyTorch differentiates and compiles around.
 
-In float32 it needs AVX2 or AVX-512, in bf16 AVX512-BF16. Shapes: B batch, H heads, G heads of keys and values, T time, C head width.
+In float32 it needs AVX2 or AVX-512, in bf16 AVX512-BF16.
+
+Shapes: B batch, H heads, G heads of keys and values, T time, C head width.
 """
 
 from __future__ import annotations

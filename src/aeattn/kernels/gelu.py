@@ -75,7 +75,9 @@ def _keep(
     ctx.widths = inputs[1]  # type: ignore[attr-defined]
 
 
-def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]) -> tuple[Tensor | None, None]:
+def _differentiate(
+    ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]
+) -> tuple[Tensor | None, None]:
     (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
     if torch.is_grad_enabled():  # these gradients are to be differentiated, too
         return gradients_again(lambda x: gelu_parts_slowly(x, ctx.widths), (x,), gradients)[0], None  # type: ignore[attr-defined]

@@ -1,19 +1,20 @@
 """Causal multi-head attention over projections that come from outside.
 
-Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C) or, for keys
-and values, (B, T, G C), and the positions to use. H / G heads of queries share one head of keys and values (Ainslie et
-al. 2023, grouped-query attention). Three ways to compute the same weights stand side by side: `attend_plain`, whose
-products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and `attend_native`, ours for CPUs.
+Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C), or to
+(B, T, G C) for keys and values, and the positions to use. H / G heads of queries share one head of keys and values
+(Ainslie et al. 2023, grouped-query attention). Three ways to compute the same weights stand side by side:
+`attend_plain`, whose products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and
+`attend_native`, ours for CPUs.
 
-With a cache, attention reads what the cache keeps: decoded keys and values, or the codes themselves. A decoder D is
-linear, so it moves to the other side of the product (DeepSeek-V2, 2024, section 2.1.2):
+With a cache, attention reads what the cache keeps: decoded keys and values, or the codes themselves. A decoder D
+is linear, so it moves to the other side of the product (DeepSeek-V2, 2024, section 2.1.2):
 
     q . k = q . (z D) = (q D') . z              queries read codes of keys
     sum_t w_t v_t = (sum_t w_t z_t) D           one decoding after the sum, none a character
 
 Where keys are divided by their root mean square, its inverse is kept beside the code, one number a head.
 
-Shapes: B batch, T time (q queries, k keys), D width, H heads, G heads of keys and values, C head width, K code width.
+Shapes: B batch, T time (q queries, k keys), D width, H heads, G heads of keys and values, C head width, K code.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.model import PositionKind
-from aeattn.kernels.causal_attention import attend_native, is_ready
 from aeattn.kernels.available import transformed
+from aeattn.kernels.causal_attention import attend_native, is_ready
 from aeattn.nn.cache import LayerCache
 from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate, wide
 from aeattn.nn.projection import Projection, encode_together

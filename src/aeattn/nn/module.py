@@ -117,9 +117,9 @@ class AutoencoderAttention(nn.Module):
         """(B, T, D) -> (B, T, D), with masks as `torch.nn.MultiheadAttention` takes them.
 
         `key_padding_mask`: (B, Tk). `attn_mask`: (Tq, Tk), (B H, Tq, Tk) or (B, 1 or H, Tq, Tk). Both are true
-        where a key is hidden, or floats that are added to the scores. A query that may look at nothing gives zeros.
-        With a cache, `x` are the positions after those in it, and masks cover the keys of all. Raises ValueError
-        for other shapes and types.
+        where a key is hidden, or floats that are added to the scores. A query that may look at nothing gives
+        zeros. With a cache, `x` are the positions after those in it, and masks cover the keys of all. Raises
+        ValueError for other shapes and types.
         """
         if x.dim() != 3 or x.shape[-1] != self.d_model or x.shape[1] == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}: (batch, time, {self.d_model}) is expected")
@@ -143,10 +143,8 @@ class AutoencoderAttention(nn.Module):
             mask = _additive("key_padding_mask", padding, x)[:, None, None, :]
         if extra is not None:
             if not _fits(extra.shape, batch, heads, (time, n_keys)):
-                raise ValueError(
-                    f"attn_mask has shape {tuple(extra.shape)}: {(time, n_keys)}, {(batch * heads, time, n_keys)} or "
-                    f"{(batch, heads, time, n_keys)} is expected"
-                )
+                choices = f"{(time, n_keys)}, {(batch * heads, time, n_keys)} or {(batch, heads, time, n_keys)}"
+                raise ValueError(f"attn_mask has shape {tuple(extra.shape)}: {choices} is expected")
             each = _additive("attn_mask", extra, x)
             each = each.view(batch, heads, time, n_keys) if each.dim() == 3 else each
             mask = each if mask is None else mask + each

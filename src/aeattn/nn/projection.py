@@ -108,7 +108,7 @@ class Shared(Projection):
         return code.unsqueeze(1)
 
     def head_decoders(self, n_heads: int) -> Tensor | None:
-        return self.decoder.weight.unflatten(0, (n_heads, -1))
+        return self.decoder.weight.view(n_heads, -1, self.d_code)
 
 
 class Bottleneck(Shared):

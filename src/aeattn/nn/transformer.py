@@ -18,18 +18,16 @@ from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
 from aeattn.nn.positions import wide
 from aeattn.nn.projection import Projection, make_heads
-from aeattn.nn.size import heads_of, use_latent_cache, widths
+from aeattn.nn.size import use_latent_cache, widths
 
 
-def make_attention(
-    config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0
-) -> Attention:
+def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0) -> Attention:
     """The attention of a layer, with the projections that the config names for it, and dropout of its weights."""
     d, heads = config.d_model, config.n_heads
 
     def projection(name: Role) -> Projection:
         w = widths(config, name)
-        own = heads_of(config, name) if config.per_head else None
+        own = config.heads(name) if config.per_head else None
         return make_heads(
             config.kind(name, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle, own_for_each_of=own
         )
@@ -39,7 +37,7 @@ def make_attention(
         projection("key"),
         projection("value"),
         n_heads=heads,
-        n_kv_heads=heads_of(config, "key"),
+        n_kv_heads=config.heads("key"),
         d_head=config.d_head,
         d_model=d,
         output=None if config.per_head else nn.Linear(d, d, bias=False),
@@ -119,7 +117,7 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Character ids (B, T) to logits (B, T, V), at least in float32, position t seeing characters up to t alone."""
+    """Character ids (B, T) to logits (B, T, V), at least in float32; position t sees characters up to t alone."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
