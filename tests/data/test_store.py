@@ -110,11 +110,11 @@ def test_a_damaged_entry_is_made_again(builds: list[Path], damage: str) -> None:
 
 def test_the_vocabulary_is_cached_and_made_again(cache: Path) -> None:
     documents = [Document("a", text="abracadabra")]
-    assert cached_tokenizer(documents, PLAIN).characters == "abcdr"
+    assert cached_tokenizer(documents, PLAIN) == CharTokenizer("abcdr")
     (entry,) = (cache / "tokenizers").iterdir()
     for content, expected in (('{"kind": "characters", "characters": ["z"]}', "z"), ("broken", "abcdr")):
         entry.write_text(content)
-        assert cached_tokenizer(documents, PLAIN).characters == expected
+        assert cached_tokenizer(documents, PLAIN) == CharTokenizer(expected)
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(cache: Path) -> None:
@@ -130,7 +130,7 @@ def test_preparing_takes_the_vocabulary_from_the_training_side(tmp_path: Path) -
         [str(tmp_path / "one.txt")], valid=[str(tmp_path / "two.txt")], options=TextOptions(keep="abcdeéÿ ")
     )
     prepared = prepare(corpus)
-    assert prepared.tokenizer.characters == " abcd"
+    assert prepared.tokenizer == CharTokenizer(" abcd")
     assert len(prepared.train.ids) == 400
     assert prepared.valid.unknown == {"é": 20, "ÿ": 20}
     assert prepared.notes == [

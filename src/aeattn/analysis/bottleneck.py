@@ -28,9 +28,9 @@ from aeattn.analysis.capture import attentions, catching_inputs
 from aeattn.analysis.heads import means
 from aeattn.analysis.results import CodeMeans, CodeMeasures, CodeSummary
 from aeattn.analysis.windows import Sample
+from aeattn.config.projections import ROLES
 from aeattn.nn.attention import Attention
-from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual, encode_together
-from aeattn.nn.size import NAMES
+from aeattn.nn.projection import PerHead, Projection, encode_together
 from aeattn.nn.transformer import LanguageModel
 
 DEAD_BELOW = 0.01
@@ -109,16 +109,6 @@ def _explained(left: float, test: Moments, width: int) -> float | None:
     return 1 - left / there if there > 0 else None
 
 
-def before_gelu(projection: Projection, x: Tensor) -> Tensor | None:
-    """What enters the last GELU before the code, (N, K), or None where there is none."""
-    if isinstance(projection, Residual):
-        return before_gelu(projection.correction, x)
-    if not isinstance(projection, Autoencoder):
-        return None
-    first = F.linear(x, projection.encoder_weight)
-    return first if projection.middle is None else projection.middle(F.gelu(first, approximate="tanh"))
-
-
 class Watch:
     """Everything that is collected about one projection."""
 
@@ -135,11 +125,16 @@ class Watch:
         for half in (0, 1):
             rows = joint[(half - first_window) % 2 :: 2]
             self.halves[half].add(rows.flatten(0, 1))
-        before = before_gelu(self.projection, x)
+        before = self._before_gelu(x)
         if before is not None:
             below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
             self.below = below if self.below is None else self.below + below
             self.above = above if self.above is None else self.above + above
+
+    def _before_gelu(self, x: Tensor) -> Tensor | None:
+        if self.projection.shares_code:
+            return None
+        return self.projection.before_gelu(F.linear(x, self.projection.encoder_weight))
 
     def result(self, layer: int, projection: str, head: int | None) -> CodeMeasures:
         fit, test = self.halves
@@ -148,7 +143,7 @@ class Watch:
             layer=layer,
             projection=projection,
             head=head,
-            kind=type(self.projection).__name__.lower(),
+            kind=self.projection.kind,
             width=self.width,
             effective_rank=participation_ratio(codes),
             dead=dead_units(codes),
@@ -194,7 +189,7 @@ class WatchLayer:
                 watch.add(x, piece, first_window)
 
     def results(self, layer: int) -> Iterator[CodeMeasures]:
-        for name, watches in zip(NAMES, self.parts, strict=True):
+        for name, watches in zip(ROLES, self.parts, strict=True):
             for head, watch in enumerate(watches):
                 yield watch.result(layer, name, None if len(watches) == 1 else head)
 
@@ -218,6 +213,6 @@ def over_projections(projections: Sequence[CodeMeasures]) -> CodeSummary:
     """Means over all projections, and over those of queries, keys and values alone."""
     names = [field.name for field in fields(CodeMeans)]
     query, key, value = (
-        CodeMeans(**means([p for p in projections if p.projection == name], names)) for name in NAMES
+        CodeMeans(**means([p for p in projections if p.projection == name], names)) for name in ROLES
     )
     return CodeSummary(**means(projections, names), query=query, key=key, value=value)

@@ -28,8 +28,8 @@ from aeattn.generation.sampling import SamplingRule
 from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.nn.size import not_absorbable, parameters, size
 from aeattn.nn.transformer import LanguageModel
-from aeattn.runs.arrays import read_arrays
 from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import read_weights
 
 TEMPERATURE = 0.8
 LONG = (256, 512, 1024, 2048, 4096, 8192)
@@ -78,7 +78,7 @@ def read_model(run: Path | None) -> tuple[ModelConfig, Weights]:
     if run is not None:
         folder = RunFolder(run)
         config = folder.read_config().model
-        return config, read_arrays(folder.model, config)
+        return config, read_weights(folder.model, config)
     config = ModelConfig(vocab_size=len(steps.VOCABULARY))
     return config, random_weights(config)
 

@@ -85,7 +85,7 @@ def own_step(shape: Shape, model: dict[str, Any], folder: Path, compile_: bool =
 def _random_text() -> Prepared:
     ids = np.random.default_rng(0).integers(0, len(VOCABULARY), TEXT_CHARS, dtype=np.uint8)
     tokenizer = CharTokenizer(VOCABULARY)
-    whole = (StoredDocument("random", 0, len(ids)),)
+    whole = (StoredDocument("random", 0, len(ids), len(ids), len(ids)),)
     store = TokenStore(ids, whole, unknown=Counter(), dropped=Counter(), sha256="")
     return Prepared(tokenizer, store, store, [])
 

@@ -20,7 +20,7 @@ from aeattn.generation.engine import Ids
 from aeattn.generation.fast import decode
 from aeattn.generation.fast.layout import LANES, Layout, Weights, aligned, lay_out
 from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.nn.shapes import weight_shapes
+from aeattn.nn.size import weight_shapes
 
 
 class FastDecoding:

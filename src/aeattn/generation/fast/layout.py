@@ -15,12 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
+from aeattn.config.projections import Role, find
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.floating[Any]]
@@ -179,20 +180,21 @@ class _Layer:
     def _get(self, name: str) -> Array:
         return np.asarray(self.weights[self.prefix + name])
 
-    def _projection(self, name: Literal["query", "key", "value"]) -> _Projection:
+    def _projection(self, name: Role) -> _Projection:
         config = self.config
-        kind, heads = config.kind(name, self.layer), config.n_heads
+        kind, heads = find(config.kind(name, self.layer)), config.n_heads
         own = config.per_head
         parts = [f"attention.{name}.heads.{h}." for h in range(heads)] if own else [f"attention.{name}."]
         encoder = None
-        if kind != "shared":
+        if not kind.shares_code:
             encoder = np.concatenate([self._get(part + "encoder.weight") for part in parts])
-        if kind == "linear":
+        if not kind.has_decoder:
             return _Projection(encoder, [], None, heads, False)
-        middle = [self._get(p + "middle.weight").T for p in parts if config.middle and kind == "autoencoder"]
+        gelu = kind.compiled == "gelu"
+        middle = [self._get(p + "middle.weight").T for p in parts if config.middle and gelu]
         decoders = np.stack([self._get(part + "decoder.weight").astype(np.float64) for part in parts])
         shape = (heads, config.d_head, decoders.shape[-1])
-        return _Projection(encoder, middle, decoders.reshape(shape), heads if own else 1, kind == "autoencoder")
+        return _Projection(encoder, middle, decoders.reshape(shape), heads if own else 1, gelu)
 
     def _encoders(self, query: _Projection, key: _Projection, value: _Projection) -> None:
         """All that is multiplied with the layer's input, as one matrix, and where each part of the product is."""
