@@ -252,7 +252,7 @@ def test_progress_counts_work_not_runs() -> None:
     run = Run(work=100.0)
     assert progress.summary({"a": run}) == "1 of 4 runs done, 1 failed, ? left"
     run.update(Line(1, 100, 10.0, train_nats=2.0))
-    run.update({"step": 50, "steps": 100, "valid_nats": 1.5})
+    run.update(Line(50, 100, 10.0, valid_nats=1.5))
     progress._begin = time.monotonic() - 10.0
     assert progress.time_left({"a": run}) == "1:10"  # 50 in 10 s, 350 are left
     assert run.describe("a") == "a 50/100 valid 1.5000 10 chars/s"
@@ -310,7 +310,7 @@ def test_a_comparison_whose_runs_crashed_ends_with_1(
 ) -> None:
     monkeypatch.setattr(Runner, "command", (sys.executable, "-c", "raise SystemExit('Boom')"))
     assert main(["compare", _spec(tmp_path, spec_values), "--out", str(tmp_path / "out"), "--quiet"]) == 1
-    assert "6 of the runs crashed (final-auto-seed1, " in " ".join(capsys.readouterr().err.split())
+    assert "6 of the runs crashed (final-standard-seed1, " in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_comparison_from_the_command_line(
