@@ -32,7 +32,6 @@ from aeattn.errors import Damaged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
 from aeattn.runs.checkpoint import all_checkpoints
-from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.evaluate import Score, total
@@ -125,10 +124,7 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Train
             reporter.warn(f"{error}; the run is moved to {folder.stale} and begins anew")
     if run.path.exists():
         folder.set_run_aside(job.name)
-    model = {key: value for key, value in job.config["model"].items() if key != "vocab_size"}
-    model |= {key: tuple(value) for key, value in model.items() if isinstance(value, list)}
-    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None)
-    trainer = start(plan, reporter)
+    trainer = start(Plan(config, corpus, run), reporter)
     try:
         _check_text(trainer, job)
     except InputError:

@@ -38,7 +38,7 @@ from aeattn.training.trainer import Trainer
 def start(plan: Plan, reporter: Reporter) -> Trainer:
     """Read the text, build the model, and only then make the run folder. Raises InputError."""
     text = _prepare(plan.corpus, reporter)
-    config = plan.config(text.tokenizer.vocab_size)
+    config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
