@@ -38,7 +38,7 @@ from aeattn.training.evaluate import Score, total
 from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
 from aeattn.training.signals import Interrupted, Stop
-from aeattn.training.start import resume, start
+from aeattn.training.start import Training, resume, start
 from aeattn.training.trainer import Trainer
 
 FIRST_BATCHES = 100
@@ -91,17 +91,17 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     if job.status == "done":
         _analyse(folder, job, reporter)
         return 0
-    trainer, job = _trainer(folder, job, reporter)
+    training, job = _training(folder, job, reporter)
     try:
-        score = trainer.run(stop, startup.over)
+        score = training.run(stop, startup.over)
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
             raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
         folder.write_record(_failed(job, "diverged", str(error)))
         return 0
     finally:
-        trainer.run_folder.unlock()
-    record = _done(job, trainer, score)
+        training.run_folder.unlock()
+    record = _done(job, training, score)
     if job.phase == "final" and read_declaration(folder).attention:
         _analyse(folder, record, reporter)
     folder.write_record(record)
@@ -109,7 +109,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     return 0
 
 
-def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Trainer, Record]:
+def _training(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Training, Record]:
     """Go on with the run folder if there is one, else start. What is proven damaged is put aside; where anything
     else is in the way, nothing is touched."""
     run, config = folder.run(job.name), job.run_config
@@ -124,22 +124,22 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Train
             reporter.warn(f"{error}; the run is moved to {folder.stale} and begins anew")
     if run.path.exists():
         folder.set_run_aside(job.name)
-    trainer = start(Plan(config, corpus, run), reporter)
+    training = start(Plan(config, corpus, run), reporter)
     try:
-        _check_text(trainer, job)
+        _check_text(training, job)
     except InputError:
         shutil.rmtree(run.path)  # it was made a moment ago
         raise
-    return trainer, replace(job, resumed=())
+    return training, replace(job, resumed=())
 
 
-def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Trainer, Record]:
+def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Training, Record]:
     """Go on, and say so in the record. Raises Damaged, and InputError where the run cannot go on as it is."""
     run, given = folder.run(job.name), None
     try:
         given = plan_resume(run.path, None, False, reporter.note)
-        trainer = resume(given, reporter)
-        _check_text(trainer, job)
+        training = resume(given, reporter)
+        _check_text(training, job)
     except InputError as error:
         if given is not None:
             given.run.unlock()
@@ -148,14 +148,14 @@ def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Train
         raise InputError(
             f"{job.name} cannot go on: {error}; or move {run.path} away, and it begins anew"
         ) from error
-    if trainer.state.step:
-        job = replace(job, resumed=(*job.resumed, trainer.state.step))
+    if step := training.trainer.state.step:
+        job = replace(job, resumed=(*job.resumed, step))
         folder.write_record(job)
-    return trainer, job
+    return training, job
 
 
-def _check_text(trainer: Trainer, job: Record) -> None:
-    facts = text_facts(trainer.text)
+def _check_text(training: Training, job: Record) -> None:
+    facts = text_facts(training.trainer.text)
     if any(facts[side]["sha256"] != getattr(job.text, side).sha256 for side in ("train", "valid")):
         raise InputError(
             f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
@@ -171,8 +171,8 @@ def _environment() -> Environment:
     return from_json(Environment, hardware.describe(), "what this machine says of itself")
 
 
-def _done(job: Record, trainer: Trainer, score: Score) -> Record:
-    run = trainer.run_folder
+def _done(job: Record, training: Training, score: Score) -> Record:
+    trainer, run = training.trainer, training.run_folder
     return replace(
         job,
         status="done",
@@ -185,7 +185,7 @@ def _done(job: Record, trainer: Trainer, score: Score) -> Record:
         train_nats=trainer.state.smooth_nats,
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
-        floor_nats=trainer.floor_nats,
+        floor_nats=training.floor_nats,
         cost=_cost(trainer),
     )
 
