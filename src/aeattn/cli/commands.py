@@ -80,6 +80,7 @@ def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Tra
 def _train_and_finish(
     given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, startup: Startup, quiet: bool
 ) -> Sequence[str]:
+    from aeattn.report import curve
     from aeattn.terminal.progress import make_reporter
     from aeattn.training.signals import Interrupted
     from aeattn.training.start import finish
@@ -89,6 +90,8 @@ def _train_and_finish(
         trainer = make_trainer(given, reporter)
         score = trainer.run(stop, startup.over)
         reporter.close()
+        points = curve.read_points(run)
+        curve.draw(curve.learning_curve(points, trainer.floor_nats), run.curve, run.path.name)
         return finish(trainer, score)
     except Interrupted as error:
         further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"

@@ -29,7 +29,6 @@ from aeattn.runs.load import load
 from aeattn.runs.memory import check_memory
 from aeattn.runs.weights import limits_of_config
 from aeattn.terminal.progress import Reporter
-from aeattn.training import curve
 from aeattn.training.evaluate import Score
 from aeattn.training.plan import Plan, ResumePlan
 from aeattn.training.saving import check_space
@@ -147,9 +146,8 @@ def floor(corpus: Corpus) -> float | None:
 
 
 def finish(trainer: Trainer, score: Score) -> Sequence[str]:
-    """Draw the learning curve, let the model write, and return the lines to show."""
+    """Let the model generate a passage, and return the lines to show."""
     run, chars = trainer.run_folder, trainer.config.training.sample_chars
-    curve.draw(run.read_metrics(), run.curve, run.path.name, trainer.floor_nats)
     passage = load(run.path).generate(chars=max(400, chars), temperature=0.7, seed=trainer.config.training.seed)
     nats, bits = score.nats_per_char, score.bits_per_char
     lines = [f"\n{passage.strip()}\n"]
