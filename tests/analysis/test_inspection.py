@@ -198,7 +198,10 @@ def test_bad_input_is_one_line(name: str, run: Path, tmp_path: Path, capsys: pyt
 
 def _store(*lengths: int) -> TokenStore:
     ends = np.cumsum(lengths)
-    documents = tuple(StoredDocument(str(i), int(e - n), int(e)) for i, (e, n) in enumerate(zip(ends, lengths)))  # noqa: B905
+    documents = tuple(
+        StoredDocument(str(i), int(e - n), int(e), int(n), int(n))
+        for i, (e, n) in enumerate(zip(ends, lengths, strict=True))
+    )
     return TokenStore(np.arange(int(ends[-1])) % 7, documents, unknown={}, dropped={}, sha256="")  # type: ignore[arg-type]
 
 

@@ -17,13 +17,14 @@ from aeattn.analysis.windows import Sample, rows_at_once, sample
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.store import TokenStore, cached_store
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.checkpoint import all_checkpoints
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import load_model, load_weights
+from aeattn.runs.load import load_model, model_of
+from aeattn.runs.weights import read_weights
 from aeattn.training.plan import corpus_of
 
 CHARS = 16_384
@@ -104,12 +105,12 @@ def _text_read(store: TokenStore, windows: Sample) -> TextRead:
     )
 
 
-def _maps(model: LanguageModel, windows: Sample, tokenizer: CharTokenizer) -> Maps:
+def _maps(model: LanguageModel, windows: Sample, tokenizer: Tokenizer) -> Maps:
     ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
     return Maps(tokenizer.decode(ids), pack(weight_maps(model, torch.from_numpy(ids)).numpy()))
 
 
-def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str], say: Say) -> TokenStore:
+def read_text(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str], say: Say) -> TokenStore:
     """The texts as ids of the model's characters, or the run's own validation text where none are named."""
     seed, options = config.training.seed, config.data.text
     if texts:
@@ -134,10 +135,7 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
-    with torch.device("meta"):
-        model = LanguageModel(config.model)
-    load_weights(model, there[step] / folder.model.name)
-    return model.eval()
+    return model_of(config.model, read_weights(there[step] / folder.model.name, config.model))
 
 
 def steps_of(checkpoint: Path) -> int:

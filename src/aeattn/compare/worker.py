@@ -127,10 +127,7 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
             reporter.note(f"this run cannot go on ({error}): starting again")
     shutil.rmtree(run.path, ignore_errors=True)
     corpus = corpus_of(config.data, config.training.seed, reporter.note)
-    model = {key: value for key, value in job.config["model"].items() if key != "vocab_size"}
-    model |= {key: tuple(value) for key, value in model.items() if isinstance(value, list)}
-    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None)
-    return _checked(start(plan, reporter), job)
+    return _checked(start(Plan(config, corpus, RunFolder(run.path)), reporter), job)
 
 
 def _checked(trainer: Trainer, job: Record) -> Trainer:

@@ -15,24 +15,36 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from aeattn.errors import Damaged, InputError
-from aeattn.runs.arrays import Limits
 from aeattn.files import (
-    JSON_BYTES, parse_json, read_bytes, remove, replace_folder, sealed, sha256, to_json, unseal,
+    JSON_BYTES,
+    Json,
+    parse_json,
+    read_bytes,
+    remove,
+    replace_folder,
+    sealed,
+    sha256,
+    to_json,
+    unseal,
 )
-from aeattn.runs.random_state import PREFIX, random_states, set_random_states
+from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.folder import FORMAT, RunFolder
+from aeattn.runs.random_state import PREFIX, random_states, set_random_states
 from aeattn.runs.weights import (
+    Arrays,
+    Form,
+    Limits,
     check_fit,
-    first_not_finite,
+    check_weights,
+    form,
     from_bytes,
     limits_of,
-    set_weights,
+    tensors,
     to_bytes,
 )
 
@@ -54,7 +66,7 @@ class Snapshot:
     weights: dict[str, Tensor]
     tensors: dict[str, Tensor]
     logs: dict[str, bytes]
-    state: dict[str, Any]
+    state: Json
 
     @property
     def step(self) -> int:
@@ -73,7 +85,7 @@ class Found:
     """A checkpoint that was read from the disk and is whole."""
 
     path: Path
-    state: dict[str, Any]
+    state: Json
     files: dict[str, bytes]
 
     @property
@@ -81,7 +93,7 @@ class Found:
         return step_of(self.path)
 
 
-def take(run: RunFolder, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any]) -> Snapshot:
+def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], state: Json) -> Snapshot:
     """This moment of a run. `state` is what else must be known, as JSON values; `step` among them.
 
     Raises NotFinite where there is NaN or infinity in it.
@@ -92,6 +104,11 @@ def take(run: RunFolder, model: nn.Module, optimizers: Sequence[Optimizer], stat
     tensors = {**moments, **random_states(next(model.parameters()).device)}
     logs = {name: _content(run.path / name) for name in LOGS}
     return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity."""
+    return next((name for name, t in tensors.items() if not bool(t.isfinite().all())), None)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,7 +161,8 @@ def all_checkpoints(run: RunFolder) -> list[Path]:
 
 def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
     """The newest whole checkpoint, or None if there is none at all, and a warning for each damaged one that was
-    passed over. `limits` are those of the weights. Raises Damaged where all are, InputError where one cannot be read."""
+    passed over. `limits` are those of the weights. Raises Damaged where all are, InputError where one cannot be
+    read."""
     found = all_checkpoints(run)
     damages: list[str] = []
     for folder in reversed(found):
@@ -160,8 +178,8 @@ def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
 
 
 def read(folder: Path, limits: Limits) -> Found:
-    """Read and verify one checkpoint. Raises Damaged where a file is not what was written, InputError where it cannot
-    be read."""
+    """Read and verify one checkpoint. Raises Damaged where a file is not what was written, InputError where it
+    cannot be read."""
     content = _content_of(folder / STATE, JSON_BYTES)
     state = parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
     changed = Damaged(f"checkpoint {folder} is damaged: {STATE} is not what was written")
@@ -192,8 +210,8 @@ def _verified(path: Path, written: object, most: int | None) -> bytes:
 
 
 def _content_of(path: Path, most: int) -> bytes:
-    """What a file of a checkpoint holds. A checkpoint got its name when all of it was there: what is missing since,
-    or is on a broken part of the disk, is damage."""
+    """What a file of a checkpoint holds. A checkpoint got its name when all of it was there: what is missing
+    since, or is on a broken part of the disk, is damage."""
     try:
         return read_bytes(path, most)
     except OSError as error:
@@ -207,34 +225,36 @@ def _optimizer_limits(weights: Limits) -> Limits:
     return Limits(_STATES * weights.tensors + 8, _STATES * weights.bytes + (1 << 20))
 
 
-def restore(found: Found, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+def restore(found: Found, model: LanguageModel, optimizers: Sequence[Optimizer]) -> None:
     """Give model, optimizers and generators the state of a checkpoint; all is verified before anything changes.
 
     Raises InputError where it does not fit.
     """
-    limits = limits_of(model)
-    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits)
-    tensors = from_bytes(found.files[OPTIMIZER], found.path / OPTIMIZER, _optimizer_limits(limits))
-    states = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
-    _check_moments(tensors, optimizers, found.path / OPTIMIZER)
-    set_weights(model, weights, found.path / WEIGHTS)
-    load_optimizers(optimizers, tensors)
-    set_random_states(states)
+    limits = limits_of(model.config)
+    path = found.path / OPTIMIZER
+    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits, verified=True)
+    moments = from_bytes(found.files[OPTIMIZER], path, _optimizer_limits(limits), verified=True)
+    states = {name: moments.pop(name) for name in list(moments) if name.startswith(PREFIX)}
+    check_weights(weights, model.config, found.path / WEIGHTS)
+    check_fit(moments, _wanted(moments, optimizers), path)
+    model.load_state_dict(tensors(weights))
+    load_optimizers(optimizers, tensors(moments))
+    set_random_states(tensors(states))
 
 
-def _check_moments(tensors: dict[str, Tensor], optimizers: Sequence[Optimizer], path: Path) -> None:
-    """Raise InputError for a tensor that belongs to no parameter, or is neither a number nor of its shape."""
+def _wanted(moments: Arrays, optimizers: Sequence[Optimizer]) -> dict[str, Form]:
+    """What the optimizers' state must look like: a number, or of the shape of the parameter that it belongs to."""
     parameters = {
         f"{i}.{index}": parameter
         for i, optimizer in enumerate(optimizers)
         for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
     }
-    for name, tensor in tensors.items():
-        parameter = parameters.get(name.rpartition(".")[0])
-        wanted = parameter if parameter is not None and tensor.ndim else tensor
-        check_fit({name: tensor}, {} if parameter is None else {name: wanted}, path)
-    if broken := first_not_finite(tensors):
-        raise Damaged(f"{path} is damaged: {broken} holds values that are not finite")
+    owners = {name: parameters.get(name.rpartition(".")[0]) for name in moments}
+    return {
+        name: form(owner) if moments[name].ndim else form(moments[name])
+        for name, owner in owners.items()
+        if owner is not None
+    }
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -258,7 +278,7 @@ def load_optimizers(optimizers: Sequence[Optimizer], tensors: dict[str, Tensor])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def bytes_of(model: nn.Module, optimizers: Sequence[Optimizer]) -> int:
+def bytes_of(model: LanguageModel, optimizers: Sequence[Optimizer]) -> int:
     """How large a checkpoint will be, but for its logs."""
     numbers = sum(p.numel() for p in model.parameters())
     for optimizer in optimizers:

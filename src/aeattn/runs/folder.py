@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.tokenizer import CharTokenizer
-from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
+from aeattn.data.tokenizer import Tokenizer, load_tokenizer
+from aeattn.errors import InputError
 from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
 CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
@@ -62,7 +62,7 @@ class RunFolder:
             kind = "another run" if self.config.exists() else "other files"
             raise InputError(f"{self.path} holds {kind}: name another folder with --out, or go on with `resume`")
 
-    def create(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> str | None:
+    def create(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> str | None:
         """Make the folder, lock it, and write what is known before training; the config last, as without one it
         is no run. Returns the warning of `lock`. Raises InputError, and then nothing is left behind."""
         self.check_free()
@@ -83,7 +83,7 @@ class RunFolder:
             raise
         return warning
 
-    def _write_start(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> None:
+    def _write_start(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> None:
         self._is_ours = True
         self.remove_leftovers()
         self.checkpoints.mkdir(exist_ok=True)
@@ -145,8 +145,8 @@ class RunFolder:
             )
         return RunConfig.from_dict(values), whole
 
-    def read_tokenizer(self) -> CharTokenizer:
-        return CharTokenizer.load(self.tokenizer)
+    def read_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.tokenizer)
 
     def publish(self, weights: bytes) -> None:
         """Put weights where `aeattn generate` finds them."""
