@@ -40,7 +40,7 @@ from aeattn.training.evaluate import Score, total
 from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
 from aeattn.training.signals import Interrupted, Stop
-from aeattn.training.start import resume, start
+from aeattn.training.start import Training, resume, start
 from aeattn.training.trainer import Trainer
 
 FIRST_BATCHES = 100
@@ -91,17 +91,17 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     if job is None:
         raise InputError(f"there is no record {name} in {folder.path}")
     reporter = PipeReporter()
-    trainer = _trainer(folder, job, reporter)
+    training = _training(folder, job, reporter)
     try:
-        score = trainer.run(stop, startup.over)
+        score = training.run(stop, startup.over)
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
             raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
         folder.write_record(_failed(job, "diverged", str(error)))
         return 0
     finally:
-        trainer.run_folder.unlock()
-    record = _done(job, trainer, score)
+        training.run_folder.unlock()
+    record = _done(job, training, score)
     if job.phase == "final" and read_declaration(folder).attention:
         reporter.note("measuring what attention does")
         write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter).to_dict())
@@ -110,7 +110,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     return 0
 
 
-def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
+def _training(folder: Folder, job: Record, reporter: PipeReporter) -> Training:
     """Go on with the run folder if there is one, else start."""
     run, config = folder.run(job.name), job.run_config
     if run.path.is_dir():
@@ -130,13 +130,13 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
     return _checked(start(Plan(config, corpus, RunFolder(run.path)), reporter), job)
 
 
-def _checked(trainer: Trainer, job: Record) -> Trainer:
-    facts = text_facts(trainer.text)
+def _checked(training: Training, job: Record) -> Training:
+    facts = text_facts(training.trainer.text)
     if any(facts[side]["sha256"] != getattr(job.text, side).sha256 for side in ("train", "valid")):
         raise InputError(
             f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
         )
-    return trainer
+    return training
 
 
 def _failed(job: Record, failure: Failure, reason: str) -> Record:
@@ -148,8 +148,8 @@ def _environment() -> Environment:
     return from_json(Environment, hardware.describe(), "what this machine says of itself")
 
 
-def _done(job: Record, trainer: Trainer, score: Score) -> Record:
-    run = trainer.run_folder
+def _done(job: Record, training: Training, score: Score) -> Record:
+    trainer, run = training.trainer, training.run_folder
     return replace(
         job,
         status="done",
@@ -162,7 +162,7 @@ def _done(job: Record, trainer: Trainer, score: Score) -> Record:
         train_nats=trainer.state.smooth_nats,
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
-        floor_nats=trainer.floor_nats,
+        floor_nats=training.floor_nats,
         cost=_cost(trainer),
     )
 
