@@ -214,9 +214,12 @@ def sha256(content: bytes) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The same of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The same of a file of any size. Raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
 
 
 # -- cache entries ------------------------------------------------------------------------------------------
@@ -252,11 +255,16 @@ def cached_json(path: Path, make: Callable[[], Mapping[str, Any]], check: Callab
         return values
     except (ValueError, TypeError, KeyError) as error:
         if path.exists():
-            warnings.warn(f"a damaged cache entry is made anew ({error})", SlowerWarning, stacklevel=3)
+            warn_of_damage(str(error))
     values = dict(make())
     with cache_entry(path) as partial:
         partial.write_text(to_json(sealed(values)), encoding="utf-8")
     return values
+
+
+def warn_of_damage(reason: str) -> None:
+    """Say in one line that a cache entry is made anew."""
+    warnings.warn(f"a damaged cache entry is made anew ({reason})", SlowerWarning, stacklevel=3)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from aeattn.compare.convert import digest
 from aeattn.compare.declaration import Declaration, ResolvedArm
 from aeattn.compare.records import Phase, Record, Text, TextSide, TrialSettings
-from aeattn.config.run import RunConfig, TrainingConfig
+from aeattn.config.run import TrainingConfig
 from aeattn.errors import InputError
 
 Records = Mapping[str, Record]
@@ -206,7 +206,7 @@ def _job(
     settings: TrialSettings | None = None,
 ) -> Record:
     """The record of a run that is yet to be done."""
-    config = _with_settings(arm.run_config, settings or {})
+    config = arm.run_config.changed(settings or {})
     share = declaration.tuning.share if declaration.tuning and phase == "tune" else 1.0
     training = _scaled(replace(config.training, seed=seed, steps=max(1, round(share * arm.steps))), rate)
     quiet = _tuning_intervals(training) if phase == "tune" else _final_intervals(training, declaration.attention)
@@ -236,17 +236,6 @@ def _scaled(training: TrainingConfig, rate: float) -> TrainingConfig:
         learning_rate=rate * training.learning_rate,
         matrix_learning_rate=rate * training.matrix_learning_rate,
     )
-
-
-def _with_settings(config: RunConfig, settings: TrialSettings) -> RunConfig:
-    """The config with single settings changed, `training.learning_rate` and the like. Raises InputError."""
-    values = config.to_dict()
-    for name, value in settings.items():
-        section, _, key = name.partition(".")
-        if key not in values.get(section, {}):
-            raise InputError(f"tuning.space: there is no setting {name!r}")
-        values[section][key] = value
-    return RunConfig.from_dict(values)
 
 
 def _tuning_intervals(training: TrainingConfig) -> TrainingConfig:

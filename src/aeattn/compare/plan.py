@@ -23,15 +23,13 @@ from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Pace, compare_cost, compare_pace, match_cost, match_pace
 from aeattn.compare.records import Text, TextSide
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, all_settings
-from aeattn.config.convert import build
-from aeattn.config.model import ModelConfig
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
 from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.nn.size import size as size_of
 from aeattn.runs.identity import text_facts
-from aeattn.training.plan import check_settings, corpus_of
+from aeattn.training.plan import corpus_of, located
 
 Say = Callable[[str], None]
 Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
@@ -104,10 +102,9 @@ class _Resolver:
         return self._named(found)
 
     def _config(self, arm: Arm, settings: dict[str, Any]) -> RunConfig:
-        model, training, data = check_settings(settings)
-        resolved, vocabulary = self._text(data, training.seed)
-        config = build(ModelConfig, {**model, "vocab_size": vocabulary}, f"arms.{arm.name}: model")
-        return RunConfig(config, training, resolved, settings["preset"])
+        config = RunConfig.from_settings(settings)
+        data, vocabulary = self._text(located(config.data), config.training.seed)
+        return replace(config, data=data).with_vocabulary(vocabulary)
 
     def _text(self, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
         for known, resolved, vocabulary in self._known:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Counts = npt.NDArray[np.int64]
@@ -153,7 +153,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     except InputError as error:
         raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); give the file that a training run wrote") from error
+        raise Damaged(f"{path}: not JSON ({error}); give the file that a training run wrote") from error
 
 
 # -- characters ------------------------------------------------------------------------------------------
