@@ -184,7 +184,7 @@ def test_hostile_checkpoints_with_true_checksums(
         content = (folder / name).read_bytes()
         state["files"][name] = {"bytes": len(content), "sha256": sha256(content)}
         state.pop("checksum")
-        (folder / "state.json").write_text(to_json(sealed(state)))
+        (folder / "state.json").write_bytes(to_json(sealed(state)))
     result = bench.resume(out, memory_mb=MEMORY_MB)
     assert tally.count(KIND, result.code == 2 and name in result.complaint), result.errors
 

@@ -31,7 +31,6 @@ from aeattn.terminal.progress import Reporter
 from aeattn.training import curve
 from aeattn.training.evaluate import Score
 from aeattn.training.plan import Plan, ResumePlan
-from aeattn.training.saving import check_space
 from aeattn.training.trainer import Trainer
 
 
@@ -43,7 +42,7 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
     trainer.config = replace(config, training=trainer.resolved())
-    check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
+    run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     reporter.note(
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
@@ -77,7 +76,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     run.check_writable()
     run.remove_leftovers()
     trainer = Trainer(run, config, text, reporter, floor_nats=floor(plan.corpus))
-    check_space(run.path, _space(trainer, 2))
+    run.check_space(_space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
         reporter.warn(warning)
     trainer.resume(found)
