@@ -247,7 +247,7 @@ TOML: dict[str, tuple[str, str]] = {
     "inline": ("a = " + "{a=" * 100_000, "cannot be read"),
     "large": ("# " + "x" * 2_000_000, "more than a mebibyte"),
     "huge number": ("[training]\nsteps = 1" + "0" * 400, "steps is 10*: choose at least 1, below"),
-    "huge rate": ("[training]\nlearning_rate = 1" + "0" * 400, "training: int too large"),
+    "huge rate": ("[training]\nlearning_rate = 1" + "0" * 400, "learning_rate is 10*: give a value of type float"),
 }
 
 
