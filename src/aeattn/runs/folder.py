@@ -204,5 +204,5 @@ def check_logs(settings: TrainingConfig) -> None:
     lines = steps // max(1, (evaluations or steps) // 10)
     sampled = steps // samples * settings.sample_chars if samples else 0
     for name, needed in (("eval_every", lines * LINE_BYTES), ("sample_every", 4 * sampled)):
-        if needed > JSON_BYTES // 4:
+        if needed > JSON_BYTES:
             raise InputError(f"{name} is so small that {needed:,} bytes would be logged: choose a larger one")
