@@ -9,12 +9,12 @@ READY = $(VENV)/.ready
 demo: $(READY)            ## train the default model for about a minute and let it write
 	$(BIN)/aeattn train tales --minutes 1 --batch 8
 
-test: $(READY)            ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)            ## the whole test suite, on all cores
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 faults: $(READY)          ## every fault of tests/faults, some minutes; writes results/faults.json
 	AEATTN_FAULTS=full $(BIN)/python -m pytest tests/faults
-	$(BIN)/python bench/record.py --tables
+	$(BIN)/python -m aeattn.benchmarks.records --tables
 
 check: check-style test   ## formatter, linter, types and tests, warnings as errors
 
@@ -28,7 +28,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 results: $(READY)         ## train the recorded runs again (hours) and write results/
-	$(BIN)/python bench/record.py
+	$(BIN)/python -m aeattn.benchmarks.records
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aeattn needs Python 3.11 or newer: make PYTHON=python3.11")'

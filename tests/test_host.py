@@ -73,7 +73,7 @@ def test_the_compiler_is_the_one_that_is_asked_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_users_are_warned_in_a_line() -> None:
-    from aeattn.cli import _warning_line
+    from aeattn.cli.parser import _warning_line
 
     line = _warning_line("it is slower", SlowerWarning, "file.py", 7)
     assert line == "aeattn: warning: it is slower\n"

@@ -2,70 +2,70 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from aeattn.benchmarks.records import RUNS, Run
+from aeattn.benchmarks.results_page import page
 from aeattn.cli import make_parser
+from aeattn.compare.results import Summary
 from aeattn.report import write_report
+from aeattn.report.readme import PICTURE, answer, with_answer
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def record() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("record", ROOT / "bench" / "record.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+RESULTS = ROOT / "results"
 
 
-def test_the_tables_are_those_of_the_records(record: ModuleType) -> None:
-    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == record.tables.markdown(
-        record.RESULTS, list(record.RUNS)
-    )
+def test_the_tables_are_those_of_the_records() -> None:
+    assert (RESULTS / "README.md").read_text(encoding="utf-8") == page(RESULTS, list(RUNS))
 
 
-def test_the_answer_in_the_readme_is_that_of_the_records(record: ModuleType) -> None:
+def test_the_answer_in_the_readme_is_that_of_the_records() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert record.tables.with_answer(readme, record.RESULTS) == readme
+    assert with_answer(readme, RESULTS / "first") == readme
 
 
-def test_the_report_is_that_of_the_records(record: ModuleType, tmp_path: Path) -> None:
-    write_report(record.RESULTS / "first", tmp_path)
+def test_the_report_is_that_of_the_records(tmp_path: Path) -> None:
+    write_report(RESULTS / "first", tmp_path)
     written = ROOT / "docs" / "first" / "report.md"
     assert written.read_text(encoding="utf-8") == (tmp_path / "report.md").read_text(encoding="utf-8")
-    if record.tables.read(record.RESULTS, "first/summary")["runs"]["missing"] == 0:
+    if first().runs.missing == 0:
         assert (written.parent / "report.svg").exists()
 
 
-def test_an_answer_says_how_much_of_it_is_there(record: ModuleType) -> None:
-    def contrast(
-        sentence: str, *, primary: bool = False, measure: str = "valid_nats", mean: float | None = 0.1
-    ) -> dict[str, object]:
-        return {"sentence": sentence, "primary": primary, "measure": measure, "mean": mean}
-
-    contrasts = [contrast("b"), contrast("c", measure="seconds"), contrast("a", primary=True)]
-    half = record.tables.answer({"runs": {"done": 1, "wanted": 2}, "contrasts": contrasts})
-    assert half == f"So far, with 1 of 2 runs done:\n\n**A**{record.tables.PICTURE}\n\n- B"
-    assert (
-        record.tables.answer({"runs": {"done": 2, "wanted": 2}, "contrasts": contrasts})
-        == f"**A**{record.tables.PICTURE}\n\n- B"
-    )
-    nothing = {"runs": {"done": 1, "wanted": 2}, "contrasts": [contrast("a", mean=None)]}
-    assert record.tables.answer(nothing) == "Not measured yet: 1 of 2 runs are done."
-    assert record.tables.answer(None) == "Not measured yet."
+def first() -> Summary:
+    return Summary.from_dict(json.loads((RESULTS / "first" / "summary.json").read_text(encoding="utf-8")), "first")
 
 
-def test_recorded_commands_are_commands(record: ModuleType) -> None:
-    for arguments, text in record.RUNS.values():
-        make_parser().parse_args(["train", *arguments])
-        make_parser().parse_args(["evaluate", "run", text])
+def test_an_answer_says_how_much_of_it_is_there() -> None:
+    known = replace(first(), conditions="At 460 thousand parameters.")
+    losses = [c for c in known.contrasts if c.measure == "valid_nats"]
+    whole = answer(known)
+    sentence = known.primary.sentence
+    assert whole.startswith(f"**{sentence[:1].upper()}{sentence[1:]}**\n\n{known.conditions}\n\n{PICTURE}\n\n- ")
+    assert whole.count("\n- ") == len(losses) - 1
+    half = replace(known, runs=replace(known.runs, done=1, wanted=2))
+    assert answer(half) == f"So far, with 1 of 2 runs done:\n\n{whole}"
+    nothing = replace(half, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
+    assert answer(nothing) == "Not measured yet: 1 of 2 runs are done."
+    assert answer(None) == "Not measured yet."
+
+
+def test_recorded_commands_are_commands() -> None:
+    for run in RUNS.values():
+        make_parser().parse_args(["train", *run.train])
+        make_parser().parse_args(["evaluate", "run", run.text, *run.evaluate])
+
+
+def test_a_record_is_stale_when_its_command_has_changed() -> None:
+    known = json.loads((RESULTS / "books-460k.json").read_text(encoding="utf-8"))
+    assert RUNS["books-460k"].definition == known["definition"]
+    assert Run(("books", "--seed", "1"), "books").definition != known["definition"]
 
 
 RECORDS = sorted((ROOT / "results").glob("*.json"))

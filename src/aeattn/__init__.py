@@ -17,8 +17,10 @@ from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aeattn.config.model import ModelConfig
+    from aeattn.data.tokenizer import Tokenizer, register_tokenizer
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
+    from aeattn.nn.projection import register_projection
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
@@ -28,7 +30,10 @@ _HOMES = {
     "LanguageModel": "aeattn.nn.transformer",
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
+    "Tokenizer": "aeattn.data.tokenizer",
     "load": "aeattn.runs.load",
+    "register_projection": "aeattn.nn.projection",
+    "register_tokenizer": "aeattn.data.tokenizer",
     "size": "aeattn.nn.size",
 }
 
@@ -38,8 +43,11 @@ __all__ = [
     "LanguageModel",
     "ModelConfig",
     "TextModel",
+    "Tokenizer",
     "__version__",
     "load",
+    "register_projection",
+    "register_tokenizer",
     "size",
 ]
 

@@ -1,4 +1,4 @@
-"""What is said to users: the one exception that is theirs to mend, and a warning."""
+"""What is said to users: the exceptions that are theirs to mend, and a warning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with status 2. Everything else that
     escapes is a fault of ours.
+    """
+
+
+class Damaged(InputError):
+    """A file is proven to be torn, to have another checksum, or not to fit its neighbours.
+
+    Never raised for what may be well tomorrow: a full disk, a file that cannot be opened, another version, a lock.
     """
 
 

@@ -8,12 +8,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-
-from aeattn.errors import InputError
 
 WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
 BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
@@ -26,25 +23,6 @@ def cache_dir() -> Path:
         return Path(chosen).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "aeattn"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end of the block, or vanishes if the block fails.
-
-    Raises InputError where the folder cannot be written to.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {path} ({reason}); set AEATTN_CACHE to a folder with room") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 @functools.cache

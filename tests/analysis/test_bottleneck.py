@@ -13,11 +13,12 @@ from aeattn.analysis.bottleneck import (
     Watch,
     code_measures,
     dead_units,
+    over_projections,
     participation_ratio,
     pca_r2,
     readout_r2,
-    summarise_codes,
 )
+from aeattn.analysis.results import CodeMeasures
 from aeattn.analysis.windows import Sample
 from aeattn.nn.projection import Autoencoder, Bottleneck, Linear
 from tests.conftest import VARIANTS, lively_model, tiny_config
@@ -89,12 +90,12 @@ def test_a_code_that_keeps_everything_and_one_that_keeps_nothing() -> None:
     assert readout_r2(_moments(whole[:10]), _moments(whole[100:]), 4) is None
 
 
-def _watched(projection: object, x: torch.Tensor) -> dict[str, object]:
+def _watched(projection: object, x: torch.Tensor) -> CodeMeasures:
     watch = Watch(projection, x.shape[-1])  # type: ignore[arg-type]
     for start, part in ((0, x[:3]), (3, x[3:])):
         watch.add(part, watch.projection.encode(part), start)
     assert [half.count for half in watch.halves] == [3 * x.shape[1], 2 * x.shape[1]]
-    return watch.result()
+    return watch.result(0, "key", None)
 
 
 def test_dead_and_saturated_units_are_found() -> None:
@@ -105,18 +106,18 @@ def test_dead_and_saturated_units_are_found() -> None:
         x[..., 2] += 20  # as good as linear
         x[..., 3] -= 20  # switched off, and so dead
         found = _watched(projection, x)
-    assert (found["dead"], found["saturated_above"], found["saturated_below"]) == (2, 1, 1)
-    assert found["kind"] == "autoencoder"
+    assert (found.dead, found.saturated_above, found.saturated_below) == (2, 1, 1)
+    assert found.kind == "autoencoder"
 
 
 def test_without_a_nonlinearity_nothing_saturates() -> None:
     x = torch.randn(5, 40, 6)
     with torch.no_grad():
         squeezed, whole = _watched(Bottleneck(6, 6, 2), x), _watched(Linear(6, 6), x)
-    assert squeezed["saturated_above"] is None
-    assert squeezed["dead"] == 0
-    assert whole["readout_r2"] == pytest.approx(1.0, abs=0.01)
-    assert 0 < squeezed["readout_r2"] <= squeezed["pca_r2"] + 0.05  # type: ignore[operator]
+    assert squeezed.saturated_above is None
+    assert squeezed.dead == 0
+    assert whole.readout_r2 == pytest.approx(1.0, abs=0.01)
+    assert 0 < squeezed.readout_r2 <= squeezed.pca_r2 + 0.05  # type: ignore[operator]
 
 
 def test_a_code_that_never_moves_is_all_dead() -> None:
@@ -132,8 +133,8 @@ def test_every_kind_of_model(variant: str) -> None:
         found = code_measures(model, Sample(ids, np.arange(0, 280, 14), 14), rows=3)
     heads = config.n_heads if config.per_head else 1
     assert len(found) == config.n_layers * 3 * heads
-    assert [p["kind"] for p in found[::heads][:3]] == [config.kind(n, 0) for n in ("query", "key", "value")]
-    assert all(1 - 1e-6 <= p["effective_rank"] <= p["width"] + 1e-6 for p in found)
-    summary = summarise_codes(found)
-    assert summary["effective_rank"] == pytest.approx(sum(p["effective_rank"] for p in found) / len(found))
-    assert 0 < summary["key"]["effective_rank_share"] <= 1
+    assert [p.kind for p in found[::heads][:3]] == [config.kind(n, 0) for n in ("query", "key", "value")]
+    assert all(1 - 1e-6 <= (p.effective_rank or 0) <= p.width + 1e-6 for p in found)
+    summary = over_projections(found)
+    assert summary.effective_rank == pytest.approx(sum(p.effective_rank or 0 for p in found) / len(found))
+    assert 0 < (summary.key.effective_rank_share or 0) <= 1

@@ -109,9 +109,9 @@ def test_streaming_in_batches_is_the_mean_over_all_queries() -> None:
     visible = torch.arange(8, 15)
     for name, values in measure(maps[:, :, :, 7:], visible).items():
         expected = values.double().mean(dim=(0, 3))
-        found = torch.tensor([[head[name] for head in layer] for layer in streamed])
+        found = torch.tensor([[getattr(head, name) for head in layer.heads] for layer in streamed])
         assert torch.allclose(found, expected.float(), atol=1e-5), name
-    first = torch.tensor([[head["first_share"] for head in layer] for layer in streamed])
+    first = torch.tensor([[head.first_share for head in layer.heads] for layer in streamed])
     assert torch.allclose(first, maps[:, :, :, 7:, 0].mean(dim=(0, 3)), atol=1e-5)
 
 
@@ -119,7 +119,7 @@ def test_ablation_names_every_loss() -> None:
     model = lively_model(tiny_config())
     sample = _sample(model)
     result = ablate(model, sample, 2)
-    assert result["all"] == pytest.approx(loss(model, sample, 3))
-    assert result["added"]["top4"] == pytest.approx(result["top"]["4"] - result["all"])
-    assert len(result["top4_in_layer"]) == 2
-    assert result["top"]["16"] == pytest.approx(result["all"], abs=1e-5)  # of 14 characters, 16 are all
+    assert result.all == pytest.approx(loss(model, sample, 3))
+    assert result.added["top4"] == pytest.approx(result.top[4] - result.all)
+    assert len(result.top4_in_layer) == 2
+    assert result.top[16] == pytest.approx(result.all, abs=1e-5)  # of 14 characters, 16 are all

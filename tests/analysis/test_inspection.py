@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from aeattn.analysis import picture
-from aeattn.analysis.inspection import inspect_run, step_at_loss
+from aeattn.analysis.inspection import inspect_run
 from aeattn.analysis.maps import pack, unpack
+from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.analysis.tables import tables
 from aeattn.analysis.windows import rows_at_once, sample
 from aeattn.cli import main
@@ -93,9 +94,9 @@ def test_every_preset_and_projection(kind: str, tmp_path: Path) -> None:
     narrow = {"d_model": 24, "d_ff": 16, "bottleneck": 4, "context": 24, "d_rotary": 4}
     settings = {**KINDS[kind], **narrow, "n_layers": 2}
     result = inspect_run(_untrained(tmp_path, settings), [str(tmp_path / "text.txt")], chars=300)
-    assert result["loss"]["all"] > 0
-    assert result["attention"]["effective_chars"] >= 1
-    assert all(p["effective_rank"] is not None for p in result["projections"])
+    assert result.loss.all > 0
+    assert (result.attention.effective_chars or 0) >= 1
+    assert all(p.effective_rank is not None for p in result.projections)
     if kind in ("460k", "460k-classic"):
         picture.draw(result, tmp_path / "attention.png")
     assert all(rows for _, _, rows in tables(result))
@@ -113,30 +114,63 @@ def _untrained(folder: Path, settings: dict[str, Any]) -> Path:
     return run.path
 
 
+ANALYSES = Path(__file__).parents[2] / "results" / "first" / "analysis"
+
+
+def test_what_was_measured_is_read_and_written_back_as_it_was(run: Path) -> None:
+    paths = sorted(ANALYSES.glob("*.json"))
+    assert len(paths) > 20
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        again = json.dumps(RunAnalysis.from_dict(json.loads(text), path.name).to_dict())
+        assert again == json.dumps(json.loads(text))  # in the same order, too
+    analysis = RunAnalysis("a", "00", (Snapshot(4, 1.5, inspect_run(run, chars=200)),))
+    values = json.loads(json.dumps(analysis.to_dict()))
+    assert RunAnalysis.from_dict(values, "a") == analysis
+    assert values["at"][0]["measured"]["maps"]["weights"]
+
+
+DAMAGED: dict[str, Any] = {
+    "a list": [],
+    "no snapshots": {"name": "a", "hash": "00", "at": []},
+    "no name": {"hash": "00", "at": []},
+    "a snapshot that is none": {"name": "a", "hash": "00", "at": [{"step": 1, "valid_nats": 1.5, "measured": 3}]},
+    "a step that is none": {"name": "a", "hash": "00", "at": [{"step": "one", "valid_nats": 1, "measured": {}}]},
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_analyses_are_one_line(case: str) -> None:
+    with pytest.raises(InputError, match=r"a\.json (is damaged|holds no snapshot).*delete it") as raised:
+        RunAnalysis.from_dict(DAMAGED[case], "a.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_figures_are_found_by_their_names(run: Path) -> None:
+    found = inspect_run(run, chars=200, maps=False)
+    assert found.figure("attention.gini") == found.attention.gini
+    assert found.figure("attention.without_first.top4") == found.attention.without_first.top4
+    assert found.figure("loss.added.top4") == found.loss.top[4] - found.loss.all
+    assert found.figure("codes.key.dead_share") == found.codes.key.dead_share
+    for nothing in ("attention.entropy", "attention", "layers", "loss.added.top5", "run", "codes.to_dict"):
+        assert found.figure(nothing) is None
+
+
 def test_two_models_are_measured_at_the_same_places(run: Path, tmp_path: Path) -> None:
     other = _train(tmp_path, "--n-heads", "4", "--key", "linear", "--seed", "5")
     texts = [str(tmp_path / "text.txt")]
-    facts = [inspect_run(path, texts, chars=200, maps=False)["text"] for path in (run, other)]
+    facts = [inspect_run(path, texts, chars=200, maps=False).text for path in (run, other)]
     assert facts[0] == facts[1]
-    assert inspect_run(run, texts, chars=400, maps=False)["text"]["digest"] != facts[0]["digest"]
-    shorter = inspect_run(run, texts, chars=200, context=10, maps=False)["text"]
-    assert (shorter["context"], shorter["first_query"], shorter["windows"]) == (10, 5, 20)
+    assert inspect_run(run, texts, chars=400, maps=False).text.digest != facts[0].digest
+    shorter = inspect_run(run, texts, chars=200, context=10, maps=False).text
+    assert (shorter.context, shorter.first_query, shorter.windows) == (10, 5, 20)
 
 
 def test_a_checkpoint_is_another_model(run: Path) -> None:
     early, late = (inspect_run(run, step=step, chars=200, maps=False) for step in (2, 4))
-    assert early["step"] == 2
-    assert early["loss"]["all"] != late["loss"]["all"]
-    assert inspect_run(run, chars=200, maps=False)["loss"] == late["loss"]
-
-
-def test_the_checkpoint_nearest_to_a_loss(run: Path) -> None:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    early = next(line["valid_nats"] for line in lines if line["step"] == 2)
-    assert step_at_loss(run, early + 1.0) == (2, early)
-    late = step_at_loss(run, 0.0)
-    assert late is not None
-    assert late[0] == 4
+    assert early.step == 2
+    assert early.loss.all != late.loss.all
+    assert inspect_run(run, chars=200, maps=False).loss == late.loss
 
 
 BAD = {
@@ -164,7 +198,10 @@ def test_bad_input_is_one_line(name: str, run: Path, tmp_path: Path, capsys: pyt
 
 def _store(*lengths: int) -> TokenStore:
     ends = np.cumsum(lengths)
-    documents = tuple(StoredDocument(str(i), int(e - n), int(e)) for i, (e, n) in enumerate(zip(ends, lengths)))  # noqa: B905
+    documents = tuple(
+        StoredDocument(str(i), int(e - n), int(e), int(n), int(n))
+        for i, (e, n) in enumerate(zip(ends, lengths, strict=True))
+    )
     return TokenStore(np.arange(int(ends[-1])) % 7, documents, unknown={}, dropped={}, sha256="")  # type: ignore[arg-type]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn.analysis.measures import measure, without_first
-from aeattn.analysis.names import MEASURES, TOP
+from aeattn.analysis.results import MEASURES, TOP
 
 Row = list[float]
 

@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 
-from aeattn.benchmarks.timing import Rates, alternate, ratio, spread
+from aeattn.benchmarks.results import Rates, Spread, to_json
+from aeattn.benchmarks.timing import alternate
 
 
 def test_everyone_has_one_turn_a_round_and_follows_everyone() -> None:
@@ -27,13 +28,13 @@ def test_everyone_has_one_turn_a_round_and_follows_everyone() -> None:
     assert set(itertools.pairwise(turns)) >= set(itertools.permutations("abc", 2))
     assert rates["b"].median > rates["a"].median
     assert len(rates["a"].rounds) == len(said) == 30
-    assert set(rates["a"].to_dict()) == {"median", "low", "high", "rounds", "warm_up_seconds"}
+    assert set(to_json(rates["a"])) == {"median", "low", "high", "rounds", "warm_up_seconds"}
 
 
 def test_ratios_are_those_of_rounds() -> None:
     ours, theirs = Rates((10.0, 30.0, 20.0), 0.0), Rates((5.0, 5.0, 1.0), 0.0)
-    assert ratio(ours, theirs) == {"median": 6.0, "low": 2.0, "high": 20.0}
-    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "low": 1.0, "high": 3.0}
+    assert ours.ratio(theirs) == Spread(6.0, 2.0, 20.0)
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
 
 
 def test_nothing_to_measure_is_refused() -> None:

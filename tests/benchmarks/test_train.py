@@ -9,11 +9,23 @@ import pytest
 
 from aeattn.benchmarks.ceilings import best_seconds, ceilings
 from aeattn.benchmarks.parts import OTHER, PARTS, part_of
-from aeattn.benchmarks.steps import Shape, nano_gpt, nearest_width, own_step, peer_step
-from aeattn.benchmarks.train import OURS, STANDARD
+from aeattn.benchmarks.peers import nano_gpt, nearest_width
+from aeattn.benchmarks.train import OURS, STANDARD, Shape, model_pair, own_step, peer_step
 from aeattn.cli import main
+from aeattn.config.model import ModelConfig
+from aeattn.config.presets import PRESETS
 from aeattn.errors import InputError
+from aeattn.nn.size import parameters
 from aeattn.training import compiling
+
+SMALL = ModelConfig(vocab_size=65, context=8, d_model=16, n_layers=1, n_heads=2, d_ff=16, bottleneck=4, conv=2)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_twin_with_standard_attention(name: str) -> None:
+    ours, standard = model_pair(name, 64).values()
+    assert {standard.query, standard.key, standard.value} == {"linear"}
+    assert abs(parameters(standard) / parameters(ours) - 1) < 0.005
 
 
 def test_bench_train_prints_one_json_object(
@@ -37,14 +49,13 @@ def test_bench_train_prints_one_json_object(
     assert max(sizes) / min(sizes) < 1.005
 
 
-def test_a_step_of_ours_is_a_step_of_the_trainer(tmp_path: Path) -> None:
-    model = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 16, "bottleneck": 4}
-    contender = own_step(Shape(2, 8), model, tmp_path / "run", compile_=False)
+def test_a_step_of_ours_is_a_step_of_the_trainer() -> None:
+    contender = own_step(Shape(2, 8), SMALL, compile_=False)
     assert contender.work() == 16
 
 
 def test_a_checkout_of_nanogpt_is_timed_as_it_stands(nanogpt: Path) -> None:
-    contender = peer_step(nano_gpt(nanogpt), Shape(2, 8), 20_000, compile_=False)
+    contender = peer_step(Shape(2, 8), SMALL, 20_000, nano_gpt(nanogpt), compile_=False)
     assert contender.work() == 16
     assert abs(contender.parameters / 20_000 - 1) < 0.2
     with pytest.raises(InputError, match="give --nanogpt a checkout"):
@@ -52,7 +63,7 @@ def test_a_checkout_of_nanogpt_is_timed_as_it_stands(nanogpt: Path) -> None:
 
 
 def test_the_width_of_a_peer_is_the_nearest() -> None:
-    assert nearest_width(lambda width: 36 * width**2, 36 * 112**2 + 10) == 112
+    assert nearest_width(lambda width: 36 * width**2, 36 * 112**2 + 10, 4) == 112
 
 
 @pytest.mark.parametrize(
@@ -67,8 +78,8 @@ def test_operators_belong_to_parts(operator: str, part: str) -> None:
 
 def test_ceilings_are_positive_and_best_is_the_least() -> None:
     found = ceilings(64, 16, 32)
-    assert found["gigabytes_per_second"] > 0
-    assert set(found["gflops"]) == {"float32", "bfloat16"}
+    assert found.gigabytes_per_second > 0
+    assert set(found.gflops) == {"float32", "bfloat16"}
     assert best_seconds(lambda: sum(range(100))) < 1.0
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aeattn.compare.driver import declared
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.parse import parse
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Cost, Folder, Record
+from aeattn.compare.plan import declared
+from aeattn.compare.records import Cost, Failure, FileScore, Record, Valid
 from aeattn.config.convert import overlay
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "then", "she", "said", "nothing")
@@ -80,18 +82,10 @@ def done(job: Record, nats: float, files: dict[str, tuple[float, int]] | None = 
     """The record of a job that came to this loss."""
     books = files or {"a": (nats, 100), "b": (nats, 300)}
     cost = Cost(1.0, 512, 512.0, 1e6, 2000, 1000, 64, None, 10**6)
-    scores = [{"name": name, "nats_per_char": x, "chars": n} for name, (x, n) in books.items()]
-    valid = {"nats_per_char": nats, "chars": sum(n for _, n in books.values()), "files": scores}
-    values = {
-        **vars(job),
-        "status": "done",
-        "valid": valid,
-        "cost": cost,
-        "train_nats": nats - 0.1,
-        "batches": "same",
-    }
-    return Record(**values)
+    scores = tuple(FileScore(name, x, n) for name, (x, n) in books.items())
+    valid = Valid(nats, sum(n for _, n in books.values()), scores)
+    return replace(job, status="done", valid=valid, cost=cost, train_nats=nats - 0.1, batches="same")
 
 
-def failed(job: Record, failure: str = "diverged") -> Record:
-    return Record(**{**vars(job), "status": "failed", "failure": failure, "reason": "loss is nan"})
+def failed(job: Record, failure: Failure = "diverged") -> Record:
+    return replace(job, status="failed", failure=failure, reason="loss is nan")

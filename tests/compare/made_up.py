@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,41 @@ import numpy as np
 import torch
 
 from aeattn.analysis.maps import pack
-from aeattn.analysis.names import MEASURES, TOP
-from aeattn.compare.intervals import estimate, holm, percent_perplexity
-from aeattn.compare.records import Cost, Folder, Record
+from aeattn.analysis.results import (
+    MEASURES,
+    TOP,
+    Ablation,
+    AttentionMeasures,
+    CodeMeans,
+    CodeMeasures,
+    CodeSummary,
+    Distribution,
+    HeadMeasures,
+    Inspection,
+    LayerMeasures,
+    Maps,
+    RunAnalysis,
+    Snapshot,
+    TextRead,
+)
+from aeattn.compare.declaration import Declaration, ResolvedArm, ResolvedContrast, Seeds
+from aeattn.compare.folder import Folder
+from aeattn.compare.intervals import estimate
+from aeattn.compare.records import Cost, Environment, Passage, Point, Record, Text, TextSide, Valid
+from aeattn.compare.results import (
+    ArmSummary,
+    Bootstrap,
+    ContrastResult,
+    MeanCost,
+    Noise,
+    RunCounts,
+    Summary,
+    TriedRate,
+    TuningResult,
+)
+from aeattn.compare.sentences import verdict
+from aeattn.compare.spec import Budget, Matching, Tuning
+from aeattn.compare.summary import together
 
 HOSTILE = "</pre><script>alert('x')</script><img src=x onerror=alert(1)> & \u202e``` \x1b[31m once upon a time"
 ARMS = {
@@ -47,186 +80,192 @@ def make(
         for a in resolved
         for b in resolved
         for measure in ("valid_nats", "chars_per_second")
-        if b["arm"] == "standard" and a["arm"] != "standard" and all(a[k] == b[k] for k in ("matching", "size"))
+        if b.arm == "standard" and a.arm != "standard" and (a.matching, a.size) == (b.matching, b.size)
     ]
     if contrasts:
-        contrasts[0]["primary"] = True
+        contrasts[0] = replace(contrasts[0], primary=True)
     spec = _spec(resolved, contrasts, seeds)
     if hostile:
-        spec["title"] = HOSTILE
-    folder.spec.write_text(json.dumps(spec))
+        spec = replace(spec, title=HOSTILE)
+    folder.spec.write_text(json.dumps(spec.to_dict()))
     folder.toml.write_text('title = "made up"\nseeds = [1, 2]\n')
-    finals = {(a["id"], s): _final(a, s, random, hostile) for a in resolved for s in seeds}
+    finals = {(a.id, s): _final(a, s, random, hostile) for a in resolved for s in seeds}
     for record in finals.values():
         folder.write_record(record)
         if analysis:
-            values = {"format": 1, "name": record.name, "hash": record.hash, "at": _looks(record, random)}
+            values = RunAnalysis(record.name, record.hash, _snapshots(record, random)).to_dict()
             (folder.analysis / f"{record.name}.json").write_text(json.dumps(values))
     for record in _tuning(resolved):
         folder.write_record(record)
-    folder.summary.write_text(json.dumps(_summary(spec, finals, seeds)))
+    folder.summary.write_text(json.dumps(_summary(spec, finals, seeds).to_dict()))
     return folder
 
 
-def _arm(arm: str, matching: str, size: str | None, matchings: int, sizes: int) -> dict[str, Any]:
+def _arm(arm: str, matching: Any, size: str | None, matchings: int, sizes: int) -> ResolvedArm:
     label, _, kinds = ARMS[arm]
     parts = [arm] + ([matching] if matchings > 1 or sizes > 1 else []) + ([str(size)] if sizes > 1 else [])
     scale = {None: 1.0, "460k": 1.0, "120k": 0.26, "30k": 0.07}[size]
     model = dict(zip(("query", "key", "value"), kinds, strict=True)) | {"d_model": int(128 * math.sqrt(scale))}
-    return {
-        "id": "@".join(parts), "arm": arm, "label": label, "about": "made up", "matching": matching, "size": size,
-        "config": {"model": model, "training": {"steps": STEPS[-1]}}, "steps": STEPS[-1],
-        "parameters": int(460_000 * scale), "train_flops": int(2_900_000 * scale), "off_by": 0.0004, "text": 0,
-    }  # fmt: skip
+    return ResolvedArm(
+        id="@".join(parts), arm=arm, label=label, about="made up", matching=matching, size=size,
+        config={"model": model, "training": {"steps": STEPS[-1]}}, steps=STEPS[-1],
+        parameters=int(460_000 * scale), train_flops=int(2_900_000 * scale), off_by=0.0004, text=0,
+    )  # fmt: skip
 
 
-def _contrast(ours: dict[str, Any], theirs: dict[str, Any], measure: str) -> dict[str, Any]:
-    return {
-        "id": f"{ours['id']}-vs-{theirs['id']}", "arm": ours["id"], "than": theirs["id"], "measure": measure,
-        "matching": ours["matching"], "size": ours["size"], "primary": False, "claim": "it works",
-        "labels": [ours["label"], theirs["label"]],
-    }  # fmt: skip
+def _contrast(ours: ResolvedArm, theirs: ResolvedArm, measure: str) -> ResolvedContrast:
+    return ResolvedContrast(
+        id=f"{ours.id}-vs-{theirs.id}", arm=ours.id, than=theirs.id, measure=measure, matching=ours.matching,
+        size=ours.size, primary=False, claim="it works",
+    )  # fmt: skip
 
 
-def _spec(resolved: Any, contrasts: Any, seeds: Sequence[int]) -> dict[str, Any]:
-    return {
-        "format": 1, "hash": "ab12" * 16, "name": "made-up", "title": "Autoencoder attention, made up",
-        "question": "Is attention through an autoencoder better than standard attention of the same size?",
-        "smallest_effect": 0.005, "seeds": {"final": list(seeds), "tuning": [101]},
-        "budget": {"kind": "chars", "amount": 2e7},
-        "matching": {"by": ["parameters"], "reference": "standard", "target": 460_000, "vary": "d_ff",
-                     "tolerance": 0.005},
-        "tuning": {"search": "grid", "rates": list(RATES), "share": 0.25, "extend": 1}, "arms": resolved,
-        "contrasts": contrasts, "declared": "2026-11-22", "amended": [],
-        "text": [{"train": {"chars": 10_000_000, "sha256": "cd" * 32},
-                  "valid": {"chars": 2_700_000, "sha256": "ef" * 32, "files": ["alice"]}}],
-    }  # fmt: skip
+def _spec(
+    resolved: Sequence[ResolvedArm], contrasts: Sequence[ResolvedContrast], seeds: Sequence[int]
+) -> Declaration:
+    return Declaration(
+        name="made-up", title="Autoencoder attention, made up",
+        question="Is attention through an autoencoder better than standard attention of the same size?",
+        smallest_effect=0.005, seeds=Seeds(tuple(seeds), (101,)), budget=Budget("chars", 2e7),
+        matching=Matching(("parameters",), "standard", 460_000.0), attention=True,
+        tuning=Tuning((101,), RATES, share=0.25, extend=1), arms=tuple(resolved), contrasts=tuple(contrasts),
+        text=(Text(TextSide(10_000_000, "cd" * 32), TextSide(2_700_000, "ef" * 32, files=("alice",))),),
+        given="", declared="2026-11-22",
+    )  # fmt: skip
 
 
-def _loss(arm: dict[str, Any], step: int) -> float:
-    return ARMS[arm["arm"]][1] + 0.12 * math.log10(460_000 / arm["parameters"]) + 1.2 * math.exp(-step / 90)
+def _loss(arm: ResolvedArm, step: int) -> float:
+    return ARMS[arm.arm][1] + 0.12 * math.log10(460_000 / arm.parameters) + 1.2 * math.exp(-step / 90)
 
 
-def _final(arm: dict[str, Any], seed: int, random: np.random.Generator, hostile: bool) -> Record:
+def _final(arm: ResolvedArm, seed: int, random: np.random.Generator, hostile: bool) -> Record:
     shift = random.normal(0, 0.004) + 0.01 * math.sin(seed)
-    curve = [
-        {"step": s, "chars": s * 40_000, "seconds": s / 2, "train_nats": _loss(arm, s) - 0.03,
-         "valid_nats": _loss(arm, s) + shift, "valid_chars": 200_000}
-        for s in STEPS
-    ]  # fmt: skip
+    curve = tuple(Point(s, s * 40_000, s / 2, _loss(arm, s) - 0.03, _loss(arm, s) + shift, 200_000) for s in STEPS)
     text = HOSTILE if hostile else "the old woman went down to the river and sang of the winter. " * 4
-    nats = curve[-1]["valid_nats"]
+    nats = curve[-1].valid_nats
+    assert nats is not None
     cost = Cost(
-        seconds=250.0 + 40 * (arm["arm"] == "autoencoder") + random.normal(0, 4), chars=20_000_000,
-        chars_per_second=30_000 + random.normal(0, 500) - 3000 * (arm["arm"] != "standard"),
-        train_flops=2e7 * arm["train_flops"], train_flops_per_char=arm["train_flops"],
-        parameters=arm["parameters"], cache_bytes=3072,
-        latent_cache_bytes=None if arm["arm"] == "standard" else 768, peak_memory_bytes=900_000_000,
+        seconds=250.0 + 40 * (arm.arm == "autoencoder") + random.normal(0, 4), chars=20_000_000,
+        chars_per_second=30_000 + random.normal(0, 500) - 3000 * (arm.arm != "standard"),
+        train_flops=2e7 * arm.train_flops, train_flops_per_char=arm.train_flops,
+        parameters=arm.parameters, cache_bytes=3072,
+        latent_cache_bytes=None if arm.arm == "standard" else 768, peak_memory_bytes=900_000_000,
     )  # fmt: skip
     return Record(
-        name=f"final-{arm['id']}-seed{seed}", hash="00", spec="ab12" * 16, phase="final", arm=arm["id"], seed=seed,
-        rate=1.0, status="done", config=arm["config"], environment={"commit": "0123456789abcdef", "dirty": False,
-        "python": "3.11", "packages": {"torch": "2.9"}, "cpu": "made up", "threads": 1}, batches="b",
-        valid={"nats_per_char": nats, "chars": 1, "files": []}, train_nats=curve[-1]["train_nats"], curve=curve,
-        samples=[{"step": s, "text": text} for s in STEPS], cost=cost,
+        name=f"final-{arm.id}-seed{seed}", hash="00", spec="ab12" * 16, phase="final", arm=arm.id, seed=seed,
+        rate=1.0, status="done", config=arm.config, batches="b",
+        environment=Environment("3.11", "Linux", {"torch": "2.9"}, "made up", 1, None, "0123456789abcdef", False),
+        valid=Valid(nats, 1, ()), train_nats=curve[-1].train_nats, curve=curve,
+        samples=tuple(Passage(s, text) for s in STEPS), cost=cost,
     )  # fmt: skip
 
 
-def _tuning(resolved: Sequence[dict[str, Any]]) -> list[Record]:
+def _tuning(resolved: Sequence[ResolvedArm]) -> list[Record]:
     return [
         Record(
-            name=f"tune-{arm['id']}-rate{rate:g}-seed101", hash="00", spec="ab12" * 16, phase="tune",
-            arm=arm["id"], seed=101, rate=rate, status="done" if rate < 2 else "failed", config={},
+            name=f"tune-{arm.id}-rate{rate:g}-seed101", hash="00", spec="ab12" * 16, phase="tune",
+            arm=arm.id, seed=101, rate=rate, status="done" if rate < 2 else "failed", config={},
             failure=None if rate < 2 else "diverged", reason=None if rate < 2 else "loss is nan at step 12",
-            valid={"nats_per_char": 1.4 + abs(rate - 1), "chars": 1, "files": []},
+            valid=Valid(1.4 + abs(rate - 1), 1, ()),
         )
         for arm in resolved
         for rate in RATES
     ]  # fmt: skip
 
 
-def measured(kind: float, random: np.random.Generator, *, maps: bool) -> dict[str, Any]:
+def measured(kind: float, random: np.random.Generator, *, maps: bool) -> Inspection:
     """Something of the shape of what `inspect_run` returns."""
 
     def figures() -> dict[str, float]:
         return {name: float(kind + random.normal(0, 0.01)) for name in MEASURES}
 
     def whole() -> dict[str, Any]:
-        return {**figures(), "first_share": 0.01, "without_first": figures()}
+        return {**figures(), "first_share": 0.01, "without_first": Distribution(**figures())}
 
-    names = ("effective_rank", "effective_rank_share", "dead_share", "saturated_below_share",
-             "saturated_above_share", "readout_r2", "pca_r2")  # fmt: skip
-    added = {f"{way}{k}": 2 / k + kind * 0.1 for way in ("top", "nearest") for k in TOP} | {"without_first": 0.001}
+    names = [field.name for field in fields(CodeMeans)]
+    codes = CodeMeans(**dict.fromkeys(names, kind))
+    top, nearest = ({k: 1.3 + 2 / k + kind * 0.1 for k in TOP} for _ in range(2))
     scores = 4 * torch.randn(2, 3, 20, 20) + torch.full((20, 20), -torch.inf).triu(1)
-    shown = {"text": "once upon a time the", "weights": pack(scores.softmax(-1).numpy())}
-    return {
-        "format": 1, "text": {"digest": "d"}, "attention": whole(),
-        "layers": [{"layer": i, "heads": [{"head": j, **whole()} for j in range(3)]} for i in range(2)],
-        "loss": {"all": 1.3, "added": added}, "codes": dict.fromkeys(names, kind),
-        "projections": [_projection(i, name, kind + i) for i in range(2) for name in ("key", "value")],
-        "maps": shown if maps else None,
-    }  # fmt: skip
+    shown = Maps("once upon a time the", pack(scores.softmax(-1).numpy()))
+    return Inspection(
+        run="made up", step=None, text=TextRead(("alice",), 0, 4, 20, 10, 40, "d"),
+        attention=AttentionMeasures(**whole()),
+        layers=tuple(
+            LayerMeasures(i, tuple(HeadMeasures(head=j, **whole()) for j in range(3))) for i in range(2)
+        ),
+        loss=Ablation(1.3, top, nearest, 1.301, (1.4, 1.4)),
+        codes=CodeSummary(**vars(codes), query=codes, key=codes, value=codes),
+        projections=tuple(_projection(i, name, kind + i) for i in range(2) for name in ("key", "value")),
+        maps=shown if maps else None,
+    )  # fmt: skip
 
 
-def _projection(layer: int, name: str, rank: float) -> dict[str, Any]:
-    return {"layer": layer, "projection": name, "head": None, "kind": "autoencoder", "width": 32,
-            "effective_rank": rank, "dead": 0, "saturated_below": 1, "saturated_above": None, "readout_r2": 0.5,
-            "pca_r2": 0.6}  # fmt: skip
+def with_gini(gini: float) -> Inspection:
+    """Something measured, with this Gini index as the mean over heads."""
+    found = measured(0.5, np.random.default_rng(0), maps=False)
+    return replace(found, attention=replace(found.attention, gini=gini))
 
 
-def _looks(record: Record, random: np.random.Generator) -> list[dict[str, Any]]:
+def _projection(layer: int, name: str, rank: float) -> CodeMeasures:
+    return CodeMeasures(
+        layer=layer, projection=name, head=None, kind="autoencoder", width=32, effective_rank=rank, dead=0,
+        saturated_below=1, saturated_above=None, readout_r2=0.5, pca_r2=0.6,
+    )  # fmt: skip
+
+
+def _snapshots(record: Record, random: np.random.Generator) -> tuple[Snapshot, ...]:
     kind = 0.5 + 0.1 * list(ARMS).index(record.arm.split("@")[0])
-    return [
-        {"step": line["step"], "valid_nats": line["valid_nats"],
-         "measured": measured(kind + i / 20, random, maps=i == len(record.curve) - 1)}
-        for i, line in enumerate(record.curve)
-    ]  # fmt: skip
+    return tuple(
+        Snapshot(point.step, point.valid_nats, measured(kind + i / 20, random, maps=i == len(record.curve) - 1))
+        for i, point in enumerate(record.curve)
+    )  # fmt: skip
 
 
-def _summary(spec: dict[str, Any], finals: Any, seeds: Sequence[int]) -> dict[str, Any]:
-    contrasts = [_concluded(c, finals, seeds) for c in spec["contrasts"]]
-    for contrast, p in zip(contrasts, holm([c["p"] for c in contrasts]), strict=True):
-        contrast["p_holm"] = p
-    arms = [
-        {"id": arm["id"], "perplexity": 3.6, "sd": 0.004, "rate": 1.0, "losses": {}, "cost": {}}
-        for arm in spec["arms"]
-    ]
-    tuning = [
-        {"id": a["id"], "chosen": 1.0, "at_edge": False, "extended": False, "sensitivity": 0.01,
-         "rates": [{"rate": r, "mean": None if r == 2 else 1.4 + 0.05 * abs(r - 1), "losses": {"101": 1.4},
-                    "failed": int(r == 2)} for r in RATES]}
-        for a in spec["arms"]
-    ]  # fmt: skip
-    return {
-        "format": 1, "spec": spec["hash"],
-        "answer": contrasts[0]["sentence"] if contrasts else "Nothing was asked.",
-        "notes": ["tune-standard-rate2-seed101 failed (diverged) and counts nowhere: loss is nan at step 12"],
-        "runs": {"wanted": 40, "done": 36, "failed": 4, "missing": 0}, "failed": [], "arms": arms,
-        "tuning": tuning,
-        "noise": {"arm": "standard", "n": len(seeds), "sd": 0.004, "resolvable": 0.005}, "contrasts": contrasts,
-    }  # fmt: skip
+def _summary(spec: Declaration, finals: Any, seeds: Sequence[int]) -> Summary:
+    concluded = [_concluded(spec, c, finals, seeds) for c in spec.contrasts]
+    contrasts = [replace(c, verdict=verdict(c, spec.smallest_effect)) for c in together(concluded)]
+    said = tuple(replace(c, sentence=_sentence(c)) for c in contrasts)
+    arms = tuple(
+        ArmSummary(a.id, a.label, len(seeds), 1.3, None, 0.004, 3.6, {}, 1.0, {}, MeanCost()) for a in spec.arms
+    )
+    rates = tuple(
+        TriedRate(r, {}, None if r == 2 else 1.4 + 0.05 * abs(r - 1), {101: 1.4}, int(r == 2)) for r in RATES
+    )
+    return Summary(
+        spec=spec.hash,
+        answer=next((c.sentence for c in said if c.primary), "Nothing was asked."),
+        runs=RunCounts(40, 36, 4, 0),
+        failed=(),
+        arms=arms,
+        tuning=tuple(TuningResult(a.id, rates, 1.0, False, False, 0.01) for a in spec.arms),
+        noise=Noise("standard", len(seeds), 0.004, 0.005),
+        contrasts=said,
+        notes=("tune-standard-rate2-seed101 failed (diverged) and counts nowhere: loss is nan at step 12",),
+        conditions="Found at 460K parameters, 20M characters, made up.",
+    )
 
 
-def _concluded(contrast: dict[str, Any], finals: Any, seeds: Sequence[int]) -> dict[str, Any]:
-    is_loss = contrast["measure"] == "valid_nats"
+def _concluded(spec: Declaration, contrast: ResolvedContrast, finals: Any, seeds: Sequence[int]) -> ContrastResult:
+    is_loss = contrast.measure == "valid_nats"
 
     def read(record: Record) -> float:
         value = record.nats_per_char if is_loss else record.cost.chars_per_second  # type: ignore[union-attr]
         assert value is not None
         return value
 
-    differences = {s: read(finals[contrast["arm"], s]) - read(finals[contrast["than"], s]) for s in seeds}
+    differences = {s: read(finals[contrast.arm, s]) - read(finals[contrast.than, s]) for s in seeds}
     found = estimate(list(differences.values()))
-    interval = list(found.interval) if found.interval else None
-    verdict = "better" if (found.mean < 0) == is_loss else "worse"
-    ends = [percent_perplexity(end) for end in interval] if interval and is_loss else None
-    return {
-        **contrast, "unit": "nats" if is_loss else "characters/s", "n": found.n, "seeds": list(seeds),
-        "differences": differences, "mean": found.mean, "interval": interval, "p": found.p,
-        "baseline": 1.3 if is_loss else 30_000.0,
-        "bootstrap": {"interval": interval, "seeds": found.n, "books": 7} if is_loss else None,
-        "percent_perplexity": {"mean": percent_perplexity(found.mean), "interval": ends} if is_loss else None,
-        "verdict": verdict if interval else "one seed", "paired_batches": True,
-        "sentence": f"{contrast['labels'][0]} is {verdict} than {contrast['labels'][1]} by {abs(found.mean):.4f} "
-        f"nats at equal {contrast['matching']}.",
-    }  # fmt: skip
+    return ContrastResult(
+        **vars(contrast), labels=(spec.arm(contrast.arm).label, spec.arm(contrast.than).label),
+        unit="nats" if is_loss else "characters/s", n=found.n, seeds=tuple(seeds), lost=0,
+        differences=differences, mean=found.mean, interval=found.interval, p=found.p,
+        baseline=1.3 if is_loss else 30_000.0,
+        bootstrap=Bootstrap(found.interval, found.n, 7) if is_loss else None,
+        percent_perplexity=None, paired_batches=True, verdict="one seed",
+    )  # fmt: skip
+
+
+def _sentence(contrast: ContrastResult) -> str:
+    ours, theirs = contrast.labels
+    exploratory = "" if contrast.primary else "Exploratory: "
+    return f"{exploratory}{ours} against {theirs}: {contrast.verdict}, {contrast.mean:.4f} {contrast.unit}."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from aeattn.compare.declaration import Declaration
 from aeattn.compare.jobs import choices, is_current, jobs, suggest, untuned_work, work
-from aeattn.compare.plan import Declaration
 from aeattn.compare.records import Record
 from tests.compare.conftest import Declare, done, failed
 
@@ -111,7 +112,7 @@ def test_running_and_stale_records_are_not_current(declare_in: Declare) -> None:
     job = jobs(declaration, {})[0]
     assert not is_current(job, {job.name: job})
     assert is_current(job, {job.name: failed(job)})
-    assert not is_current(job, {job.name: Record(**{**vars(done(job, 1.0)), "hash": "other"})})
+    assert not is_current(job, {job.name: replace(done(job, 1.0), hash="other")})
 
 
 SPACE = {"training.learning_rate": [1e-3, 1e-1], "training.weight_decay": [1e-3, 1.0]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aeattn.compare.plan import read_declaration
+from aeattn.compare.declaration import read_declaration
 from aeattn.config.model import ModelConfig
 from aeattn.errors import InputError
 from aeattn.nn.size import size
@@ -31,7 +31,7 @@ def test_another_spec_is_refused_and_an_amendment_is_remembered(declare_in: Decl
     assert read_declaration(folder) == before
     _, after = declare_in({"seeds": [4]}, amend=True)
     assert after.hash != before.hash
-    assert [each["hash"] for each in after.amended] == [before.hash]
+    assert [each.hash for each in after.amended] == [before.hash]
 
 
 def test_a_declaration_that_was_changed_is_refused(declare_in: Declare) -> None:
@@ -63,7 +63,7 @@ def test_an_arm_that_is_left_alone_says_how_far_it_is_off(kind: str, declare_in:
     _, declaration = declare_in(
         {"matching": {"by": [kind]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
     )
-    assert declaration.arm("auto").run_config().model.d_ff == 48
+    assert declaration.arm("auto").run_config.model.d_ff == 48
     assert (declaration.arm("auto").off_by or 0) > 0.1
     assert declaration.arm("standard").off_by is None
 
@@ -114,5 +114,5 @@ def test_arms_that_cannot_be_matched_leave_no_folder(declare_in: Declare, tmp_pa
 def test_arms_may_read_texts_of_their_own(declare_in: Declare) -> None:
     _, declaration = declare_in({"arms": {"auto": {"data": {"limit_valid_chars": 50}}}})
     assert [arm.text for arm in declaration.arms] == [0, 1]
-    assert declaration.text[1]["valid"]["chars"] == 150
-    assert declaration.text[1]["valid"]["files"] == ["a", "b", "c"]
+    assert declaration.text[1].valid.chars == 150
+    assert declaration.text[1].valid.files == ("a", "b", "c")

@@ -19,13 +19,13 @@ import pytest
 from rich.console import Console
 
 from aeattn.cli import main
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.lock import hold
-from aeattn.compare.plan import Declaration
 from aeattn.compare.progress import GridProgress, Run
-from aeattn.compare.records import Folder
 from aeattn.compare.runner import NoRoom, Runner, Stopped, worker_environment
 from aeattn.errors import InputError
+from aeattn.files import Lock
 from tests.compare.conftest import Declare, done
 
 FAKE = """
@@ -180,23 +180,23 @@ def test_a_signal_stops_the_runs_and_nothing_is_lost(declare_in: Declare, run_wi
 
 def test_two_comparisons_cannot_share_a_folder(tmp_path: Path) -> None:
     with (
-        hold(tmp_path / ".lock", "busy"),
+        Lock(tmp_path / ".lock", "busy"),
         pytest.raises(InputError, match="busy"),
-        hold(tmp_path / ".lock", "busy", wait=0.0),
+        Lock(tmp_path / ".lock", "busy", wait=0.0),
     ):
         pass
-    with hold(tmp_path / ".lock", "busy", wait=0.0):
+    with Lock(tmp_path / ".lock", "busy", wait=0.0):
         pass
 
 
 def test_a_lock_lives_as_long_as_the_last_process_that_inherited_it(tmp_path: Path) -> None:
-    with hold(tmp_path / ".lock", "busy") as lock:
-        child = subprocess.Popen(["sleep", "30"], pass_fds=(lock,))
-    with pytest.raises(InputError, match="busy"), hold(tmp_path / ".lock", "busy", wait=0.0):
+    with Lock(tmp_path / ".lock", "busy") as lock:
+        child = subprocess.Popen(["sleep", "30"], pass_fds=(lock.descriptor or 0,))
+    with pytest.raises(InputError, match="busy"), Lock(tmp_path / ".lock", "busy", wait=0.0):
         pass
     child.kill()
     child.wait()
-    with hold(tmp_path / ".lock", "busy", wait=5.0):
+    with Lock(tmp_path / ".lock", "busy", wait=5.0):
         pass
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from scipy import stats
 
+from aeattn.analysis.results import RunAnalysis, Snapshot
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Folder, Record
-from aeattn.compare.sentences import notes
+from aeattn.compare.records import Record
+from aeattn.compare.results import Bootstrap, RunCounts, Summary, TuningResult
+from aeattn.compare.sentences import edges
 from aeattn.compare.summary import summarise
 from tests.compare.conftest import Declare, done, failed
+from tests.compare.made_up import with_gini
 
 STANDARD = {1: 1.300, 2: 1.310, 3: 1.305}
 
@@ -29,10 +34,10 @@ def _records(declaration: Declaration, auto: dict[int, float | None]) -> dict[st
     return found
 
 
-def _summary(declare_in: Declare, auto: dict[int, float | None], **changes: Any) -> dict[str, Any]:
-    folder, declaration = declare_in(changes)
+def _summary(declare_in: Declare, auto: dict[int, float | None], amend: bool = False, **changes: Any) -> Summary:
+    folder, declaration = declare_in(changes, amend=amend)
     summary = summarise(folder, declaration, _records(declaration, auto))
-    json.dumps(summary, allow_nan=False)
+    assert Summary.from_dict(json.loads(json.dumps(summary.to_dict(), allow_nan=False)), "x") == summary
     return summary
 
 
@@ -42,60 +47,67 @@ def _less(*by: float) -> dict[int, float | None]:
 
 def test_a_clear_difference(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(0.011, 0.012, 0.013))
-    [contrast] = summary["contrasts"]
-    assert contrast["verdict"] == "better"
+    [contrast] = summary.contrasts
+    assert contrast.verdict == "better"
     wanted = stats.ttest_1samp([-0.011, -0.012, -0.013], 0).confidence_interval()
-    assert contrast["interval"] == pytest.approx(tuple(wanted))
-    assert summary["answer"] == (
+    assert contrast.interval == pytest.approx(tuple(wanted))
+    assert summary.answer == (
         "auto is better than standard attention by 0.0120 nats [0.0095, 0.0145] at equal width, "
         "1.2 % of perplexity."
     )
-    assert summary["arms"][0]["mean"] == pytest.approx(1.305)
-    assert summary["runs"] == {"wanted": 6, "done": 6, "failed": 0, "missing": 0}
+    assert summary.arms[0].mean == pytest.approx(1.305)
+    assert summary.runs == RunCounts(wanted=6, done=6, failed=0, missing=0)
 
 
 def test_the_other_way_round(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(-0.011, -0.012, -0.013))
-    assert summary["contrasts"][0]["verdict"] == "worse"
-    assert "auto is worse than standard attention by 0.0120 nats" in summary["answer"]
+    assert summary.contrasts[0].verdict == "worse"
+    assert "auto is worse than standard attention by 0.0120 nats" in summary.answer
 
 
-def test_a_difference_too_small_to_matter(declare_in: Declare) -> None:
-    answer = _summary(declare_in, _less(0.011, 0.012, 0.013), smallest_effect=0.05)["answer"]
-    assert "that is less than 0.05 nats, declared as the smallest difference that matters" in answer
-    answer = _summary_again(declare_in, 0.012)
-    assert "it may be less than 0.012 nats" in answer
+def test_losses_that_are_near_enough_are_equivalent(declare_in: Declare) -> None:
+    summary = _summary(declare_in, _less(0.011, 0.012, 0.013), smallest_effect=0.05)
+    assert summary.contrasts[0].verdict == "equivalent"
+    assert summary.answer == (
+        "auto and standard attention are equivalent within 0.05 nats at equal width: "
+        "-0.0120 nats [-0.0145, -0.0095]; auto is better by less than that."
+    )
+    summary = _summary(declare_in, _less(0.001, -0.001, 0.0003), amend=True, smallest_effect=0.005)
+    assert summary.answer.startswith(
+        "auto and standard attention are equivalent within 0.005 nats at equal width: "
+    )
+    assert "than that" not in summary.answer
 
 
-def _summary_again(declare_in: Declare, smallest: float) -> str:
-    folder, declaration = declare_in({"smallest_effect": smallest}, amend=True)
-    answer: str = summarise(folder, declaration, _records(declaration, _less(0.011, 0.012, 0.013)))["answer"]
-    return answer
+def test_a_difference_that_is_not_shown_to_matter(declare_in: Declare) -> None:
+    summary = _summary(declare_in, _less(0.011, 0.012, 0.013), smallest_effect=0.012)
+    assert summary.contrasts[0].verdict == "better"
+    assert "it is not shown to exceed 0.012 nats, the declared smallest difference that matters" in summary.answer
 
 
 def test_no_difference(declare_in: Declare) -> None:
-    summary = _summary(declare_in, _less(0.001, -0.001, 0.0003))
-    [contrast] = summary["contrasts"]
-    assert contrast["verdict"] == "no difference found"
-    low, high = contrast["interval"]
-    assert "No difference between auto and standard attention was found at equal width" in summary["answer"]
-    assert f"a difference larger than {max(-low, high):.4f} can be excluded" in summary["answer"]
+    summary = _summary(declare_in, _less(0.001, -0.001, 0.0003), smallest_effect=0.001)
+    [contrast] = summary.contrasts
+    assert contrast.verdict == "no difference found"
+    low, high = contrast.interval or (0.0, 0.0)
+    assert "No difference between auto and standard attention was found at equal width" in summary.answer
+    assert f"a difference larger than {max(-low, high):.4f} can be excluded at 95 % confidence." in summary.answer
 
 
 def test_one_model_under_two_names(declare_in: Declare) -> None:
-    [contrast] = _summary(declare_in, dict(STANDARD))["contrasts"]
-    assert contrast["interval"] == (0.0, 0.0)
-    assert contrast["verdict"] == "no difference found"
-    assert contrast["sentence"] == (
+    [contrast] = _summary(declare_in, dict(STANDARD)).contrasts
+    assert contrast.interval == (0.0, 0.0)
+    assert contrast.verdict == "no difference found"
+    assert contrast.sentence == (
         "auto and standard attention have the same validation loss at equal width, with every seed."
     )
 
 
 def test_a_measure_that_one_arm_lacks_is_no_missing_run(declare_in: Declare) -> None:
     contrasts = [{"arm": "auto", "than": "standard", "measure": "latent_cache_bytes"}]
-    [contrast] = _summary(declare_in, dict(STANDARD), contrasts=contrasts)["contrasts"]
-    assert contrast["verdict"] == "not measured"
-    assert contrast["sentence"].endswith("one of the two has no latent cache, so nothing is compared.")
+    [contrast] = _summary(declare_in, dict(STANDARD), contrasts=contrasts).contrasts
+    assert contrast.verdict == "not measured"
+    assert contrast.sentence.endswith("one of the two has no latent cache, so nothing is compared.")
 
 
 @pytest.mark.parametrize("by", ["parameters", "flops", "wall-clock"])
@@ -105,19 +117,16 @@ def test_an_arm_that_was_not_matched_is_never_called_equal(by: str, declare_in: 
         {"matching": {"by": [by]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
     )
     summary = summarise(folder, declaration, _records(declaration, _less(0.011, 0.012, 0.013)))
-    sentence = summary["contrasts"][-1]["sentence"]
+    sentence = summary.contrasts[-1].sentence
     assert sentence.startswith(
         "auto is better than standard attention by 0.0120 nats [0.0095, 0.0145] though not at"
     )
-    assert any("of the others" in note for note in summary["notes"])
+    assert any("of the others" in note for note in summary.notes)
 
 
-def test_arms_on_the_edge_of_the_grid_share_a_sentence(declare_in: Declare) -> None:
-    folder, declaration = declare_in()
-    summary = summarise(folder, declaration, _records(declaration, dict(STANDARD)))
-    edge = {"at_edge": True, "extended": True, "chosen": 2.0}
-    summary["tuning"] = [{"id": "a", **edge}, {"id": "b", **edge}, {"id": "c", **edge, "extended": False}]
-    assert notes(summary, declaration, []) == [
+def test_arms_on_the_edge_of_the_grid_share_a_sentence() -> None:
+    on_edge = [TuningResult(id, (), 2.0, True, id != "c", None) for id in "abc"]
+    assert edges(on_edge) == [
         "c does best on the edge of what was searched: it may be tuned too little.",
         "a and b do best on the edge of what was searched, which was extended there: they may be tuned "
         "too little.",
@@ -126,39 +135,39 @@ def test_arms_on_the_edge_of_the_grid_share_a_sentence(declare_in: Declare) -> N
 
 def test_one_seed_says_that_no_interval_is_possible(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(0.01), seeds=[1])
-    assert "from one seed: no interval is possible" in summary["answer"]
-    assert "One seed was declared: no interval is possible." in summary["notes"]
-    assert summary["noise"]["sd"] is None
+    assert "from one seed: no interval is possible" in summary.answer
+    assert "One seed was declared: no interval is possible." in summary.notes
+    assert summary.noise.sd is None
 
 
 def test_failed_runs_are_reported_and_never_averaged(declare_in: Declare) -> None:
     summary = _summary(declare_in, {**_less(0.011, 0.012), 3: None})
-    [contrast] = summary["contrasts"]
-    assert contrast["seeds"] == [1, 2]
-    assert contrast["mean"] == pytest.approx(-0.0115)
-    assert "Of 3 seeds, 1 failed or are missing" in contrast["sentence"]
-    assert summary["arms"][1]["n"] == 2
-    assert summary["failed"][0]["name"] == "final-auto-seed3"
-    assert any("counts nowhere: loss is nan" in note for note in summary["notes"])
+    [contrast] = summary.contrasts
+    assert contrast.seeds == (1, 2)
+    assert contrast.mean == pytest.approx(-0.0115)
+    assert "Of 3 seeds, 1 failed or are missing" in contrast.sentence
+    assert summary.arms[1].n == 2
+    assert summary.failed[0].name == "final-auto-seed3"
+    assert any("counts nowhere: loss is nan" in note for note in summary.notes)
 
 
 def test_missing_runs_are_said_to_be_missing(declare_in: Declare) -> None:
     summary = _summary(declare_in, {})
-    assert "no pair of runs has succeeded yet" in summary["answer"]
-    assert "3 of 6 runs are still missing." in summary["notes"]
+    assert "no pair of runs has succeeded yet" in summary.answer
+    assert "3 of 6 runs are still missing." in summary.notes
 
 
 def test_stale_records_do_not_count(declare_in: Declare) -> None:
     folder, declaration = declare_in()
     records = _records(declaration, _less(0.01, 0.01, 0.01))
-    stale = {name: Record(**{**vars(record), "hash": "old"}) for name, record in records.items()}
-    assert summarise(folder, declaration, stale)["runs"]["done"] == 0
+    stale = {name: replace(record, hash="old") for name, record in records.items()}
+    assert summarise(folder, declaration, stale).runs.done == 0
 
 
 def test_noise_floor(declare_in: Declare) -> None:
-    noise = _summary(declare_in, {})["noise"]
-    assert noise["sd"] == pytest.approx(0.005)
-    assert noise["resolvable"] == pytest.approx(stats.t.ppf(0.975, 4) * 0.005 * (2 / 3) ** 0.5)
+    noise = _summary(declare_in, {}).noise
+    assert noise.sd == pytest.approx(0.005)
+    assert noise.resolvable == pytest.approx(stats.t.ppf(0.975, 4) * 0.005 * (2 / 3) ** 0.5)
 
 
 def test_many_contrasts_are_corrected(declare_in: Declare) -> None:
@@ -167,9 +176,9 @@ def test_many_contrasts_are_corrected(declare_in: Declare) -> None:
                  {"arm": "auto", "than": "standard", "measure": "cache_bytes"}]  # fmt: skip
     folder, declaration = declare_in({"contrasts": contrasts})
     records = _records(declaration, _less(0.010, 0.012, 0.017))
-    found = summarise(folder, declaration, records)["contrasts"]
-    assert found[0]["p_holm"] == pytest.approx(3 * found[0]["p"])
-    assert found[2]["p"] == found[2]["p_holm"] == 1.0
+    found = summarise(folder, declaration, records).contrasts
+    assert found[0].p_holm == pytest.approx(3 * found[0].p)
+    assert found[2].p == found[2].p_holm == 1.0
 
 
 def test_a_measure_of_attention_is_read_from_the_analysis(declare_in: Declare) -> None:
@@ -177,10 +186,10 @@ def test_a_measure_of_attention_is_read_from_the_analysis(declare_in: Declare) -
     folder, declaration = declare_in({"attention": True, "contrasts": [contrast]})
     records = _records(declaration, _less(0, 0, 0))
     _analyse(folder, records)
-    [found] = summarise(folder, declaration, records)["contrasts"]
-    assert found["mean"] == pytest.approx(0.2)
-    assert found["verdict"] == "more"
-    assert found["sentence"].startswith(
+    [found] = summarise(folder, declaration, records).contrasts
+    assert found.mean == pytest.approx(0.2)
+    assert found.verdict == "more"
+    assert found.sentence.startswith(
         "auto has higher attention gini than standard attention at equal width: by 0.2000"
     )
 
@@ -189,9 +198,8 @@ def _analyse(folder: Folder, records: dict[str, Record]) -> None:
     folder.analysis.mkdir()
     for name, record in records.items():
         gini = (0.7 if record.arm == "auto" else 0.5) + 0.01 * record.seed
-        (folder.analysis / f"{name}.json").write_text(
-            json.dumps({"at": [{"measured": {"attention": {"gini": gini}}}]})
-        )
+        analysis = RunAnalysis(name, record.hash, (Snapshot(1, 1.3, with_gini(gini)),))
+        (folder.analysis / f"{name}.json").write_text(json.dumps(analysis.to_dict()))
 
 
 def test_books_may_disagree_where_seeds_agree(declare_in: Declare) -> None:
@@ -202,18 +210,15 @@ def test_books_may_disagree_where_seeds_agree(declare_in: Declare) -> None:
         books = {"a": (1.3 - 0.1 * (job.arm == "auto"), 100), "b": (1.3 + 0.08 * (job.arm == "auto"), 100)}
         total = sum(nats * chars for nats, chars in books.values()) / 200
         records[job.name] = done(job, total - shift / 1e3, books)
-    [contrast] = summarise(folder, declaration, records)["contrasts"]
-    assert contrast["verdict"] == "better"
-    assert contrast["bootstrap"] == {"interval": pytest.approx((-0.1, 0.08)), "seeds": 3, "books": 2}
-    assert "On other books it might be otherwise" in contrast["sentence"]
+    [contrast] = summarise(folder, declaration, records).contrasts
+    assert contrast.verdict == "better"
+    assert contrast.bootstrap == Bootstrap(pytest.approx((-0.1, 0.08)), seeds=3, books=2)
+    assert "On other books it might be otherwise" in contrast.sentence
 
 
 def test_unpaired_batches_are_said_to_be_unpaired(declare_in: Declare) -> None:
     folder, declaration = declare_in()
-    records = {
-        name: Record(**{**vars(r), "batches": r.arm})
-        for name, r in _records(declaration, _less(0, 0, 0.1)).items()
-    }
-    [contrast] = summarise(folder, declaration, records)["contrasts"]
-    assert not contrast["paired_batches"]
-    assert "did not read the same batches" in contrast["sentence"]
+    records = {name: replace(r, batches=r.arm) for name, r in _records(declaration, _less(0, 0, 0.1)).items()}
+    [contrast] = summarise(folder, declaration, records).contrasts
+    assert not contrast.paired_batches
+    assert "did not read the same batches" in contrast.sentence

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 
+from aeattn import hardware
+from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
+from aeattn.compare.convert import to_json
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.plan import Declaration
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.training.trainer import Trainer
 from tests.compare.conftest import Declare
+from tests.compare.made_up import with_gini
 
 
 def _work(folder: Folder, job: Record) -> Record:
@@ -39,12 +44,12 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     record = _work(folder, job)
     assert (record.status, record.hash, record.spec) == ("done", job.hash, declaration.hash)
     assert record.valid is not None
-    assert [file["name"] for file in record.valid["files"]] == ["a", "b", "c"]
-    total = sum(file["nats_per_char"] * file["chars"] for file in record.valid["files"])
-    assert record.nats_per_char == pytest.approx(total / record.valid["chars"])
-    assert record.curve[-1]["valid_nats"] == record.nats_per_char
-    assert record.samples[-1]["step"] == 8
-    assert len(record.samples[-1]["text"]) == 5
+    assert [file.name for file in record.valid.files] == ["a", "b", "c"]
+    total = sum((file.nats_per_char or 0) * file.chars for file in record.valid.files)
+    assert record.nats_per_char == pytest.approx(total / record.valid.chars)
+    assert record.curve[-1].valid_nats == record.nats_per_char
+    assert record.samples[-1].step == 8
+    assert len(record.samples[-1].text) == 5
     assert record.cost is not None
     assert record.cost.chars == 512
     assert record.cost.parameters == parameters(Trainer_config(record))
@@ -52,7 +57,7 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     assert record.cost.peak_memory_bytes is not None
     assert record.cost.peak_memory_bytes > 10**7
     assert record.environment is not None
-    assert {"commit", "dirty", "packages", "cpu", "threads"} <= set(record.environment)
+    assert to_json(record.environment) == hardware.describe()
     assert not folder.run(job.name).checkpoints.exists()
     assert folder.run(job.name).model.exists()
     assert Record.from_dict(json.loads(folder.record_path(job.name).read_text()), "x") == record
@@ -109,8 +114,8 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(
     again = _work(folder, job)
     assert steps == [1, 2, 3, 4, 5, -1, 6, 7, 8]
     assert again.nats_per_char == whole.nats_per_char
-    assert [line["step"] for line in again.curve] == [line["step"] for line in whole.curve]
-    assert [sample["text"] for sample in again.samples] == [sample["text"] for sample in whole.samples]
+    assert [point.step for point in again.curve] == [point.step for point in whole.curve]
+    assert again.samples == whole.samples
 
 
 def test_a_run_folder_that_is_damaged_is_started_again(
@@ -188,28 +193,28 @@ def test_tuning_runs_leave_a_record_alone(declare_in: Declare) -> None:
     job = jobs(declaration, {})[0]
     record = _work(folder, job)
     assert record.phase == "tune"
-    assert record.samples == []
+    assert record.samples == ()
     assert not folder.run(job.name).path.exists()
 
 
 def test_attention_is_measured_where_it_is_wanted(declare_in: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int | None] = []
 
-    class Inspection:
+    class Measuring:
         @staticmethod
-        def inspect_run(run: Path, *, step: int | None = None, **_: Any) -> dict[str, Any]:
+        def inspect_run(run: Path, *, step: int | None = None, **_: Any) -> Inspection:
             asked.append(step)
-            return {"attention": {"gini": 0.5}}
+            return with_gini(0.5)
 
-    monkeypatch.setitem(sys.modules, "aeattn.analysis.inspection", Inspection)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "aeattn.analysis.inspection", Measuring)  # type: ignore[arg-type]
     folder, declaration = declare_in({"attention": True, "base": {"training": {"eval_every": 3}}})
     job = _job(declaration, "auto", 1)
     record = _work(folder, job)
     analysis = folder.read_analysis(job.name)
     assert asked == [3, 6, None]
     assert analysis is not None
-    assert [at["step"] for at in analysis["at"]] == [3, 6, 8]
-    assert analysis["at"][-1]["valid_nats"] == record.nats_per_char
+    assert [snapshot.step for snapshot in analysis.at] == [3, 6, 8]
+    assert analysis.at[-1].valid_nats == record.nats_per_char
 
 
 def test_a_record_that_is_not_there(declare_in: Declare, capsys: pytest.CaptureFixture[str]) -> None:

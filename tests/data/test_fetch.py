@@ -13,7 +13,7 @@ import pytest
 from aeattn import host
 from aeattn.data import fetch, manifest
 from aeattn.data.corpora import BOOKCORPUS_CHARS, resolve
-from aeattn.errors import InputError
+from aeattn.errors import InputError, SlowerWarning
 
 BOOK = b"CHAPTER I\n\n\n\n\n\nIt was\xc2\xa0late.  \n\n"
 LISTED = b"CHAPTER I\n\n\nIt was late.\n"
@@ -64,7 +64,23 @@ def test_a_corpus_is_fetched_once_and_checked(source: Path, tmp_path: Path) -> N
 def test_a_file_cut_short_is_fetched_again(source: Path, tmp_path: Path) -> None:
     folder = fetch.fetch_corpus("books")
     (folder / "train/a.txt").write_bytes(LISTED[:5])
-    assert (fetch.fetch_corpus("books") / "train/a.txt").read_bytes() == LISTED
+    with pytest.warns(SlowerWarning, match=r"a\.txt is not what was downloaded"):
+        assert (fetch.fetch_corpus("books") / "train/a.txt").read_bytes() == LISTED
+
+
+@pytest.mark.parametrize("end", [".txt", ".txt.json"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped"])
+def test_damaged_tales_are_generated_anew_after_one_line(end: str, damage: str, tmp_path: Path) -> None:
+    path, nats = fetch.tales(2_000, 0, "train")
+    whole = path.read_bytes()
+    victim = path.with_name(path.stem + end)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes({"empty": b"", "cut": bytes(content[:9]), "flipped": bytes(content)}[damage])
+    with pytest.warns(SlowerWarning, match="a damaged cache entry is made anew"):
+        assert fetch.tales(2_000, 0, "train") == (path, nats)
+    assert path.read_bytes() == whole
+    assert fetch.tales(2_000, 0, "train") == (path, nats)
 
 
 def test_a_changed_source_is_refused(source: Path, tmp_path: Path) -> None:

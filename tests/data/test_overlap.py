@@ -47,12 +47,12 @@ documents = st.lists(pieces.map("".join), max_size=3)
 @given(documents, documents, st.sampled_from([1, 7, 64, 100, 1 << 18]))
 def test_shares_equal_their_slow_twin(train: list[str], valid: list[str], block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_CHARS", block)
+        patch.setattr(module, "BLOCK_TOKENS", block)
         patch.setattr(module, "_FILTER_BITS", 8)
         found = overlap(
             [(f"t{n}", encode(text)) for n, text in enumerate(train)],
             [(f"v{n}", encode(text)) for n, text in enumerate(valid)],
-            TOKENIZER.characters,
+            TOKENIZER,
         )
     assert found.share == pytest.approx(slow_share(train, valid))
 
@@ -60,14 +60,14 @@ def test_shares_equal_their_slow_twin(train: list[str], valid: list[str], block:
 def test_case_and_line_ends_do_not_hide_a_copy() -> None:
     text = "It was the best of times.\nIt was the worst of times.  It was the age of wisdom " * 3
     other = text.upper().replace(" ", "\n")
-    assert overlap([("a", encode(text))], [("b", encode(other))], TOKENIZER.characters).share == 1.0
+    assert overlap([("a", encode(text))], [("b", encode(other))], TOKENIZER).share == 1.0
 
 
 def test_large_texts_are_estimated_by_a_sample() -> None:
     shared = noise(150_000, 4)
     train = [("one", encode(noise(200_000, 5))), ("two", encode("a" + shared))]
     valid = [("old", encode(shared)), ("new", encode(noise(300_000, 6)))]
-    found = overlap(train, valid, TOKENIZER.characters)
+    found = overlap(train, valid, TOKENIZER)
     assert found.documents == {"old": 1.0, "new": 0.0}
     assert found.share == pytest.approx(1 / 3, abs=0.03)
     assert found.sources == {"two": 1.0}
@@ -76,11 +76,11 @@ def test_large_texts_are_estimated_by_a_sample() -> None:
 def test_the_note_says_where() -> None:
     shared = noise(3000, 7)
     valid = [("alice", encode(shared + noise(7000, 8))), ("emma", encode(noise(90_000, 9)))]
-    found = overlap([("copy", encode(shared))], valid, TOKENIZER.characters)
+    found = overlap([("copy", encode(shared))], valid, TOKENIZER)
     note = found.note()
     assert note is not None
     assert note.startswith("2.9 % of the validation text occurs in the training text (alice: 3")
     assert "emma" not in note
     assert "most of it in copy" in note
-    assert overlap([("none", encode(noise(3000, 10)))], valid, TOKENIZER.characters).note() is None
-    assert overlap([], [], TOKENIZER.characters).note() is None
+    assert overlap([("none", encode(noise(3000, 10)))], valid, TOKENIZER).note() is None
+    assert overlap([], [], TOKENIZER).note() is None

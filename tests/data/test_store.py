@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +16,10 @@ import pytest
 from aeattn.config.text import TextOptions
 from aeattn.data import store as module
 from aeattn.data.corpora import Corpus, Document, resolve
-from aeattn.data.store import TokenStore, build_store, cached_store, cached_tokenizer, prepare
-from aeattn.data.tokenizer import CharTokenizer
-from aeattn.errors import InputError
+from aeattn.data.store import build_store, cached_store, cached_tokenizer, prepare
+from aeattn.data.tokenizer import CharTokenizer, Tokenizer
+from aeattn.errors import InputError, SlowerWarning
+from aeattn.files import Json, sealed
 
 PLAIN = TextOptions()
 
@@ -29,11 +35,13 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The paths of the stores built during the test."""
     built: list[Path] = []
 
-    def spy(*args: object) -> TokenStore:
-        built.append(args[-1])  # type: ignore[arg-type]
-        return build_store(*args)  # type: ignore[arg-type]
+    encode = module._encode
 
-    monkeypatch.setattr(module, "build_store", spy)
+    def spy(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path) -> Json:
+        built.append(path.with_name(path.name.split(".")[1] + ".ids"))
+        return encode(documents, tokenizer, options, path)
+
+    monkeypatch.setattr(module, "_encode", spy)
     return built
 
 
@@ -48,7 +56,7 @@ def test_a_store_holds_what_went_in(tmp_path: Path) -> None:
     decoded = [tokenizer.decode(ids) for _, ids in store.texts()]
     assert decoded == ["hello\nworld", "", "caf !", "x" * 5000]
     assert store.unknown == Counter("é")
-    again = TokenStore.open(tmp_path / "a.ids", verify=True)
+    again = build_store([], tokenizer, PLAIN, tmp_path / "a.ids")  # what is there is taken
     assert (again.documents, again.unknown, again.sha256) == (store.documents, store.unknown, store.sha256)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ids", "a.ids.json"]
 
@@ -56,7 +64,7 @@ def test_a_store_holds_what_went_in(tmp_path: Path) -> None:
 def test_an_empty_store_opens(tmp_path: Path) -> None:
     store = build_store([], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids")
     assert len(store.ids) == 0
-    assert TokenStore.open(tmp_path / "a.ids", verify=True).documents == ()
+    assert build_store([], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids").documents == ()
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
@@ -90,6 +98,18 @@ def test_whatever_changes_the_ids_changes_the_entry(tmp_path: Path, builds: list
     assert len(set(builds)) == len(builds) == 9
 
 
+def test_a_text_of_the_same_size_and_time_is_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("abab")
+    times = path.stat()
+    before = Document("a", path=path).identity()
+    time.sleep(0.02)  # file systems count in ticks
+    path.write_text("baba")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_mtime_ns == times.st_mtime_ns
+    assert Document("a", path=path).identity() != before
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "no ids", "no facts", "bad facts", "other facts"])
 def test_a_damaged_entry_is_made_again(builds: list[Path], damage: str) -> None:
     documents = [Document("a", text="abab")]
@@ -104,17 +124,24 @@ def test_a_damaged_entry_is_made_again(builds: list[Path], damage: str) -> None:
         "other facts": lambda: facts.write_text("[1]"),
     }
     damages[damage]()
-    np.testing.assert_array_equal(cached_store(documents, CharTokenizer("ab"), PLAIN).ids, whole)
+    said = nullcontext() if damage == "no facts" else pytest.warns(SlowerWarning, match="is made anew")
+    with said:
+        again = cached_store(documents, CharTokenizer("ab"), PLAIN).ids
+    np.testing.assert_array_equal(again, whole)
     assert len(builds) == 2
 
 
 def test_the_vocabulary_is_cached_and_made_again(cache: Path) -> None:
     documents = [Document("a", text="abracadabra")]
-    assert cached_tokenizer(documents, PLAIN).characters == "abcdr"
+    assert cached_tokenizer(documents, PLAIN) == CharTokenizer("abcdr")
     (entry,) = (cache / "tokenizers").iterdir()
-    for content, expected in (('{"kind": "characters", "characters": ["z"]}', "z"), ("broken", "abcdr")):
+    other = {"kind": "characters", "characters": ["z"]}
+    for content in ("", "broken", json.dumps(other), json.dumps(sealed({**other, "kind": "?"}))):
         entry.write_text(content)
-        assert cached_tokenizer(documents, PLAIN).characters == expected
+        with pytest.warns(SlowerWarning, match="is made anew"):
+            assert cached_tokenizer(documents, PLAIN) == CharTokenizer("abcdr")
+    entry.write_text(json.dumps(sealed(other)))
+    assert cached_tokenizer(documents, PLAIN) == CharTokenizer("z")
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(cache: Path) -> None:
@@ -130,7 +157,7 @@ def test_preparing_takes_the_vocabulary_from_the_training_side(tmp_path: Path) -
         [str(tmp_path / "one.txt")], valid=[str(tmp_path / "two.txt")], options=TextOptions(keep="abcdeéÿ ")
     )
     prepared = prepare(corpus)
-    assert prepared.tokenizer.characters == " abcd"
+    assert prepared.tokenizer == CharTokenizer(" abcd")
     assert len(prepared.train.ids) == 400
     assert prepared.valid.unknown == {"é": 20, "ÿ": 20}
     assert prepared.notes == [

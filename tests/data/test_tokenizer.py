@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import CharTokenizer, load_tokenizer
 from aeattn.errors import InputError
 
 characters = st.characters(exclude_categories=["Cs"])
@@ -56,9 +56,8 @@ def test_saving_and_loading_gives_the_same(text: str) -> None:
 
 def test_a_file_of_it(tmp_path: Path) -> None:
     tokenizer = CharTokenizer("\n abcé😀")
-    tokenizer.save(tmp_path / "tokenizer.json")
-    assert CharTokenizer.load(tmp_path / "tokenizer.json") == tokenizer
-    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer.to_dict()))
+    assert load_tokenizer(tmp_path / "tokenizer.json") == tokenizer
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_files_that_are_no_tokenizer_are_refused_by_name(tmp_path: Path, written
     path = tmp_path / "tokenizer.json"
     path.write_text(written)
     with pytest.raises(InputError, match=r"tokenizer\.json"):
-        CharTokenizer.load(path)
+        load_tokenizer(path)
 
 
 def test_absurd_files_are_refused_unread(tmp_path: Path) -> None:
@@ -139,11 +138,11 @@ def test_absurd_files_are_refused_unread(tmp_path: Path) -> None:
     with open(path, "wb") as file:
         file.truncate(1 << 30)
     with pytest.raises(InputError, match="too large"):
-        CharTokenizer.load(path)
+        load_tokenizer(path)
     with pytest.raises(InputError, match="must be a list"):
         CharTokenizer.from_dict({"kind": "characters", "characters": ["a"] * 0x110001})
     with pytest.raises(InputError, match="cannot be read"):
-        CharTokenizer.load(tmp_path / "missing.json")
+        load_tokenizer(tmp_path / "missing.json")
 
 
 def test_no_text_makes_no_vocabulary() -> None:

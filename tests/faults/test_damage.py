@@ -12,7 +12,8 @@ import pytest
 from aeattn.errors import InputError
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import limits_of_config, load_model
+from aeattn.runs.load import load_model
+from aeattn.runs.weights import limits_of
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, Bench, difference
 
@@ -37,7 +38,7 @@ def _damages(content: bytes, random_places: random.Random, flips: int) -> Iterat
 
 def test_every_damage_to_a_checkpoint_is_recognised(bench: Bench, tally: Tally, out: Path) -> None:
     run = RunFolder(Path(shutil.copytree(bench.whole(), out)))
-    limits = limits_of_config(run.read_config().model)
+    limits = limits_of(run.read_config().model)
     newest = checkpoint.all_checkpoints(run)[-1]
     checkpoint.read(newest, limits)
     missed, places = [], random.Random(5)

@@ -226,7 +226,7 @@ CONFIGS: dict[str, tuple[str, object, str]] = {
     "odd width": ("d_model", 10**18 + 3, "heads do not divide the width"),
     "words": ("vocab_size", 10**12, "GiB to train"),
     "context": ("context", 10**15, "needs at least"),
-    "a list": ("d_ff", [1, 2], "give a list of strings"),
+    "a list": ("d_ff", [1, 2], "give a value of type int"),
     "a table": ("d_ff", {"a": 1}, "give a value of type int"),
     "infinite": ("dropout", float("inf"), "dropout is inf"),
 }

@@ -12,7 +12,7 @@ import pytest
 
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import limits_of_config
+from aeattn.runs.weights import limits_of
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, Bench, Result, difference, leftovers
 
@@ -45,7 +45,7 @@ def _stopped_well(out: Path, result: Result) -> str | None:
         return f"{result.complaint} {leftovers(out)}"
     if not (out / "config.json").exists():
         return "files without a run" if out.exists() and any(out.iterdir()) else None
-    found, warnings = checkpoint.newest(RunFolder(out), limits_of_config(RunFolder(out).read_config().model))
+    found, warnings = checkpoint.newest(RunFolder(out), limits_of(RunFolder(out).read_config().model))
     named = found is None or found.path.name in result.complaint or result.code == 2
     return None if named and not warnings else f"{warnings} {result.complaint}"
 

@@ -13,7 +13,7 @@ from aeattn.config.convert import build
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import PRESETS, preset
 from aeattn.nn.attention import Attention
-from aeattn.nn.size import forward_flops, latent_cache_numbers, parameters, size, solve_width
+from aeattn.nn.size import forward_flops, latent_cache_numbers, parameters, size, solve_width, weight_shapes
 from tests.conftest import VARIANTS, tiny_config
 
 
@@ -24,6 +24,14 @@ def test_parameters_equal_those_of_the_module(name: str, bottleneck: int, d_ff: 
     with torch.device("meta"):
         model = LanguageModel(config)
     assert parameters(config) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_shapes_equal_those_of_the_module(name: str) -> None:
+    config = tiny_config(**VARIANTS[name])
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    assert weight_shapes(config) == {name: tuple(t.shape) for name, t in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", VARIANTS)

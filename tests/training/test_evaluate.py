@@ -24,6 +24,7 @@ from aeattn.training.evaluate import (
 )
 from tests.conftest import lively_model, tiny_config
 
+LETTERS, ELEVEN = CharTokenizer("abcde"), CharTokenizer("abcdefghijk")
 MODEL = lively_model(tiny_config())
 IDS = np.random.default_rng(0).integers(0, 11, 75).astype(np.uint8)
 
@@ -39,31 +40,31 @@ def _by_hand(ids: np.ndarray[tuple[int], np.dtype[np.uint8]], starts: dict[int, 
 
 
 def test_fixed_windows_equal_predictions_one_by_one() -> None:
-    score = evaluate(MODEL, IDS, 16)
+    score = evaluate(MODEL, IDS, 16, ELEVEN)
     assert score.chars == 74
     assert score.nats == pytest.approx(_by_hand(IDS, {i: i // 16 * 16 for i in range(74)}), rel=1e-5)
 
 
 def test_a_stride_of_one_sees_all_the_context_there_is() -> None:
-    score = evaluate_sliding(MODEL, IDS, 16, stride=1)
+    score = evaluate_sliding(MODEL, IDS, 16, ELEVEN, stride=1)
     assert score.chars == 74
     assert score.nats == pytest.approx(_by_hand(IDS, {i: max(0, i - 15) for i in range(74)}), rel=1e-5)
-    assert evaluate_sliding(MODEL, IDS, 16, stride=16) == evaluate(MODEL, IDS, 16)
+    assert evaluate_sliding(MODEL, IDS, 16, ELEVEN, stride=16) == evaluate(MODEL, IDS, 16, ELEVEN)
 
 
 def test_evaluation_restores_training_mode_and_is_repeatable() -> None:
     model = lively_model(tiny_config(dropout=0.5)).train()
-    assert evaluate(model, IDS, 16) == evaluate(model, IDS, 16)
+    assert evaluate(model, IDS, 16, ELEVEN) == evaluate(model, IDS, 16, ELEVEN)
     assert model.training
 
 
 def _store(tmp_path: Path) -> TokenStore:
     documents = [Document(name=n, text=t) for n, t in (("a", "abcde" * 30), ("b", "edcba" * 7), ("c", "a"))]
-    return build_store(documents, CharTokenizer("abcde"), TextOptions(), tmp_path / "ids")
+    return build_store(documents, LETTERS, TextOptions(), tmp_path / "ids")
 
 
 def test_documents_are_scored_one_by_one(tmp_path: Path) -> None:
-    scores = dict(evaluate_store(MODEL, _store(tmp_path), 16))
+    scores = dict(evaluate_store(MODEL, _store(tmp_path), 16, LETTERS))
     assert {name: score.chars for name, score in scores.items()} == {"a": 149, "b": 34, "c": 0}
     assert scores["c"].nats_per_char is None
     assert total(scores.values()).chars == 183
@@ -71,15 +72,16 @@ def test_documents_are_scored_one_by_one(tmp_path: Path) -> None:
 
 def test_a_sample_of_everything_is_everything(tmp_path: Path) -> None:
     store = _store(tmp_path)
-    whole = total(score for _, score in evaluate_store(MODEL, store, 16))
-    sampled = score_windows(MODEL, sample_windows(store, 16, 10_000))
+    whole = total(score for _, score in evaluate_store(MODEL, store, 16, LETTERS))
+    sampled = score_windows(MODEL, sample_windows(store, 16, 10_000), LETTERS)
     assert sampled.chars == whole.chars
     assert sampled.nats == pytest.approx(whole.nats, rel=1e-6)
-    part = score_windows(MODEL, sample_windows(store, 16, 60))
+    part = score_windows(MODEL, sample_windows(store, 16, 60), LETTERS)
     assert 30 < part.chars <= 64
 
 
 def test_scores_in_both_units() -> None:
-    score = Score(2.0, 4) + Score(1.0, 2)
+    score = Score(2.0, 3, 4, 5) + Score(1.0, 1, 2, 3)
     assert score.nats_per_char == 0.5
     assert score.bits_per_char == pytest.approx(0.7213, abs=1e-4)
+    assert (score.nats_per_token, score.bits_per_byte) == (0.75, pytest.approx(0.5410, abs=1e-4))

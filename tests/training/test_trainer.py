@@ -153,7 +153,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = _trainer(tmp_path, replace(SETTINGS, eval_every=2, checkpoint_every=1))
-    monkeypatch.setattr(trainer_module, "score_windows", lambda *_: Score(float("nan"), 1))
+    monkeypatch.setattr(trainer_module, "score_windows", lambda *_: Score(float("nan"), 1, 1, 1))
     kept = "the last good state is checkpoint step-00000001: lower the learning rate"
     with pytest.raises(Diverged, match=f"^validation loss is nan after step 2; {kept}$"):
         trainer.run()

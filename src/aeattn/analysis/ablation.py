@@ -11,14 +11,13 @@ Shapes: B batch, H heads, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.analysis.capture import Keep, keeping
-from aeattn.analysis.names import TOP
+from aeattn.analysis.results import TOP, Ablation
 from aeattn.analysis.windows import Sample
 from aeattn.nn.transformer import LanguageModel
 
@@ -71,21 +70,14 @@ def loss_with(
         return loss(model, sample, rows)
 
 
-def ablate(model: LanguageModel, sample: Sample, rows: int) -> dict[str, Any]:
-    """Losses in nats a character: of the whole model (`all`); with the top k weights of all layers; with the k
-    nearest; without the first position; with the top 4 of one layer alone. `added` is what each costs over
-    `all`: `top4`, `nearest4`, `without_first` and the like."""
-    whole = loss(model, sample, rows)
-    top = {str(k): loss_with(model, sample, rows, keep_top(k)) for k in TOP}
-    nearest = {str(k): loss_with(model, sample, rows, keep_nearest(k)) for k in TOP}
-    rest = loss_with(model, sample, rows, keep_all_but_first)
-    named = {f"top{k}": nats for k, nats in top.items()} | {f"nearest{k}": nats for k, nats in nearest.items()}
-    layers = range(model.config.n_layers)
-    return {
-        "all": whole,
-        "top": top,
-        "nearest": nearest,
-        "without_first": rest,
-        "top4_in_layer": [loss_with(model, sample, rows, keep_top(4), [layer]) for layer in layers],
-        "added": {name: nats - whole for name, nats in {**named, "without_first": rest}.items()},
-    }
+def ablate(model: LanguageModel, sample: Sample, rows: int) -> Ablation:
+    """The losses of the whole model, and of the model without some of its weights."""
+    return Ablation(
+        all=loss(model, sample, rows),
+        top={k: loss_with(model, sample, rows, keep_top(k)) for k in TOP},
+        nearest={k: loss_with(model, sample, rows, keep_nearest(k)) for k in TOP},
+        without_first=loss_with(model, sample, rows, keep_all_but_first),
+        top4_in_layer=tuple(
+            loss_with(model, sample, rows, keep_top(4), [layer]) for layer in range(model.config.n_layers)
+        ),
+    )

@@ -18,18 +18,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.analysis.capture import attentions, catching_inputs
-from aeattn.analysis.heads import mean_of
+from aeattn.analysis.heads import means
+from aeattn.analysis.results import CodeMeans, CodeMeasures, CodeSummary
 from aeattn.analysis.windows import Sample
+from aeattn.config.projections import ROLES
 from aeattn.nn.attention import Attention
-from aeattn.nn.projection import Autoencoder, PerHead, Projection, Residual, encode_together
-from aeattn.nn.size import NAMES
+from aeattn.nn.projection import PerHead, Projection, encode_together
 from aeattn.nn.transformer import LanguageModel
 
 DEAD_BELOW = 0.01
@@ -108,16 +109,6 @@ def _explained(left: float, test: Moments, width: int) -> float | None:
     return 1 - left / there if there > 0 else None
 
 
-def before_gelu(projection: Projection, x: Tensor) -> Tensor | None:
-    """What enters the last GELU before the code, (N, K), or None where there is none."""
-    if isinstance(projection, Residual):
-        return before_gelu(projection.correction, x)
-    if not isinstance(projection, Autoencoder):
-        return None
-    first = F.linear(x, projection.encoder_weight)
-    return first if projection.middle is None else projection.middle(F.gelu(first, approximate="tanh"))
-
-
 class Watch:
     """Everything that is collected about one projection."""
 
@@ -134,25 +125,33 @@ class Watch:
         for half in (0, 1):
             rows = joint[(half - first_window) % 2 :: 2]
             self.halves[half].add(rows.flatten(0, 1))
-        before = before_gelu(self.projection, x)
+        before = self._before_gelu(x)
         if before is not None:
             below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
             self.below = below if self.below is None else self.below + below
             self.above = above if self.above is None else self.above + above
 
-    def result(self) -> dict[str, Any]:
+    def _before_gelu(self, x: Tensor) -> Tensor | None:
+        if self.projection.shares_code:
+            return None
+        return self.projection.before_gelu(F.linear(x, self.projection.encoder_weight))
+
+    def result(self, layer: int, projection: str, head: int | None) -> CodeMeasures:
         fit, test = self.halves
         codes = (fit + test).covariance()[: self.width, : self.width]
-        return {
-            "kind": type(self.projection).__name__.lower(),
-            "width": self.width,
-            "effective_rank": participation_ratio(codes),
-            "dead": dead_units(codes),
-            "saturated_below": self._saturated(self.below),
-            "saturated_above": self._saturated(self.above),
-            "readout_r2": readout_r2(fit, test, self.width),
-            "pca_r2": pca_r2(fit, test, self.width),
-        }
+        return CodeMeasures(
+            layer=layer,
+            projection=projection,
+            head=head,
+            kind=self.projection.kind,
+            width=self.width,
+            effective_rank=participation_ratio(codes),
+            dead=dead_units(codes),
+            saturated_below=self._saturated(self.below),
+            saturated_above=self._saturated(self.above),
+            readout_r2=readout_r2(fit, test, self.width),
+            pca_r2=pca_r2(fit, test, self.width),
+        )
 
     def _saturated(self, times: Tensor | None) -> int | None:
         if times is None:
@@ -189,15 +188,14 @@ class WatchLayer:
             for watch, piece in zip(watches, pieces, strict=True):
                 watch.add(x, piece, first_window)
 
-    def results(self, layer: int) -> Iterator[dict[str, Any]]:
-        for name, watches in zip(NAMES, self.parts, strict=True):
+    def results(self, layer: int) -> Iterator[CodeMeasures]:
+        for name, watches in zip(ROLES, self.parts, strict=True):
             for head, watch in enumerate(watches):
-                number = None if len(watches) == 1 else head
-                yield {"layer": layer, "projection": name, "head": number, **watch.result()}
+                yield watch.result(layer, name, None if len(watches) == 1 else head)
 
 
 @torch.inference_mode()
-def code_measures(model: LanguageModel, sample: Sample, rows: int) -> list[dict[str, Any]]:
+def code_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[CodeMeasures, ...]:
     """One entry for each projection of each layer (of each head, where heads have their own), over all positions
     of all windows."""
     watched = [WatchLayer(attention, model.config.d_model) for attention in attentions(model)]
@@ -208,24 +206,13 @@ def code_measures(model: LanguageModel, sample: Sample, rows: int) -> list[dict[
         for layer, x in zip(watched, caught, strict=True):
             layer.add(x, first)
         first += len(inputs)
-    return [result for number, layer in enumerate(watched) for result in layer.results(number)]
+    return tuple(result for number, layer in enumerate(watched) for result in layer.results(number))
 
 
-def summarise_codes(projections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def over_projections(projections: Sequence[CodeMeasures]) -> CodeSummary:
     """Means over all projections, and over those of queries, keys and values alone."""
-    own: dict[str, Any] = {name: _means([p for p in projections if p["projection"] == name]) for name in NAMES}
-    return {**_means(projections), **own}
-
-
-def _means(projections: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    shares = {
-        "effective_rank_share": "effective_rank",
-        "dead_share": "dead",
-        "saturated_below_share": "saturated_below",
-        "saturated_above_share": "saturated_above",
-    }
-    plain = {name: mean_of([p[name] for p in projections]) for name in ("effective_rank", "readout_r2", "pca_r2")}
-    return plain | {
-        share: mean_of([None if p[name] is None else p[name] / p["width"] for p in projections])
-        for share, name in shares.items()
-    }
+    names = [field.name for field in fields(CodeMeans)]
+    query, key, value = (
+        CodeMeans(**means([p for p in projections if p.projection == name], names)) for name in ROLES
+    )
+    return CodeSummary(**means(projections, names), query=query, key=key, value=value)

@@ -5,14 +5,14 @@ Shapes: B windows, T time, H heads, Q queries, K keys.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from aeattn.analysis.capture import all_weights, attentions, catching_inputs
 from aeattn.analysis.measures import measure, without_first
-from aeattn.analysis.names import MEASURES
+from aeattn.analysis.results import MEASURES, AttentionMeasures, Distribution, HeadMeasures, LayerMeasures
 from aeattn.analysis.windows import Sample
 from aeattn.nn.transformer import LanguageModel
 
@@ -42,9 +42,8 @@ class Means:
 
 
 @torch.inference_mode()
-def head_measures(model: LanguageModel, sample: Sample, rows: int) -> list[list[dict[str, Any]]]:
-    """For each layer, for each head: `MEASURES`, `first_share`, and `without_first`, the measures again without
-    the first position."""
+def head_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[LayerMeasures, ...]:
+    """What each head of each layer looks at."""
     whole = [Means() for _ in attentions(model)]
     rest = [Means() for _ in attentions(model)]
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):
@@ -54,25 +53,27 @@ def head_measures(model: LanguageModel, sample: Sample, rows: int) -> list[list[
             for weights, visible in all_weights(attention, x, sample.first_query):
                 whole[layer].add({**measure(weights, visible), "first_share": weights[..., 0]})
                 rest[layer].add(measure(*without_first(weights, visible)))
-    heads = range(model.config.n_heads)
-    return [
-        [{**all_.of_head(head), "without_first": some.of_head(head)} for head in heads]
-        for all_, some in zip(whole, rest, strict=True)
-    ]
+    return tuple(
+        LayerMeasures(layer, tuple(_head(head, *means) for head in range(model.config.n_heads)))
+        for layer, means in enumerate(zip(whole, rest, strict=True))
+    )
 
 
-def summarise(layers: list[list[dict[str, Any]]]) -> dict[str, Any]:
+def _head(head: int, whole: Means, rest: Means) -> HeadMeasures:
+    return HeadMeasures(head=head, **whole.of_head(head), without_first=Distribution(**rest.of_head(head)))
+
+
+def over_heads(layers: Iterable[LayerMeasures]) -> AttentionMeasures:
     """The mean of every measure over all heads of all layers."""
-    heads = [head for layer in layers for head in layer]
-    whole = {name: mean_of([head[name] for head in heads]) for name in (*MEASURES, "first_share")}
-    rest = {name: mean_of([head["without_first"][name] for head in heads]) for name in MEASURES}
-    return {**whole, "without_first": rest}
+    heads = [head for layer in layers for head in layer.heads]
+    rest = means([head.without_first for head in heads], MEASURES)
+    return AttentionMeasures(**means(heads, (*MEASURES, "first_share")), without_first=Distribution(**rest))
 
 
-def mean_of(values: list[float | None]) -> float | None:
-    """The mean of what is there, None where nothing is."""
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+def means(items: Sequence[object], names: Iterable[str]) -> dict[str, float | None]:
+    """The mean of each attribute over those items that have a figure for it; None where none has."""
+    columns = {name: [v for item in items if (v := getattr(item, name)) is not None] for name in names}
+    return {name: sum(values) / len(values) if values else None for name, values in columns.items()}
 
 
 @torch.inference_mode()

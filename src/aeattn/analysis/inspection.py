@@ -1,4 +1,4 @@
-"""What attention does in a trained model: everything that is measured of a run, as one dictionary for JSON."""
+"""What attention does in a trained model: everything that is measured of a run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 import torch
 
 from aeattn.analysis.ablation import ablate
-from aeattn.analysis.bottleneck import code_measures, summarise_codes
-from aeattn.analysis.heads import head_measures, summarise, weight_maps
+from aeattn.analysis.bottleneck import code_measures, over_projections
+from aeattn.analysis.heads import head_measures, over_heads, weight_maps
 from aeattn.analysis.maps import pack
+from aeattn.analysis.results import Inspection, Maps, TextRead
 from aeattn.analysis.windows import Sample, rows_at_once, sample
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.store import TokenStore, cached_store
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.checkpoint import all_checkpoints
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import load_model, load_weights
+from aeattn.runs.load import load_model, model_of
+from aeattn.runs.weights import read_weights
 from aeattn.training.plan import corpus_of
 
-FORMAT = 1  # of what `inspect_run` returns
 CHARS = 16_384
 MAP_CHARS = 40
 Say = Callable[[str], None]
@@ -41,7 +42,7 @@ def inspect_run(
     device: str = "cpu",
     maps: bool = True,
     say: Say = lambda _: None,
-) -> dict[str, Any]:
+) -> Inspection:
     """Measure attention and bottlenecks of a run folder.
 
     Two runs with the same characters that are given the same `texts`, `chars` and `context` are measured at the
@@ -56,11 +57,6 @@ def inspect_run(
         device: where to compute.
         maps: whether to keep the weights of a short passage, for pictures.
 
-    Returns:
-        `format`, `step`, `text` (what was read), `attention` (means over all heads), `layers` (one object a layer,
-        with `heads`), `loss` (`ablation.ablate`), `codes` (means over all projections, and of `query`, `key` and
-        `value` alone), `projections` (`bottleneck.code_measures`) and `maps`.
-
     Raises:
         InputError: what is no whole run, a checkpoint that is not there, a text that cannot be read.
     """
@@ -73,27 +69,20 @@ def inspect_run(
     length = _context(config, context)
     store = read_text(config, tokenizer, texts, say)
     windows = sample(store, length, chars)
-    measured = inspect_model(model, windows)
-    kept = _maps(model, windows, tokenizer) if maps else None
-    facts = _facts(store, windows)
-    return {"format": FORMAT, "run": run.name, "step": step, "text": facts, **measured, "maps": kept}
-
-
-def inspect_model(model: LanguageModel, windows: Sample) -> dict[str, Any]:
-    """`attention`, `layers`, `loss`, `codes` and `projections` of a model over windows of ids."""
     rows = rows_at_once(windows.length, model.config.n_heads)
     layers = head_measures(model, windows, rows)
     projections = code_measures(model, windows, rows)
-    return {
-        "attention": summarise(layers),
-        "layers": [
-            {"layer": i, "heads": [{"head": j, **head} for j, head in enumerate(layer)]}
-            for i, layer in enumerate(layers)
-        ],
-        "loss": ablate(model, windows, rows),
-        "codes": summarise_codes(projections),
-        "projections": projections,
-    }
+    return Inspection(
+        run=run.name,
+        step=step,
+        text=_text_read(store, windows),
+        attention=over_heads(layers),
+        layers=layers,
+        loss=ablate(model, windows, rows),
+        codes=over_projections(projections),
+        projections=projections,
+        maps=_maps(model, windows, tokenizer) if maps else None,
+    )
 
 
 def _context(config: RunConfig, wanted: int | None) -> int:
@@ -104,24 +93,24 @@ def _context(config: RunConfig, wanted: int | None) -> int:
     return wanted
 
 
-def _facts(store: TokenStore, windows: Sample) -> dict[str, Any]:
-    return {
-        "documents": [document.name for document in store.documents],
-        "unknown_chars": store.unknown.total(),
-        "windows": len(windows.starts),
-        "context": windows.length,
-        "first_query": windows.first_query,
-        "queries": windows.queries,
-        "digest": windows.digest(),
-    }
+def _text_read(store: TokenStore, windows: Sample) -> TextRead:
+    return TextRead(
+        documents=tuple(document.name for document in store.documents),
+        unknown_chars=store.unknown.total(),
+        windows=len(windows.starts),
+        context=windows.length,
+        first_query=windows.first_query,
+        queries=windows.queries,
+        digest=windows.digest(),
+    )
 
 
-def _maps(model: LanguageModel, windows: Sample, tokenizer: CharTokenizer) -> dict[str, Any]:
+def _maps(model: LanguageModel, windows: Sample, tokenizer: Tokenizer) -> Maps:
     ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
-    return {"text": tokenizer.decode(ids), "weights": pack(weight_maps(model, torch.from_numpy(ids)).numpy())}
+    return Maps(tokenizer.decode(ids), pack(weight_maps(model, torch.from_numpy(ids)).numpy()))
 
 
-def read_text(config: RunConfig, tokenizer: CharTokenizer, texts: Sequence[str], say: Say) -> TokenStore:
+def read_text(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str], say: Say) -> TokenStore:
     """The texts as ids of the model's characters, or the run's own validation text where none are named."""
     seed, options = config.training.seed, config.data.text
     if texts:
@@ -146,27 +135,9 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
-    with torch.device("meta"):
-        model = LanguageModel(config.model)
-    load_weights(model, there[step] / folder.model.name)
-    return model.eval()
+    return model_of(config.model, read_weights(there[step] / folder.model.name, config.model))
 
 
 def steps_of(checkpoint: Path) -> int:
     """After how many updates a checkpoint's folder was written."""
     return int(checkpoint.name.removeprefix("step-"))
-
-
-def step_at_loss(run: Path, nats_per_char: float) -> tuple[int, float] | None:
-    """The checkpoint of a run whose validation loss, measured at that step, lies nearest to a loss: its step and
-    that loss. None where no checkpoint was evaluated. With it, runs are compared at equal loss."""
-    folder = RunFolder(run)
-    kept = {steps_of(path) for path in all_checkpoints(folder)}
-    scored = {
-        line["step"]: line["valid_nats"] for line in folder.read_metrics() if line.get("valid_nats") is not None
-    }
-    candidates = [(abs(scored[step] - nats_per_char), step) for step in kept & set(scored)]
-    if not candidates:
-        return None
-    step = min(candidates)[1]
-    return step, scored[step]

@@ -11,11 +11,11 @@ import numpy.typing as npt
 Float32 = npt.NDArray[np.float32]
 
 
-def pack(weights: Float32) -> list[list[str]]:
+def pack(weights: Float32) -> tuple[tuple[str, ...], ...]:
     """Causal weights (layers, heads, T, T) as a string for each head of each layer."""
     rows, columns = np.tril_indices(weights.shape[-1])
     bytes_ = (weights[..., rows, columns] * 255).round().astype(np.uint8)
-    return [[base64.b64encode(head.tobytes()).decode("ascii") for head in layer] for layer in bytes_]
+    return tuple(tuple(base64.b64encode(head.tobytes()).decode("ascii") for head in layer) for layer in bytes_)
 
 
 def unpack(packed: str) -> Float32:

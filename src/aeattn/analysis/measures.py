@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeattn.analysis.names import TOP
+from aeattn.analysis.results import TOP
 
 
 def entropy(weights: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def without_first(weights: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(weights: Tensor, visible: Tensor) -> dict[str, Tensor]:
-    """All of `names.MEASURES`, each (..., Q)."""
+    """All of `results.MEASURES`, each (..., Q)."""
     return {
         "entropy_share": entropy_share(weights, visible),
         "effective_chars": effective_chars(weights),

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aeattn.analysis.maps import unpack
+from aeattn.analysis.results import Inspection, LayerMeasures, Maps
+from aeattn.files import replacing
+from aeattn.terminal.escaping import printable
 
 SHOWN = (
-    ("effective_chars", "characters attended to, exp(H)"),
+    ("effective_chars", "effective characters, exp(H)"),
     ("mean_distance", "mean distance, characters"),
     ("first_share", "share on the first position"),
 )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: Inspection, path: Path) -> None:
     """Attention maps, one row a layer and one column a head, over bars of what each head measures, as a PNG."""
     from matplotlib.figure import Figure  # here: matplotlib takes half a second to import
 
-    maps = result["maps"]["weights"]
-    n_layers, n_heads = len(maps), len(maps[0])
+    assert result.maps is not None
+    n_layers, n_heads = len(result.layers), len(result.layers[0].heads)
     columns = max(3, n_heads)
     figure = Figure(figsize=(1.7 * columns + 1, 1.9 * n_layers + 3), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * n_layers, 2.6])
     upper, lower = parts
-    _draw_maps(upper, maps, result["maps"]["text"])
-    _draw_bars(lower, result["layers"])
-    figure.suptitle(f"{result['run']}: what each head looks at", x=0.01, ha="left", fontsize=11)
-    figure.savefig(path, dpi=130)
+    _draw_maps(upper, result.maps)
+    _draw_bars(lower, result.layers)
+    title = f"{printable(result.run)}: what each head attends to"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
 
 
-def _draw_maps(figure: Any, maps: list[list[str]], text: str) -> None:
-    grid = figure.subplots(len(maps), len(maps[0]), squeeze=False)
-    for i, layer in enumerate(maps):
+def _draw_maps(figure: Any, maps: Maps) -> None:
+    grid = figure.subplots(len(maps.weights), len(maps.weights[0]), squeeze=False)
+    for i, layer in enumerate(maps.weights):
         for j, packed in enumerate(layer):
             axes = grid[i][j]
             axes.imshow(unpack(packed) ** 0.5, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -43,17 +49,17 @@ def _draw_maps(figure: Any, maps: list[list[str]], text: str) -> None:
                 axes.set_title(f"head {j + 1}", fontsize=8)
             if j == 0:
                 axes.set_ylabel(f"layer {i + 1}", fontsize=8)
-    figure.supxlabel(f"keys to the right, queries down; square root of the weight; {_plain(text)}", fontsize=7)
+    figure.supxlabel(
+        f"keys to the right, queries down; square root of the weight; {_plain(maps.text)}", fontsize=7
+    )
 
 
-def _draw_bars(figure: Any, layers: list[dict[str, Any]]) -> None:
+def _draw_bars(figure: Any, layers: Sequence[LayerMeasures]) -> None:
     for axes, (name, label) in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
         bars = [
-            (f"{i + 1}.{j + 1}", head[name])
-            for i, layer in enumerate(layers)
-            for j, head in enumerate(layer["heads"])
+            (f"{layer.layer + 1}.{head.head + 1}", getattr(head, name)) for layer in layers for head in layer.heads
         ]
-        axes.bar([place for place, _ in bars], [value or 0.0 for _, value in bars], color="#0b6e99", width=0.7)
+        axes.bar([name for name, _ in bars], [value or 0.0 for _, value in bars], color="#0b6e99", width=0.7)
         axes.set_title(label, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
+
+from aeattn.benchmarks.results import Ceilings
 
 SECONDS = 0.4  # of measuring, for each figure
 SIDE = 1024  # of a square product: large enough for the peak, small enough for the caches
 MEMORY_NUMBERS = 1 << 26  # float32: 256 MiB, more than any cache
 
 
-def ceilings(rows: int, width: int, wide: int) -> dict[str, Any]:
+def ceilings(rows: int, width: int, wide: int) -> Ceilings:
     """Best rates: `gflops` of matrix products in float32 and bf16, of square matrices and of the feed-forward's
     shape (rows, width) @ (width, wide); `gigabytes_per_second` of copying memory, reading and writing counted."""
     gflops = {}
@@ -24,7 +25,7 @@ def ceilings(rows: int, width: int, wide: int) -> dict[str, Any]:
     target = torch.empty_like(source)
     moved = 2 * source.numel() * source.element_size()
     gigabytes = moved / best_seconds(lambda: target.copy_(source)) / 1e9
-    return {"gflops": gflops, "gigabytes_per_second": gigabytes, "threads": torch.get_num_threads()}
+    return Ceilings(gflops, gigabytes, torch.get_num_threads())
 
 
 def _product_gflops(shape: tuple[int, int, int], dtype: torch.dtype) -> float:

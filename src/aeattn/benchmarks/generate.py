@@ -1,44 +1,39 @@
-"""How fast text is written, against peers and against what the machine can do: `aeattn bench generate`.
+"""How fast text is generated, against peers and against what the machine can do: `aeattn bench generate`.
 
-Everyone writes the same number of characters from a prompt of one, sampling at temperature 0.8, prompt included in
-the time; what is done once, such as compiling, is not.
+Everyone generates as many characters from a prompt of one, sampling at one temperature; the time holds the prompt,
+and not what is done once, such as compiling.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from aeattn import hardware
-from aeattn.benchmarks import steps
 from aeattn.benchmarks.ceilings import best_seconds, ceilings
-from aeattn.benchmarks.steps import Shape
-from aeattn.benchmarks.timing import Rates, Work, alternate, ratio
+from aeattn.benchmarks.peers import TEMPERATURE, Contender, Peer, count, prepare_peers
+from aeattn.benchmarks.results import Ceilings, Curve, GenerationBench, LongContext, Speed, Timed
+from aeattn.benchmarks.timing import Say, Work, alternate
+from aeattn.benchmarks.train import VOCABULARY, model_pair
 from aeattn.config.model import CacheKind, ModelConfig
-from aeattn.config.presets import preset
 from aeattn.errors import InputError
 from aeattn.generation.engine import Engine, fast_engine, pick
 from aeattn.generation.sampling import SamplingRule
 from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.nn.size import not_absorbable, parameters, size
 from aeattn.nn.transformer import LanguageModel
-from aeattn.runs.arrays import read_arrays
 from aeattn.runs.folder import RunFolder
+from aeattn.runs.weights import read_weights
 
-TEMPERATURE = 0.8
 LONG = (256, 512, 1024, 2048, 4096, 8192)
 LONG_CHARS = 64  # timed at each length
-Say = Callable[[str], None]
 Weights = dict[str, npt.NDArray[np.float32]]
-Writing = Callable[
-    [Any, torch.Tensor, int], Any
-]  # model, prompt (B, 1) and characters, to ids (B, 1 + characters)
 
 
 def bench_generate(
@@ -51,26 +46,24 @@ def bench_generate(
     peers: bool = True,
     lengths: Sequence[int] = LONG,
     say: Say = lambda _: None,
-) -> dict[str, Any]:
+) -> GenerationBench:
     """Characters a second of all engines and peers, alternating, for each number of sequences; and by length.
 
-    The model is that of a run folder, or one of random weights. Returns `ours`, `peers`, `ceilings`, `ratio` (our
-    best engine to each peer) of the first batch size at the top level and of all under `batches`, `long_context`,
-    and `skipped` with the reasons. Raises InputError for a folder that is no run, or sizes that cannot be.
+    The model is that of a run folder, or one of random weights. Raises InputError for a folder that is no run, or
+    sizes that cannot be.
     """
     if chars < 1 or rounds < 1 or not batches or min(batches) < 1 or (lengths and min(lengths) < LONG_CHARS + 1):
         raise InputError(
             f"chars, rounds and batch must be at least 1, lengths at least {LONG_CHARS + 1}: choose larger ones"
         )
     config, weights = read_model(run)
-    results = {str(n): _at(config, weights, n, chars, rounds, nanogpt, peers, say) for n in batches}
-    return {
-        **results[str(batches[0])],
-        "batches": results,
-        "long_context": long_context(lengths, say),
-        "model": {"run": None if run is None else run.name, "parameters": parameters(config)},
-        "environment": hardware.describe(),
-    }
+    speeds = {str(n): _speed(config, weights, n, chars, rounds, nanogpt, peers, say) for n in batches}
+    return GenerationBench(
+        batches=speeds,
+        long_context=long_context(lengths, say),
+        model={"run": None if run is None else run.name, "parameters": parameters(config)},
+        environment=hardware.describe(),
+    )
 
 
 def read_model(run: Path | None) -> tuple[ModelConfig, Weights]:
@@ -78,8 +71,8 @@ def read_model(run: Path | None) -> tuple[ModelConfig, Weights]:
     if run is not None:
         folder = RunFolder(run)
         config = folder.read_config().model
-        return config, read_arrays(folder.model, config)
-    config = ModelConfig(vocab_size=len(steps.VOCABULARY))
+        return config, read_weights(folder.model, config)
+    config = ModelConfig(vocab_size=len(VOCABULARY))
     return config, random_weights(config)
 
 
@@ -93,40 +86,41 @@ def random_weights(config: ModelConfig) -> Weights:
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
-def _at(
+def _speed(
     config: ModelConfig, weights: Weights, batch: int, chars: int, rounds: int, nanogpt: Path | None,
     with_peers: bool, say: Say,
-) -> dict[str, Any]:  # fmt: skip
+) -> Speed:  # fmt: skip
     own = own_engines(config, weights)
     works = {name: own_work(engine, batch, chars) for name, engine in own.items()}
-    others, skipped = _peers(batch, chars, parameters(config), nanogpt, say) if with_peers else ({}, {})
-    say(f"writing {chars} characters, {batch} at once")
-    rates = alternate(works | others, rounds, say)
+    others, skipped = dict[str, Contender](), dict[str, str]()
+    if with_peers:
+        others, skipped = prepare_peers(nanogpt, {"": chars}, partial(peer_work, config, batch), say)
+    say(f"generating {chars} characters, {batch} at once")
+    rates = alternate(works | {name: peer.work for name, peer in others.items()}, rounds, say)
     best = rates[next(iter(own))]
-    return {
-        "shape": {"batch": batch, "chars": chars},
-        "ours": {name: _facts(rates[name]) | _cache(engine, batch) for name, engine in own.items()},
-        "peers": {name: _facts(rates[name]) for name in others},
-        "ceilings": _ceilings(config, batch, chars),
-        "ratio": {name: ratio(best, rates[name]) for name in others},
-        "skipped": skipped,
-    }
+    return Speed(
+        shape={"batch": batch, "chars": chars},
+        ours={n: Timed(rates[n], cache=_kind(e), cache_bytes=_cache_bytes(e, batch)) for n, e in own.items()},
+        peers={name: Timed(rates[name]) for name in others},
+        ceilings=_ceilings(config, batch),
+        ratio={name: best.ratio(rates[name]) for name in others},
+        skipped=skipped,
+    )
 
 
-def _facts(rates: Rates) -> dict[str, Any]:
-    return {"chars_per_second": rates.to_dict()}
+def _kind(engine: Engine) -> CacheKind:
+    return "latent" if engine.latent else "full"
 
 
-def _cache(engine: Engine, batch: int) -> dict[str, Any]:
-    decoding = engine.start([np.zeros(1, np.int64)] * batch, SamplingRule(), seed=0)
-    return {"cache": "latent" if engine.latent else "full", "cache_bytes": decoding.cache_bytes}
+def _cache_bytes(engine: Engine, batch: int) -> int:
+    return engine.start([np.zeros(1, np.int64)] * batch, SamplingRule(), seed=0).cache_bytes
 
 
 def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
     """All engines and caches that the model can have; the best comes first."""
     caches: list[CacheKind] = ["full"] if not_absorbable(config) else ["latent", "full"]
     engines: dict[str, Engine] = {}
-    if pick("auto", on_cpu=True) == "fast":
+    if pick("auto", True, config) == "fast":
         engines = {f"fast, {cache} cache": fast_engine(config, weights, cache) for cache in caches}
     model = LanguageModel(config).eval()
     model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
@@ -134,7 +128,7 @@ def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
 
 
 def own_work(engine: Engine, batch: int, chars: int) -> Work:
-    """Write from one character on, in the blocks that a stream would take."""
+    """Generate from one character on, in the blocks that a stream would take."""
     prompts, rule, seeds = [np.zeros(1, np.int64)] * batch, SamplingRule(TEMPERATURE), iter(range(1 << 30))
 
     def work() -> float:
@@ -146,120 +140,68 @@ def own_work(engine: Engine, batch: int, chars: int) -> Work:
     return work
 
 
-def _peers(
-    batch: int, chars: int, budget: int, nanogpt: Path | None, say: Say
-) -> tuple[dict[str, Work], dict[str, str]]:
-    """Every peer that is there, and why the others are not."""
+def peer_work(config: ModelConfig, batch: int, peer: Peer, chars: int) -> Contender:
+    """A peer as large as our model, with room for a prompt and what is generated."""
+    room = replace(config, context=max(256, chars + 1))
+    model, prompt = peer.sized(room, parameters(config)).eval(), torch.zeros(batch, 1, dtype=torch.long)
 
-    def nano() -> steps.Make:
-        if nanogpt is None:
-            raise InputError("no package index has it: give --nanogpt a checkout")
-        return steps.nano_gpt(nanogpt)
-
-    makers: dict[str, tuple[Callable[[], steps.Make], Writing]] = {
-        "Hugging Face GPT-2": (lambda: steps.hugging_face, _hugging_face),
-        "x-transformers": (lambda: steps.x_transformers, _x_transformers),
-        "nanoGPT": (nano, _nano_gpt),
-    }
-    works: dict[str, Work] = {}
-    skipped: dict[str, str] = {}
-    for name, (find, writing) in makers.items():
-        say(f"preparing {name}")
-        try:
-            works[name] = _peer_work(find(), writing, batch, chars, budget)
-        except InputError as error:
-            skipped[name] = str(error)
-        except Exception as error:  # a peer's own trouble
-            skipped[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-    return works, skipped
-
-
-def _peer_work(make: steps.Make, writing: Writing, batch: int, chars: int, budget: int) -> Work:
-    shape = Shape(batch, max(256, chars + 1))
-    torch.manual_seed(0)
-    width = steps.nearest_width(lambda w: sum(p.numel() for p in make(w, shape)[0].parameters()), budget)
-    model, prompt = make(width, shape)[0].eval(), torch.zeros(batch, 1, dtype=torch.long)
-
-    def write(n: int) -> float:
+    def work() -> float:
         with torch.inference_mode():
-            written = writing(model, prompt, n)
-        assert written.shape[1] >= n
-        return float(batch * n)
+            ids = peer.generate(model, prompt, chars)
+        assert ids.shape[1] >= chars
+        return float(batch * chars)
 
-    write(2)  # what cannot work here says so now
-    return lambda: write(chars)
-
-
-def _hugging_face(model: Any, prompt: torch.Tensor, chars: int) -> Any:
-    model.generation_config.eos_token_id = None  # nothing ends a text early
-    model.generation_config.pad_token_id = 0
-    return model.generate(
-        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=chars, do_sample=True,
-        temperature=TEMPERATURE, top_k=0, use_cache=True,
-    )  # fmt: skip
+    return Contender(work, count(model))
 
 
-def _x_transformers(model: Any, prompt: torch.Tensor, chars: int) -> Any:
-    from x_transformers import AutoregressiveWrapper
-
-    wrapper: Any = AutoregressiveWrapper(model)
-    return wrapper.generate(prompt, chars, temperature=TEMPERATURE, cache_kv=True)
-
-
-def _nano_gpt(model: Any, prompt: torch.Tensor, chars: int) -> Any:
-    return model.generate(prompt, chars, temperature=TEMPERATURE)
-
-
-def _ceilings(config: ModelConfig, batch: int, chars: int) -> dict[str, Any]:
+def _ceilings(config: ModelConfig, batch: int) -> Ceilings:
     """What the machine can do at most, and how many characters a second that would be: each needs its operations,
     and one sequence alone needs all weights read once a character, by one thread."""
     limits = ceilings(batch, config.d_model, config.d_ff)
+    arithmetic = limits.best("float32") * 1e9 / size(config).generate_flops
+    by_weights = 1 / _seconds_to_read(config) if batch == 1 else None
+    return replace(
+        limits,
+        weight_bytes=4 * parameters(config),
+        chars_per_second={"arithmetic": arithmetic, "weights": by_weights},
+    )
+
+
+def _seconds_to_read(config: ModelConfig) -> float:
     threads = torch.get_num_threads()
-    flops = size(config).generate_flops
     torch.set_num_threads(1)
     try:
         weights = torch.zeros(parameters(config) // config.d_model, config.d_model)
         vector, out = torch.ones(config.d_model), torch.empty(len(weights))
-        products, reading = (lambda: torch.mv(weights, vector, out=out)), (lambda: weights.sum())
-        read = min(best_seconds(products), best_seconds(reading))
+        return min(best_seconds(lambda: torch.mv(weights, vector, out=out)), best_seconds(weights.sum))
     finally:
         torch.set_num_threads(threads)
-    arithmetic = max(limits["gflops"]["float32"].values()) * 1e9 / flops
-    return {
-        **limits,
-        "weight_bytes": 4 * parameters(config),
-        "chars_per_second": {"arithmetic": arithmetic, "weights": batch / read if batch == 1 else None},
-    }
 
 
-def long_context(lengths: Sequence[int], say: Say = lambda _: None) -> dict[str, Any]:
+def long_context(lengths: Sequence[int], say: Say = lambda _: None) -> LongContext:
     """Cache bytes and characters a second of one sequence whose context of each length is full."""
-    arms: dict[str, tuple[str, CacheKind]] = {
-        "autoencoder, latent cache": ("460k", "latent"),
-        "autoencoder, full cache": ("460k", "full"),
-        "standard attention, full cache": ("460k-linear", "full"),
+    ours, standard = model_pair("460k", 256).values()
+    arms: dict[str, tuple[ModelConfig, CacheKind]] = {
+        "autoencoder, latent cache": (ours, "latent"),
+        "autoencoder, full cache": (ours, "full"),
+        "standard attention, full cache": (standard, "full"),
     }
-    curves: dict[str, Any] = {name: {"cache_bytes": [], "chars_per_second": []} for name in arms}
+    curves = {name: Curve() for name in arms}
     if pick("auto", on_cpu=True) != "fast":
-        return {"lengths": [], "curves": curves}
+        return LongContext([], curves)
     for length in lengths:
-        for name, (chosen, cache) in arms.items():
-            config = _long_config(chosen, length)
-            kept, rate = _at_length(fast_engine(config, random_weights(config), cache), length)
-            curves[name]["cache_bytes"].append(kept)
-            curves[name]["chars_per_second"].append(rate)
-        say(f"{length} characters: " + ", ".join(f"{c['chars_per_second'][-1]:,.0f}/s" for c in curves.values()))
-    return {"lengths": list(lengths), "curves": curves}
-
-
-def _long_config(name: str, context: int) -> ModelConfig:
-    settings = preset(name)["model"]
-    return dataclasses.replace(ModelConfig(vocab_size=len(steps.VOCABULARY), **settings), context=context)
+        for name, (config, cache) in arms.items():
+            long = replace(config, context=length)
+            kept, rate = _at_length(fast_engine(long, random_weights(long), cache), length)
+            curves[name].cache_bytes.append(kept)
+            curves[name].chars_per_second.append(rate)
+        say(f"{length} characters: " + ", ".join(f"{c.chars_per_second[-1]:,.0f}/s" for c in curves.values()))
+    return LongContext(list(lengths), curves)
 
 
 def _at_length(engine: Engine, length: int) -> tuple[int, float]:
-    """Bytes of the cache, and characters a second on the last places of the context: the best of a few."""
-    ids = np.arange(length - LONG_CHARS) % len(steps.VOCABULARY)
+    """Bytes of the cache, and characters a second on the last positions of the context: the best of a few."""
+    ids = np.arange(length - LONG_CHARS) % len(VOCABULARY)
     best = 0.0
     for seed in range(3):
         decoding = engine.start([ids], SamplingRule(TEMPERATURE), seed)

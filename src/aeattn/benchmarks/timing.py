@@ -6,35 +6,16 @@ Whatever slows the machine down then slows both sides down, so a ratio means mor
 from __future__ import annotations
 
 import random
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+
+from aeattn.benchmarks.results import Rates
 
 Work = Callable[[], float]  # does some work and returns how much it was, in units such as characters
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Units a second of one contender, a figure a round. `warm_up_seconds` is what the first, unmeasured call
-    took, compilation included."""
-
-    rounds: tuple[float, ...]
-    warm_up_seconds: float
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.rounds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Median, extremes, every round, and the warm-up."""
-        return {**spread(self.rounds), "rounds": list(self.rounds), "warm_up_seconds": self.warm_up_seconds}
-
-
-def alternate(
-    contenders: Mapping[str, Work], rounds: int = 5, say: Callable[[str], None] = lambda _: None
-) -> dict[str, Rates]:
+def alternate(contenders: Mapping[str, Work], rounds: int = 5, say: Say = lambda _: None) -> dict[str, Rates]:
     """Time every contender once a round, after one call each to warm up, every round in another order: whoever
     always came after the same one would find its caches and its memory.
 
@@ -58,13 +39,3 @@ def _seconds(work: Work) -> tuple[float, float]:
     start = time.perf_counter()
     units = work()
     return time.perf_counter() - start, units
-
-
-def ratio(ours: Rates, theirs: Rates) -> dict[str, float]:
-    """How many times faster we are: median and extremes of the ratios of single rounds."""
-    return spread([a / b for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}

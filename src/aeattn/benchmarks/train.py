@@ -1,28 +1,58 @@
-"""How fast training is, against peers and against what the machine can do: `aeattn bench train`."""
+"""How fast training is, against peers and against what the machine can do: `aeattn bench train`.
+
+All train a character model of about as many parameters on windows of random ids, forward, backward, clipping and
+optimizer included, each in the precision and with the optimizer that it has by itself on a CPU.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
 
 from aeattn import hardware
-from aeattn.benchmarks import steps
 from aeattn.benchmarks.ceilings import ceilings
 from aeattn.benchmarks.encoding import encoding
 from aeattn.benchmarks.parts import parts
-from aeattn.benchmarks.steps import Contender, Shape
-from aeattn.benchmarks.timing import Rates, alternate, ratio
+from aeattn.benchmarks.peers import Contender, Peer, count, prepare_peers
+from aeattn.benchmarks.results import Ceilings, Rates, Speed, Timed, TrainingBench
+from aeattn.benchmarks.timing import Say, alternate
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import preset
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.data.store import Prepared, StoredDocument, TokenStore
+from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.nn.size import size
+from aeattn.nn.size import parameters, size, solve_width
+from aeattn.runs.folder import RunFolder
+from aeattn.terminal.progress import PlainReporter
 from aeattn.training import compiling
+from aeattn.training.trainer import Trainer
 
 OURS, STANDARD = "aeattn, autoencoder", "aeattn, standard"
 MODES = {"eager": False, "compiled": True}
-Say = Callable[[str], None]
+VOCABULARY = "".join(map(chr, range(32, 97)))  # 65 characters, as many as tiny Shakespeare has
+TEXT_CHARS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a step is given: `batch` windows of `context` characters."""
+
+    batch: int
+    context: int
+
+    @property
+    def chars(self) -> int:
+        return self.batch * self.context
 
 
 def bench_train(
@@ -30,105 +60,119 @@ def bench_train(
     *,
     batch: int = 64,
     rounds: int = 7,
+    preset: str = "460k",
     nanogpt: Path | None = None,
     peers: bool = True,
     say: Say = lambda _: None,
-) -> dict[str, Any]:
-    """Characters a second of training steps of equal size, all alternating in one run, for each context.
+) -> TrainingBench:
+    """Characters a second of training steps of equal size, all alternating in one run, for each context: the model
+    of a preset, standard attention of as many parameters, and peers.
 
-    Returns `ours`, `peers`, `ceilings`, `ratio` (ours to each peer in its better mode), `parts`, and `skipped`
-    with the reasons; the first context's at the top level and all of them under `contexts`. `encoding` is how
-    fast text is read, in megabytes a second.
+    Raises InputError for sizes that cannot be.
     """
     if batch < 1 or rounds < 1 or not contexts or min(contexts) < 8:
         raise InputError("batch and rounds must be at least 1, and contexts at least 8: choose larger ones")
     hardware.keep_freed_memory()
-    results = {str(context): _at(Shape(batch, context), rounds, nanogpt, peers, say) for context in contexts}
-    first = results[str(contexts[0])]
-    return {**first, "contexts": results, "encoding": encoding(), "environment": hardware.describe()}
+    speeds = {}
+    for context in contexts:
+        models = model_pair(preset, context)
+        speeds[str(context)] = _speed(models, Shape(batch, context), rounds, nanogpt, peers, say)
+    return TrainingBench(speeds, encoding(), hardware.describe(), preset)
 
 
-def _at(shape: Shape, rounds: int, nanogpt: Path | None, with_peers: bool, say: Say) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        own = _own(shape, Path(folder), say)
-        others, skipped = _peers(shape, own[OURS].parameters, nanogpt, say) if with_peers else ({}, {})
-        contenders = own | others
-        rates = alternate({name: c.work for name, c in contenders.items()}, rounds, say)
-        shares = {name: parts(contender.work) for name, contender in own.items()}
-    config = _config("460k", shape)
-    limits = ceilings(shape.chars, config.d_model, config.d_ff)
-    own_rates, peer_rates = ({n: rates[n] for n in side} for side in (own, others))
-    best = {peer: max((r for n, r in peer_rates.items() if _peer(n) == peer), key=lambda r: r.median)
-            for peer in dict.fromkeys(map(_peer, peer_rates))}  # fmt: skip
-    return {
-        "shape": {"batch": shape.batch, "context": shape.context},
-        "ours": {name: _facts(rates[name], contenders[name]) | _reached(name, rates[name], shape, limits)
-                 for name in own_rates},
-        "peers": {name: _facts(rates[name], contenders[name]) for name in peer_rates},
-        "ceilings": limits,
-        "ratio": {peer: ratio(rates[OURS], theirs) for peer, theirs in best.items()}
-        | {STANDARD: ratio(rates[OURS], rates[STANDARD])},
-        "parts": shares,
-        "skipped": skipped,
-    }  # fmt: skip
+def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
+    """The model of a preset, and standard attention of as many parameters: what the decoders save goes into the
+    feed-forward, and as many heads share the width."""
+    ours = ModelConfig(**{**preset(name)["model"], "vocab_size": len(VOCABULARY), "context": context})
+    heads = next(n for n in range(ours.n_heads, ours.d_model + 1) if ours.d_model % n == 0)
+    standard = replace(ours, query="linear", key="linear", value="linear", n_heads=heads, per_head=False)
+    return {OURS: ours, STANDARD: solve_width(standard, parameters(ours))}
 
 
-def _config(name: str, shape: Shape) -> ModelConfig:
-    settings = {**preset(name)["model"], "vocab_size": len(steps.VOCABULARY), "context": shape.context}
-    return ModelConfig(**settings)
+def _speed(
+    models: dict[str, ModelConfig], shape: Shape, rounds: int, nanogpt: Path | None, with_peers: bool, say: Say
+) -> Speed:
+    own, others = _own(models, shape, say), dict[str, Contender]()
+    skipped: dict[str, str] = {}
+    if with_peers:
+        step = partial(peer_step, shape, models[OURS], own[OURS].parameters)
+        others, skipped = prepare_peers(nanogpt, MODES, step, say)
+    rates = alternate({name: c.work for name, c in {**own, **others}.items()}, rounds, say)
+    limits = ceilings(shape.chars, models[OURS].d_model, models[OURS].d_ff)
+    ours = {name: _reached(rates[name], own[name], size(models[name]).train_flops, limits) for name in own}
+    ratio = {peer: rates[OURS].ratio(theirs) for peer, theirs in _better_mode(rates, others).items()}
+    return Speed(
+        shape={"batch": shape.batch, "context": shape.context},
+        ours=ours,
+        peers={name: Timed(rates[name], contender.parameters) for name, contender in others.items()},
+        ceilings=limits,
+        ratio=ratio | {STANDARD: rates[OURS].ratio(rates[STANDARD])},
+        skipped=skipped,
+        parts={name: parts(contender.work) for name, contender in own.items()},
+    )
 
 
-def _own(shape: Shape, folder: Path, say: Say) -> dict[str, Contender]:
+def _own(models: dict[str, ModelConfig], shape: Shape, say: Say) -> dict[str, Contender]:
     compile_ = compiling.can_compile(hardware.pick_device("cpu"))
     contenders = {}
-    for name, chosen in ((OURS, "460k"), (STANDARD, "460k-linear")):
+    for name, config in models.items():
         say(f"preparing {name}, {shape.batch} x {shape.context} characters a step")
-        contenders[name] = steps.own_step(shape, preset(chosen)["model"], folder / chosen, compile_)
+        contenders[name] = own_step(shape, config, compile_)
     return contenders
 
 
-def _peers(
-    shape: Shape, budget: int, nanogpt: Path | None, say: Say
-) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Every peer in both modes, and why those that are missing are."""
-    contenders: dict[str, Contender] = {}
-    skipped: dict[str, str] = {}
-    for name, make in _makers(nanogpt).items():
-        for mode, compile_ in MODES.items():
-            say(f"preparing {name}, {mode}")
-            try:
-                contender = steps.peer_step(make(), shape, budget, compile_)
-                contender.work()
-                contenders[f"{name}, {mode}"] = contender
-            except InputError as error:
-                skipped[name] = str(error)
-            except Exception as error:  # a peer's own trouble, such as one that cannot be compiled here
-                skipped[f"{name}, {mode}"] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-    return contenders, skipped
+def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contender:
+    """A step of `Trainer`."""
+    settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
+    config, text = RunConfig(model, settings, DataConfig()), _random_text()
+    run = RunFolder(Path(tempfile.mkdtemp()) / "run")
+    run.create(config, text.tokenizer, {})
+    trainer = Trainer(run, config, text, PlainReporter(Console(quiet=True)))
+    trainer.prepare()
+
+    def work() -> float:
+        trainer.update()
+        return shape.chars
+
+    return Contender(work, count(trainer.model))
 
 
-def _makers(nanogpt: Path | None) -> dict[str, Callable[[], steps.Make]]:
-    def missing() -> steps.Make:
-        raise InputError("no package index has it: give --nanogpt a checkout")
-
-    return {
-        "nanoGPT": missing if nanogpt is None else lambda: steps.nano_gpt(nanogpt),
-        "Hugging Face GPT-2": lambda: steps.hugging_face,
-        "x-transformers": lambda: steps.x_transformers,
-    }
+def _random_text() -> Prepared:
+    ids = np.random.default_rng(0).integers(0, len(VOCABULARY), TEXT_CHARS, dtype=np.uint8)
+    tokenizer = CharTokenizer(VOCABULARY)
+    whole = (StoredDocument("random", 0, len(ids), len(ids), len(ids)),)
+    store = TokenStore(ids, whole, unknown=Counter(), dropped=Counter(), sha256="")
+    return Prepared(tokenizer, store, store, [])
 
 
-def _peer(name: str) -> str:
-    return name.rsplit(",", 1)[0]
+def peer_step(shape: Shape, config: ModelConfig, parameters: int, peer: Peer, compile_: bool) -> Contender:
+    """A step of a peer in float32: AdamW (fused), gradient clipping at 1, as its own trainer has them."""
+    model = peer.sized(config, parameters)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    forward = torch.compile(model) if compile_ else model
+    ids = torch.randint(config.vocab_size, (shape.batch, shape.context + 1))
+    inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+
+    def work() -> float:
+        loss = peer.loss(forward, inputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+        return shape.chars
+
+    return Contender(work, count(model))
 
 
-def _facts(rates: Rates, contender: Contender) -> dict[str, Any]:
-    return {"chars_per_second": rates.to_dict(), "parameters": contender.parameters}
+def _better_mode(rates: dict[str, Rates], names: Iterable[str]) -> dict[str, Rates]:
+    """Every peer in the mode in which it is faster."""
+    best: dict[str, Rates] = {}
+    for name in sorted(names, key=lambda name: rates[name].median):
+        best[name.rsplit(",", 1)[0]] = rates[name]
+    return best
 
 
-def _reached(name: str, rates: Rates, shape: Shape, limits: dict[str, Any]) -> dict[str, float]:
-    """Operations of matrix products a second, as `sizing` counts them, and their part of what the machine can
-    do in bf16."""
-    config = _config("460k" if name == OURS else "460k-linear", shape)
-    gflops = size(config).train_flops * rates.median / 1e9
-    return {"gflops": gflops, "of_ceiling": gflops / max(limits["gflops"]["bfloat16"].values())}
+def _reached(rates: Rates, contender: Contender, train_flops: int, limits: Ceilings) -> Timed:
+    gflops = train_flops * rates.median / 1e9
+    return Timed(rates, contender.parameters, gflops, gflops / limits.best("bfloat16"))

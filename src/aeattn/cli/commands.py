@@ -31,10 +31,12 @@ def run(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     def make_plan() -> Plan:
+        from aeattn.config.run import RunConfig
         from aeattn.training.plan import plan
 
-        given = options_of_train(options)
-        return plan(given, out=options.out, minutes=options.minutes, chars=options.chars, say=say)
+        config = RunConfig.from_settings(options_of_train(options))
+        config = config if options.chars is None else config.with_chars(options.chars)
+        return plan(config, out=options.out, say=say)
 
     def start(given: Plan, reporter: Reporter) -> Trainer:
         from aeattn.training.start import start as make_trainer
@@ -106,7 +108,7 @@ _TRAINING_OPTIONS = (
     "steps", "seed", "batch", "accumulate", "optimizer", "learning_rate", "matrix_learning_rate", "weight_decay",
     "schedule", "warmup", "clip", "device", "precision", "compile", "eval_every", "sample_every",
     "checkpoint_every", "checkpoint_minutes",
-    "spike_factor",
+    "spike_factor", "minutes",
 )  # fmt: skip
 
 

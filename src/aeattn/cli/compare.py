@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aeattn.terminal.tables import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from aeattn.compare.results import ArmSummary, ContrastResult, Summary
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -31,9 +34,9 @@ def compare(options: argparse.Namespace) -> int:
         say(f"aeattn: {error}")
         return error.exit_code
     if options.json:
-        print_json(summary)
+        print_json(summary.to_dict())
     elif not options.plan:
-        print_table(COLUMNS, [_row(arm) for arm in summary["arms"]])
+        print_table(COLUMNS, [_row(arm) for arm in summary.arms])
         for line in conclusions(summary):
             print(line)
         print(f"more: aeattn report {folder.path}")
@@ -43,15 +46,14 @@ def compare(options: argparse.Namespace) -> int:
 COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "characters/s")
 
 
-def _row(arm: dict[str, Any]) -> Sequence[str]:
-    low, high = arm["interval"] or (None, None)
-    cost = arm["cost"]
+def _row(arm: ArmSummary) -> Sequence[str]:
+    low, high = arm.interval or (None, None)
     return (
-        arm["id"],
-        f"{arm['n']}",
-        *(_shown(value, ".4f") for value in (arm["mean"], low, high)),
-        _shown(arm["rate"], "g"),
-        *(_shown(cost.get(name), ",.0f") for name in ("parameters", "chars_per_second")),
+        arm.id,
+        f"{arm.n}",
+        *(_shown(value, ".4f") for value in (arm.mean, low, high)),
+        _shown(arm.rate, "g"),
+        *(_shown(value, ",.0f") for value in (arm.cost.parameters, arm.cost.chars_per_second)),
     )
 
 
@@ -59,11 +61,11 @@ def _shown(value: float | None, how: str) -> str:
     return "-" if value is None else f"{value:{how}}"
 
 
-def conclusions(summary: dict[str, Any]) -> list[str]:
+def conclusions(summary: Summary) -> list[str]:
     """The answer, the other contrasts, and what must be known besides."""
-    others = [f"- {_claimed(c)}{c['sentence']}" for c in summary["contrasts"] if not c["primary"]]
-    return [summary["answer"], *others, *(f"note: {note}" for note in summary["notes"])]
+    others = [f"- {_claimed(c)}{c.sentence}" for c in summary.contrasts if not c.primary]
+    return [summary.answer, *others, *(f"note: {note}" for note in summary.notes)]
 
 
-def _claimed(contrast: dict[str, Any]) -> str:
-    return f'"{contrast["claim"]}" ' if contrast["claim"] else ""
+def _claimed(contrast: ContrastResult) -> str:
+    return f'"{contrast.claim}" ' if contrast.claim else ""

@@ -22,7 +22,7 @@ COMPILING_SECONDS = 3.0  # before the user is told what takes so long
 
 
 def generate(options: argparse.Namespace) -> int:
-    from aeattn.runs.open_writer import open_writer
+    from aeattn.runs.load import open_writer
 
     if options.samples < 1:
         raise InputError(f"{options.samples} samples: choose at least 1 sample")

@@ -24,7 +24,7 @@ def inspect(options: argparse.Namespace) -> int:
     drawn = options.run / "attention.png"
     picture.draw(result, drawn)
     if options.json:
-        print_json(result)
+        print_json(result.to_dict())
         return 0
     print(headline(result))
     for title, columns, rows in tables(result):

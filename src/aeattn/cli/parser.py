@@ -243,6 +243,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 def _add_bench(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="bench", required=True, metavar="WHAT", parser_class=_Parser)
     train = kinds.add_parser("train", help="training steps")
+    train.add_argument("--preset", default="460k", metavar="NAME", help="model to time (default 460k)")
     train.add_argument("--batch", type=_whole, default=64, metavar="N", help="windows a step (default 64)")
     train.add_argument(
         "--context", type=_whole, nargs="+", default=[128, 256], metavar="N", help="(default 128 256)"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from aeattn.compare import throughput
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import check_installed
 from aeattn.compare.jobs import Records, jobs
-from aeattn.compare.plan import Declaration, declared
+from aeattn.compare.plan import declared
 from aeattn.compare.progress import GridProgress
-from aeattn.compare.records import Folder
+from aeattn.compare.results import Summary
 from aeattn.compare.runner import Runner, available_cores, worker_environment
 from aeattn.compare.spec import Spec
 from aeattn.compare.summary import summarise
@@ -31,7 +32,7 @@ def compare(
     amend: bool = False,
     only_declare: bool = False,
     console: Console,
-) -> tuple[Folder, dict[str, Any]]:
+) -> tuple[Folder, Summary]:
     """Run a spec that was read from `source` in the folder `out` (runs/compare-<name>-<budget> if not given).
 
     Returns the folder and the summary, which is also written. Raises InputError, Stopped, NoRoom;
@@ -46,18 +47,20 @@ def compare(
     folder = Folder(out or Path("runs") / (f"compare-{spec.name}-{chosen}" if chosen else f"compare-{spec.name}"))
     progress = GridProgress(console)
     with folder.locked() as lock:
+        if lock.warning:
+            progress.note(f"warning: {lock.warning}")
         declaration = declared(spec, source, folder, _pace(at_once), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
         records: Records = {}
         try:
             if not only_declare:
-                Runner(folder, declaration, progress, at_once=at_once, lock=lock).run()
+                Runner(folder, declaration, progress, at_once=at_once, lock=lock.descriptor).run()
         finally:
             progress.close()
             records = {record.name: record for record in folder.read_records(lambda path, error: None)}
             summary = summarise(folder, declaration, records)
-            write_json(folder.summary, summary)
+            write_json(folder.summary, summary.to_dict())
     return folder, summary
 
 
@@ -67,10 +70,10 @@ def _pace(at_once: int) -> Callable[[Sequence[RunConfig]], list[float]]:
 
 def protocol(folder: Folder, declaration: Declaration) -> list[str]:
     """What is going to be done, in a few lines."""
-    seeds, tuning = declaration.seeds["final"], declaration.tuning
+    seeds, tuning = declaration.seeds.final, declaration.tuning
     final = len(declaration.arms) * len(seeds)
-    primary = next(contrast for contrast in declaration.contrasts if contrast.primary)
-    budget = f"{declaration.budget['amount']:,.0f} {declaration.budget['kind']} a run"
+    primary = declaration.primary
+    budget = f"{declaration.budget.amount:,.0f} {declaration.budget.kind} a run"
     lines = [
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"declared as {declaration.hash[:12]} in {folder.spec}",

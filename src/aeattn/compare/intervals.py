@@ -40,7 +40,7 @@ def check_installed() -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds, its standard deviation, 95 % interval and two-sided p; None where there is one seed."""
+    """A mean over seeds, its standard deviation, interval and two-sided p; None where there is one seed."""
 
     n: int
     mean: float
@@ -49,8 +49,8 @@ class Estimate:
     p: float | None
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Student's t interval of the mean, and the p of its being 0 (`scipy.stats.ttest_1samp`).
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Student's t interval of the mean at this level, and the p of its being 0 (`scipy.stats.ttest_1samp`).
 
     Of differences between paired runs, this is the paired t test. Values that are all the same have an interval of
     no width. Raises ValueError for no values, or values that are not finite.
@@ -64,7 +64,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     if np.ptp(x) <= ROUNDING * abs(mean):
         return Estimate(x.size, mean, 0.0, (mean, mean), 1.0 if mean == 0 else 0.0)
     result = _scipy().ttest_1samp(x, 0.0)
-    low, high = result.confidence_interval(LEVEL)
+    low, high = result.confidence_interval(level)
     return Estimate(x.size, mean, float(x.std(ddof=1)), (float(low), float(high)), float(result.pvalue))
 
 

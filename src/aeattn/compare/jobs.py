@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from aeattn.compare.plan import Declaration, ResolvedArm
-from aeattn.compare.records import Phase, Record, digest
-from aeattn.config.run import RunConfig, TrainingConfig
+from aeattn.compare.convert import digest
+from aeattn.compare.declaration import Declaration, ResolvedArm
+from aeattn.compare.records import Phase, Record, Text, TextSide, TrialSettings
+from aeattn.config.run import TrainingConfig
 from aeattn.errors import InputError
 
 Records = Mapping[str, Record]
@@ -26,7 +26,7 @@ class Choice:
 
     arm: str
     losses: dict[float, dict[int, float | None]]
-    settings: dict[float, dict[str, Any]]
+    settings: dict[float, TrialSettings]
     chosen: float | None
 
     @property
@@ -68,7 +68,7 @@ def final_jobs(declaration: Declaration, records: Records) -> list[Record]:
     """Seed by seed, so that what is there after a while is paired."""
     chosen = choices(declaration, records)
     found = []
-    for seed in declaration.seeds["final"]:
+    for seed in declaration.seeds.final:
         for arm in declaration.arms:
             choice = chosen.get(arm.id)
             if choice is None:
@@ -88,8 +88,8 @@ def _chosen_job(declaration: Declaration, arm: ResolvedArm, seed: int, choice: C
 
 def untuned_work(declaration: Declaration, records: Records) -> float:
     """Training FLOPs of the final runs, which cannot be named before tuning is done."""
-    per_seed = sum(arm.steps * arm.run_config().chars_per_step * arm.train_flops for arm in declaration.arms)
-    return float(per_seed * len(declaration.seeds["final"]))
+    per_seed = sum(arm.steps * arm.run_config.chars_per_step * arm.train_flops for arm in declaration.arms)
+    return float(per_seed * len(declaration.seeds.final))
 
 
 # -- tuning --------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def tuning_jobs(declaration: Declaration, records: Records) -> list[Record]:
     """On a grid, all rates as far as it has grown; with Optuna, all trials up to the next of each arm."""
     if declaration.tuning is None:
         return []
-    if declaration.tuning["search"] == "optuna":
+    if declaration.tuning.search == "optuna":
         return _trial_jobs(declaration, records)
     return _rate_jobs(declaration, grid(declaration, records))
 
@@ -112,7 +112,7 @@ def choices(declaration: Declaration, records: Records) -> dict[str, Choice]:
 
 def _choice(arm: str, found: Sequence[Record], records: Records) -> Choice:
     losses: dict[float, dict[int, float | None]] = {}
-    settings: dict[float, dict[str, Any]] = {}
+    settings: dict[float, TrialSettings] = {}
     for job in found:
         if job.arm == arm:
             key = job.rate if job.trial is None else float(job.trial)
@@ -126,9 +126,9 @@ def _choice(arm: str, found: Sequence[Record], records: Records) -> Choice:
 
 def grid(declaration: Declaration, records: Records) -> list[float]:
     """The rates for every arm: while one arm does best on an edge, one more there for all of them."""
-    tuning = declaration.tuning or {}
-    rates = list(tuning["rates"])
-    for _ in range(tuning["extend"]):
+    assert declaration.tuning is not None
+    rates = list(declaration.tuning.rates)
+    for _ in range(declaration.tuning.extend):
         found = _rate_jobs(declaration, rates)
         if not all(is_current(job, records) for job in found):
             break
@@ -144,7 +144,7 @@ def grid(declaration: Declaration, records: Records) -> list[float]:
 def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]:
     return [
         _job(declaration, arm, "tune", seed, rate)
-        for seed in declaration.seeds["tuning"]
+        for seed in declaration.seeds.tuning
         for rate in rates
         for arm in declaration.arms
     ]
@@ -156,10 +156,10 @@ def _trial_jobs(declaration: Declaration, records: Records) -> list[Record]:
     by_trial: dict[int, list[Record]] = {}
     for arm in declaration.arms:
         history: list[tuple[dict[str, float], float | None]] = []
-        for trial in range(declaration.tuning["trials"]):
-            settings = suggest(declaration.tuning["space"], history)
+        for trial in range(declaration.tuning.trials):
+            settings = suggest(declaration.tuning.space, history)
             found = [
-                _job(declaration, arm, "tune", seed, 1.0, trial, settings) for seed in declaration.seeds["tuning"]
+                _job(declaration, arm, "tune", seed, 1.0, trial, settings) for seed in declaration.seeds.tuning
             ]
             by_trial.setdefault(trial, []).extend(found)
             if not all(is_current(job, records) for job in found):
@@ -169,8 +169,8 @@ def _trial_jobs(declaration: Declaration, records: Records) -> list[Record]:
 
 
 def suggest(
-    space: dict[str, Sequence[float]], history: Sequence[tuple[dict[str, float], float | None]]
-) -> dict[str, float]:
+    space: Mapping[str, Sequence[float]], history: Sequence[tuple[TrialSettings, float | None]]
+) -> TrialSettings:
     """The next settings to try, drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011) from
     what came before; None is the loss of a trial that failed. The same history gives the same settings.
 
@@ -203,16 +203,16 @@ def _job(
     seed: int,
     rate: float,
     trial: int | None = None,
-    settings: dict[str, Any] | None = None,
+    settings: TrialSettings | None = None,
 ) -> Record:
     """The record of a run that is yet to be done."""
-    config = _with_settings(arm.run_config(), settings or {})
-    share = (declaration.tuning or {}).get("share", 1.0) if phase == "tune" else 1.0
+    config = arm.run_config.changed(settings or {})
+    share = declaration.tuning.share if declaration.tuning and phase == "tune" else 1.0
     training = _scaled(replace(config.training, seed=seed, steps=max(1, round(share * arm.steps))), rate)
     quiet = _tuning_intervals(training) if phase == "tune" else _final_intervals(training, declaration.attention)
     values = replace(config, training=quiet).to_dict()
     text = declaration.text[arm.text]
-    sums = {side: text[side]["sha256"] for side in ("train", "valid")}
+    sums = {"train": text.train.sha256, "valid": text.valid.sha256}
     tried = "" if phase == "final" else f"-trial{trial}" if trial is not None else f"-rate{rate:.4g}"
     return Record(
         name=f"{phase}-{arm.id}{tried}-seed{seed}",
@@ -226,7 +226,7 @@ def _job(
         settings=settings or {},
         status="running",
         config=values,
-        text={side: {name: text[side][name] for name in ("chars", "sha256")} for side in sums},
+        text=Text(*(TextSide(side.chars, side.sha256) for side in (text.train, text.valid))),
     )
 
 
@@ -236,17 +236,6 @@ def _scaled(training: TrainingConfig, rate: float) -> TrainingConfig:
         learning_rate=rate * training.learning_rate,
         matrix_learning_rate=rate * training.matrix_learning_rate,
     )
-
-
-def _with_settings(config: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """The config with single settings changed, `training.learning_rate` and the like. Raises InputError."""
-    values = config.to_dict()
-    for name, value in settings.items():
-        section, _, key = name.partition(".")
-        if key not in values.get(section, {}):
-            raise InputError(f"tuning.space: there is no setting {name!r}")
-        values[section][key] = value
-    return RunConfig.from_dict(values)
 
 
 def _tuning_intervals(training: TrainingConfig) -> TrainingConfig:
@@ -272,5 +261,5 @@ def work(job: Record) -> float:
     """Training FLOPs of a run."""
     from aeattn.nn.size import size
 
-    config = RunConfig.from_dict(job.config)
+    config = job.run_config
     return float(config.training.steps * config.chars_per_step * size(config.model).train_flops)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.records import Record
 from aeattn.config.convert import check_keys
 from aeattn.errors import InputError
@@ -46,6 +47,7 @@ MEASURES: dict[str, Measure] = {
     "cache_bytes": Measure("cache", "bytes a character", "less", 0, _cost("cache_bytes")),
     "latent_cache_bytes": Measure("latent cache", "bytes a character", "less", 0, _cost("latent_cache_bytes")),
 }
+TIMED = ("seconds", "chars_per_second")  # which other runs on the machine change
 ANALYSED = ("attention", "codes", "loss")  # sections of an analysis, read by `section.name`
 
 
@@ -66,13 +68,10 @@ def describe_measure(name: str) -> Measure:
     return MEASURES.get(name) or Measure(plain + rest.replace("_", " "), "", None, 4, lambda _: None)
 
 
-def read_measure(name: str, record: Record, analysis: dict[str, Any] | None) -> float | None:
+def read_measure(name: str, record: Record, analysis: RunAnalysis | None) -> float | None:
     """The figure of a run, None where it failed or lacks it."""
     if record.status != "done":
         return None
     if name in MEASURES:
         return MEASURES[name].read(record)
-    found: Any = analysis["at"][-1]["measured"] if analysis and analysis.get("at") else None
-    for key in name.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+    return None if analysis is None else analysis.end.figure(name)

@@ -23,8 +23,8 @@ from aeattn.compare.spec import (
     Tuning,
 )
 from aeattn.config.convert import build, check_keys, overlay, read_toml
+from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
-from aeattn.training.plan import check_settings
 
 T = TypeVar("T")
 SETTINGS = ["preset", "model", "training", "data"]
@@ -283,7 +283,7 @@ def _check(spec: Spec) -> None:
 def _check_arm(spec: Spec, arm: Arm, size: str | None) -> None:
     _refuse_reserved(f"arms.{arm.name}", arm.settings)
     try:
-        check_settings(spec.settings(arm, size))
+        RunConfig.from_settings(spec.settings(arm, size))
     except InputError as error:
         raise InputError(f"arms.{arm.name}: {error}") from error
 

@@ -6,111 +6,33 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aeattn.compare.convert import digest, to_json
+from aeattn.compare.declaration import (
+    Amendment,
+    Declaration,
+    ResolvedArm,
+    ResolvedContrast,
+    Seeds,
+    read_declaration,
+)
+from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Pace, compare_cost, compare_pace, match_cost, match_pace
-from aeattn.compare.records import FORMAT, Folder, digest
-from aeattn.compare.spec import Arm, Contrast, Spec, all_settings
-from aeattn.config.convert import build
-from aeattn.config.model import ModelConfig
+from aeattn.compare.records import Text, TextSide
+from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, all_settings
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
 from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.nn.size import size as size_of
 from aeattn.runs.identity import text_facts
-from aeattn.training.plan import check_settings, corpus_of
+from aeattn.training.plan import corpus_of, located
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ResolvedArm:
-    """An arm in one size, matched in one way: `config` is whole, but for seed and learning rates."""
-
-    id: str
-    arm: str
-    label: str
-    about: str
-    matching: str
-    size: str | None
-    config: dict[str, Any]
-    parameters: int
-    train_flops: int
-    steps: int
-    off_by: float | None
-    text: int
-
-    def run_config(self) -> RunConfig:
-        return RunConfig.from_dict(self.config)
-
-
-@dataclass(frozen=True)
-class ResolvedContrast:
-    """A contrast between two resolved arms."""
-
-    id: str
-    arm: str
-    than: str
-    measure: str
-    matching: str
-    size: str | None
-    primary: bool
-    claim: str | None
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written."""
-
-    name: str
-    title: str
-    question: str
-    smallest_effect: float
-    seeds: dict[str, list[int]]
-    budget: dict[str, Any]
-    matching: dict[str, Any]
-    tuning: dict[str, Any] | None
-    attention: bool
-    arms: list[ResolvedArm]
-    contrasts: list[ResolvedContrast]
-    text: list[dict[str, Any]]
-    given: str
-    declared: str
-    amended: list[dict[str, str]]
-
-    @property
-    def hash(self) -> str:
-        apart = ("declared", "amended", "given")
-        return digest({key: value for key, value in asdict(self).items() if key not in apart})
-
-    def arm(self, id: str) -> ResolvedArm:
-        return next(arm for arm in self.arms if arm.id == id)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, "hash": self.hash, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Declaration:
-        """Raises InputError where the hash does not fit what it is over."""
-        values = {k: v for k, v in values.items() if k != "format"}
-        found = values.pop("hash", None)
-        try:
-            arms = [ResolvedArm(**arm) for arm in values.pop("arms")]
-            contrasts = [ResolvedContrast(**contrast) for contrast in values.pop("contrasts")]
-            known = cls(arms=arms, contrasts=contrasts, **values)
-        except (TypeError, KeyError) as error:
-            raise InputError(f"{where} is damaged ({error}): restore it") from error
-        if known.hash != found:
-            raise InputError(f"{where} was changed after it was declared (its hash does not fit): restore it")
-        return known
-
-
-def read_declaration(folder: Folder) -> Declaration:
-    """What a folder was declared for. Raises InputError where it is no comparison, or its declaration damaged."""
-    return Declaration.from_dict(folder.read_spec(), str(folder.spec))
+Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
 
 
 def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, amend: bool = False) -> Declaration:
@@ -131,8 +53,8 @@ def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, ame
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
     declaration = declare(spec.with_texts_at_hand(), given, pace, say)
     if before is not None:
-        history = [*before.amended, {"hash": before.hash, "date": before.declared}]
-        declaration = replace(declaration, amended=history)
+        amendment = Amendment(before.hash, before.declared)
+        declaration = replace(declaration, amended=(*before.amended, amendment))
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.ignore.write_text("/runs/\n/logs/\n/stale/\n/.lock\n", encoding="utf-8")
     shutil.copyfile(source, folder.toml)
@@ -149,23 +71,17 @@ def declare(spec: Spec, given: str, pace: Pace, say: Say) -> Declaration:
         title=spec.title,
         question=spec.question,
         smallest_effect=spec.smallest_effect,
-        seeds={"final": list(spec.seeds), "tuning": list(spec.tuning.seeds) if spec.tuning else []},
-        budget=asdict(spec.budget),
-        matching=_plain(asdict(spec.matching)),
-        tuning=None if spec.tuning is None else _plain(asdict(spec.tuning)),
+        seeds=Seeds(spec.seeds, spec.tuning.seeds if spec.tuning else ()),
+        budget=spec.budget,
+        matching=spec.matching,
+        tuning=spec.tuning,
         attention=spec.attention,
-        arms=arms,
-        contrasts=[c for contrast in spec.contrasts for c in _resolve_contrast(spec, contrast, ids)],
-        text=resolver.texts,
+        arms=tuple(arms),
+        contrasts=tuple(c for contrast in spec.contrasts for c in _resolve_contrast(spec, contrast, ids)),
+        text=tuple(resolver.texts),
         given=given,
         declared=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        amended=[],
     )
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 class _Resolver:
@@ -173,23 +89,22 @@ class _Resolver:
 
     def __init__(self, spec: Spec, pace: Pace, say: Say) -> None:
         self.spec, self.pace, self.say = spec, pace, say
-        self.texts: list[dict[str, Any]] = []
+        self.texts: list[Text] = []
         self._known: list[tuple[DataConfig, DataConfig, int]] = []  # as set, as resolved, vocabulary
 
-    def arms(self) -> tuple[list[ResolvedArm], dict[tuple[str, str, str | None], str]]:
+    def arms(self) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """All resolved arms, and the id of each (arm, matching, size)."""
         start = {(arm.name, size): self._config(arm, settings) for arm, size, settings in all_settings(self.spec)}
-        found: dict[tuple[str, str, str | None], Matched] = {}
+        found: dict[Key, Matched] = {}
         for size in self.spec.sizes or (None,):
             for kind in self.spec.matching.by:
                 found |= self._match(kind, size, {arm.name: start[arm.name, size] for arm in self.spec.arms})
         return self._named(found)
 
     def _config(self, arm: Arm, settings: dict[str, Any]) -> RunConfig:
-        model, training, data = check_settings(settings)
-        resolved, vocabulary = self._text(data, training.seed)
-        config = build(ModelConfig, {**model, "vocab_size": vocabulary}, f"arms.{arm.name}: model")
-        return RunConfig(config, training, resolved, settings["preset"])
+        config = RunConfig.from_settings(settings)
+        data, vocabulary = self._text(located(config.data), config.training.seed)
+        return replace(config, data=data).with_vocabulary(vocabulary)
 
     def _text(self, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
         for known, resolved, vocabulary in self._known:
@@ -199,15 +114,14 @@ class _Resolver:
         text = prepare(corpus, progress=self.say)
         for note in text.notes:
             self.say(note)
+        names = tuple(document.name for document in text.valid.documents)
         facts = text_facts(text)
-        facts["valid"]["files"] = [document.name for document in text.valid.documents]
-        self.texts.append(facts)
+        train, valid = (TextSide(f["chars"], f["sha256"], f["unknown"]) for f in (facts["train"], facts["valid"]))
+        self.texts.append(Text(train, TextSide(valid.chars, valid.sha256, valid.unknown, names)))
         self._known.append((data, replace(data, text=corpus.options), text.tokenizer.vocab_size))
         return self._known[-1][1:]
 
-    def _match(
-        self, kind: str, size: str | None, configs: dict[str, RunConfig]
-    ) -> dict[tuple[str, str, str | None], Matched]:
+    def _match(self, kind: MatchKind, size: str | None, configs: dict[str, RunConfig]) -> dict[Key, Matched]:
         matched = {(name, kind, size): Matched(config, None) for name, config in configs.items()}
         if kind == "width":
             return matched
@@ -229,13 +143,11 @@ class _Resolver:
             left = [compare_cost(config, kind, target) for config in as_declared.values()]
         return matched | dict(zip([*free, *as_declared], [*solved, *left], strict=True))
 
-    def _named(
-        self, found: dict[tuple[str, str, str | None], Matched]
-    ) -> tuple[list[ResolvedArm], dict[tuple[str, str, str | None], str]]:
+    def _named(self, found: dict[Key, Matched]) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """Ids as short as can be; where another matching of an arm gives the same config, it is the same runs."""
         steps = self._steps([m.config for m in found.values()])
         arms: dict[str, ResolvedArm] = {}
-        ids: dict[tuple[str, str, str | None], str] = {}
+        ids: dict[Key, str] = {}
         for (key, matched), count in zip(found.items(), steps, strict=True):
             name, kind, size = key
             same = next(
@@ -246,12 +158,12 @@ class _Resolver:
                 arms[ids[key]] = self._resolved(ids[key], key, matched, count)
         return list(arms.values()), ids
 
-    def _id(self, name: str, kind: str, size: str | None) -> str:
+    def _id(self, name: str, kind: MatchKind, size: str | None) -> str:
         several = len(self.spec.matching.by) > 1
         parts = [name, *([kind] if several else []), *([size] if size and len(self.spec.sizes) > 1 else [])]
         return "@".join(parts)
 
-    def _resolved(self, id: str, key: tuple[str, str, str | None], matched: Matched, steps: int) -> ResolvedArm:
+    def _resolved(self, id: str, key: Key, matched: Matched, steps: int) -> ResolvedArm:
         name, kind, size = key
         arm = next(arm for arm in self.spec.arms if arm.name == name)
         cost, config = size_of(matched.config.model), matched.config
@@ -262,7 +174,7 @@ class _Resolver:
             about=arm.about,
             matching=kind,
             size=size,
-            config=_json(replace(config, training=replace(config.training, steps=steps)).to_dict()),
+            config=to_json(replace(config, training=replace(config.training, steps=steps)).to_dict()),
             parameters=cost.parameters,
             train_flops=cost.train_flops,
             steps=steps,
@@ -284,19 +196,10 @@ class _Resolver:
 
 
 def _is(arm: ResolvedArm, config: RunConfig) -> bool:
-    return arm.run_config().model == config.model
+    return arm.run_config.model == config.model
 
 
-def _json(values: Any) -> Any:
-    """As JSON gives it back: tuples as lists."""
-    if isinstance(values, dict):
-        return {key: _json(value) for key, value in values.items()}
-    return [_json(value) for value in values] if isinstance(values, list | tuple) else values
-
-
-def _resolve_contrast(
-    spec: Spec, contrast: Contrast, ids: dict[tuple[str, str, str | None], str]
-) -> list[ResolvedContrast]:
+def _resolve_contrast(spec: Spec, contrast: Contrast, ids: dict[Key, str]) -> list[ResolvedContrast]:
     """One for each matching and size that it is meant for; the primary one stands for the first of them alone."""
     kinds = [contrast.matching] if contrast.matching else list(spec.matching.by)
     sizes: list[str | None] = [contrast.size] if contrast.size else list(spec.sizes) or [None]

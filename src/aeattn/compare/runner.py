@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import Records, is_current, jobs, untuned_work, work
-from aeattn.compare.plan import Declaration
 from aeattn.compare.progress import GridProgress, Run
-from aeattn.compare.records import Folder, Record
-from aeattn.compare.worker import now
+from aeattn.compare.records import Record, now
 from aeattn.errors import InputError
 from aeattn.host import SPIN_COUNT, WAIT_POLICY
 
@@ -122,7 +122,7 @@ class Runner:
         pending = [job for job in wanted if job.name not in busy and self._is_to_do(job)]
         tuning_alone = all(job.phase == "tune" for job in wanted)
         later = untuned_work(self.declaration, self.records) if tuning_alone else 0.0
-        counts = len(self.declaration.arms) * len(self.declaration.seeds["final"]) if tuning_alone else 0
+        counts = len(self.declaration.arms) * len(self.declaration.seeds.final) if tuning_alone else 0
         done = sum(not self._is_to_do(job) and job.name not in busy for job in wanted)
         failed = sum(self.records[job.name].status == "failed" for job in wanted if is_current(job, self.records))
         self.progress.count(len(wanted) + counts, done, failed, sum(map(work, pending)) + later)

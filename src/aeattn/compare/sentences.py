@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
+from aeattn.compare.declaration import Declaration
+from aeattn.compare.intervals import percent_perplexity
 from aeattn.compare.match import PACE_TOLERANCE
 from aeattn.compare.metrics import Measure, describe_measure
-from aeattn.compare.plan import Declaration
 from aeattn.compare.records import Record
+from aeattn.compare.results import ContrastResult, FailedRun, RunCounts, TuningResult, Verdict
+from aeattn.compare.spec import Tuning
 
 MATCHED = {
     "width": "at equal width",
@@ -16,104 +20,143 @@ MATCHED = {
     "flops": "at equal training FLOPs",
     "wall-clock": "at equal training time",
 }
+BUDGETS = {"chars": "characters", "flops": "training FLOPs", "minutes": "minutes of training"}
+_SHARES = {0.25: "a quarter", 0.5: "half"}
 
 
-def verdict(contrast: dict[str, Any]) -> str:
-    """`better`, `worse`, `no difference found`, `one seed`, `no runs`, `not measured` where one arm's runs lack
-    the measure; `more`, `less` where neither is better."""
-    if not contrast["n"]:
-        return "not measured" if contrast["pairs"] else "no runs"
-    if contrast["interval"] is None:
-        return "one seed"
-    low, high = contrast["interval"]
+def verdict(contrast: ContrastResult, smallest_effect: float) -> Verdict:
+    """What the shown interval says. Within the smallest difference that matters, losses are `equivalent`; figures
+    of which neither is better are `more` or `less`."""
+    interval = contrast.shown
+    if contrast.mean is None or interval is None:
+        return contrast.verdict
+    low, high = interval
+    better = describe_measure(contrast.measure).better
+    if interval != (0, 0) and contrast.measure == "valid_nats" and max(-low, high) <= smallest_effect:
+        return "equivalent"
     if low <= 0 <= high:
         return "no difference found"
-    better = describe_measure(contrast["measure"]).better
     if better is None:
         return "less" if high < 0 else "more"
     return "better" if (high < 0) == (better == "less") else "worse"
 
 
-def sentence(contrast: dict[str, Any], declaration: Declaration) -> str:
+def sentence(contrast: ContrastResult, declaration: Declaration) -> str:
     """The contrast in one sentence, with its interval."""
-    ours, theirs = contrast["labels"]
-    where = ("" if _is_equal(contrast, declaration) else "though not ") + MATCHED[contrast["matching"]]
-    where += f", {contrast['size']}" if contrast["size"] else ""
-    measure, kind = describe_measure(contrast["measure"]), contrast["verdict"]
-    if kind == "no runs":
-        return f"{ours} against {theirs} {where}: no pair of runs has succeeded yet."
-    if kind == "not measured":
-        return f"{ours} against {theirs} {where}: one of the two has no {measure.text}, so nothing is compared."
-    if kind == "one seed":
-        shown = _signed(contrast["mean"], measure)
-        return (
-            f"{ours} against {theirs} {where}: {shown} {_unit(measure)}, from one seed: no interval is possible."
-        )
-    if kind == "no difference found":
-        return _nothing(contrast, measure, where) + _doubts(contrast)
-    return _something(contrast, measure, where, declaration.smallest_effect) + _doubts(contrast)
+    where = ("" if _is_equal(contrast, declaration) else "though not ") + MATCHED[contrast.matching]
+    where += f", {contrast.size}" if contrast.size else ""
+    if contrast.mean is None or contrast.shown is None:
+        return " against ".join(contrast.labels) + f" {where}: {_without_interval(contrast)}"
+    found = Found(contrast.mean, *contrast.shown, describe_measure(contrast.measure))
+    said = _said(contrast, found, where, declaration.smallest_effect) + _doubts(contrast, found)
+    return said if contrast.primary or found.is_exact else f"Exploratory: {said}"
 
 
-def _is_equal(contrast: dict[str, Any], declaration: Declaration) -> bool:
+@dataclass(frozen=True)
+class Found:
+    """A mean difference with the interval to show."""
+
+    mean: float
+    low: float
+    high: float
+    measure: Measure
+
+    @property
+    def is_exact(self) -> bool:
+        """The same with every seed."""
+        return self.low == self.high
+
+    @property
+    def excludes_0(self) -> bool:
+        return not self.low <= 0 <= self.high
+
+    def signed(self) -> str:
+        low, mean, high = (_signed(value, self.measure) for value in (self.low, self.mean, self.high))
+        return f"{mean} {_unit(self.measure)} [{low}, {high}]"
+
+    def size(self) -> str:
+        near, far = sorted((abs(self.low), abs(self.high)))
+        ends = f"[{_plain(near, self.measure)}, {_plain(far, self.measure)}]"
+        return " ".join(filter(None, (_plain(abs(self.mean), self.measure), self.measure.unit, ends)))
+
+
+def _without_interval(contrast: ContrastResult) -> str:
+    measure = describe_measure(contrast.measure)
+    return {
+        "no runs": "no pair of runs has succeeded yet.",
+        "not measured": f"one of the two has no {measure.text}, so nothing is compared.",
+        "not comparable": f"{measure.text} was measured in runs that shared the machine, so nothing is compared.",
+    }.get(contrast.verdict) or (
+        f"{_signed(contrast.mean or 0.0, measure)} {_unit(measure)}, from one seed: no interval is possible."
+    )
+
+
+def _is_equal(contrast: ContrastResult, declaration: Declaration) -> bool:
     """Whether the two cost the same, in what they were matched by: an arm may be left out of it."""
-    ours, theirs = declaration.arm(contrast["arm"]), declaration.arm(contrast["than"])
+    ours, theirs = declaration.arm(contrast.arm), declaration.arm(contrast.than)
     shares = {
         "width": 1.0,
         "parameters": ours.parameters / theirs.parameters,
         "flops": ours.train_flops / theirs.train_flops,
         "wall-clock": (1 + (ours.off_by or 0.0)) / (1 + (theirs.off_by or 0.0)),
     }
-    tolerance: float = declaration.matching["tolerance"]
-    if contrast["matching"] == "wall-clock":
+    tolerance: float = declaration.matching.tolerance
+    if contrast.matching == "wall-clock":
         tolerance = max(tolerance, PACE_TOLERANCE)
-    return abs(shares[contrast["matching"]] - 1) <= 2 * tolerance  # each may be off by it
+    return abs(shares[contrast.matching] - 1) <= 2 * tolerance  # each may be off by it
 
 
-def _nothing(contrast: dict[str, Any], measure: Measure, where: str) -> str:
-    ours, theirs = contrast["labels"]
-    low, high = contrast["interval"]
-    if low == high:
-        return f"{ours} and {theirs} have the same {measure.text} {where}, with every seed."
-    largest = _plain(max(-low, high), measure)
+def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: float) -> str:
+    ours, theirs = contrast.labels
+    if contrast.verdict == "equivalent":
+        though = f"; {ours} is {_side(contrast, found)} by less than that" if found.excludes_0 else ""
+        size = f"within {smallest_effect:g} nats {where}"
+        return f"{ours} and {theirs} are equivalent {size}: {found.signed()}{though}."
+    if contrast.verdict == "no difference found":
+        return _nothing(contrast, found, where)
+    if contrast.measure == "valid_nats":
+        return _better_or_worse(contrast, found, where, smallest_effect)
+    way = "lower" if found.mean < 0 else "higher"
+    share = f" ({100 * found.mean / abs(contrast.baseline):+.1f} %)" if contrast.baseline else ""
+    return f"{ours} has {way} {found.measure.text} than {theirs} {where}: by {found.size()}{share}."
+
+
+def _side(contrast: ContrastResult, found: Found) -> str:
+    return "better" if found.mean < 0 else "worse"
+
+
+def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
+    ours, theirs = contrast.labels
+    if found.is_exact:
+        return f"{ours} and {theirs} have the same {found.measure.text} {where}, with every seed."
+    largest = _plain(max(-found.low, found.high), found.measure)
+    together = "" if contrast.primary else ", all exploratory contrasts together"
     return (
-        f"No difference between {ours} and {theirs} was found {where}: {_signed(contrast['mean'], measure)} "
-        f"{_unit(measure)} [{_signed(low, measure)}, {_signed(high, measure)}]; a difference larger than "
-        f"{largest} can be excluded."
+        f"No difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger than "
+        f"{largest} can be excluded at 95 % confidence{together}."
     )
 
 
-def _something(contrast: dict[str, Any], measure: Measure, where: str, smallest_effect: float) -> str:
-    ours, theirs = contrast["labels"]
-    near, far = sorted(abs(end) for end in contrast["interval"])
-    ends = f"[{_plain(near, measure)}, {_plain(far, measure)}]"
-    size = " ".join(filter(None, (_plain(abs(contrast["mean"]), measure), measure.unit, ends)))
-    if contrast["measure"] != "valid_nats":
-        way = "lower" if contrast["mean"] < 0 else "higher"
-        baseline = contrast["baseline"]
-        share = f" ({100 * contrast['mean'] / abs(baseline):+.1f} %)" if baseline else ""
-        return f"{ours} has {way} {measure.text} than {theirs} {where}: by {size}{share}."
-    percent = abs(contrast["percent_perplexity"]["mean"])
-    text = f"{ours} is {contrast['verdict']} than {theirs} by {size} {where}, {percent:.1f} % of perplexity"
-    if far < smallest_effect:
-        text += f"; that is less than {smallest_effect:g} nats, declared as the smallest difference that matters"
-    elif near < smallest_effect:
-        text += f"; it may be less than {smallest_effect:g} nats, declared as the smallest difference that matters"
+def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smallest_effect: float) -> str:
+    ours, theirs = contrast.labels
+    percent = abs(percent_perplexity(found.mean))
+    text = f"{ours} is {contrast.verdict} than {theirs} by {found.size()} {where}, {percent:.1f} % of perplexity"
+    if min(abs(found.low), abs(found.high)) < smallest_effect:
+        text += (
+            f"; it is not shown to exceed {smallest_effect:g} nats, the declared smallest difference that matters"
+        )
     return text + "."
 
 
-def _doubts(contrast: dict[str, Any]) -> str:
+def _doubts(contrast: ContrastResult, found: Found) -> str:
     text = ""
-    low, high = contrast["interval"]
-    found = not low <= 0 <= high
-    if found and not contrast["primary"] and contrast["p_holm"] is not None and contrast["p_holm"] > 0.05:
-        text += f" Corrected for the number of contrasts this is no longer clear (p = {contrast['p_holm']:.2g})."
-    ends = (contrast["bootstrap"] or {}).get("interval")
-    if found and ends is not None and ends[0] <= 0 <= ends[1]:
+    ends = contrast.bootstrap.interval if contrast.bootstrap else None
+    if found.excludes_0 and ends is not None and ends[0] <= 0 <= ends[1]:
         text += " On other books it might be otherwise: drawn anew with the seeds, they leave 0 in the interval."
-    if contrast["lost"]:
-        declared = contrast["lost"] + contrast["n"]
-        text += f" Of {declared} seeds, {contrast['lost']} failed or are missing in one of the two."
-    if not contrast["paired_batches"]:
+    if contrast.lost:
+        declared = contrast.lost + contrast.n
+        text += f" Of {declared} seeds, {contrast.lost} failed or are missing in one of the two."
+    if not contrast.paired_batches:
         text += " The two did not read the same batches."
     return text
 
@@ -134,33 +177,88 @@ def _signed(value: float, measure: Measure) -> str:
     return ("+" if value > 0 else "") + _plain(value, measure)
 
 
-def notes(summary: dict[str, Any], declaration: Declaration, records: Sequence[Record]) -> list[str]:
+# -- what must be known besides --------------------------------------------------------------------------------
+
+_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+def conditions(declaration: Declaration) -> str:
+    """Under which conditions the answer was found: size, budget, text, seeds, tuning, amendments."""
+    primary = declaration.primary
+    sizes = sorted(declaration.arm(id).parameters for id in (primary.arm, primary.than))
+    parameters = " and ".join(dict.fromkeys(map(_short, sizes)))
+    data = declaration.arm(primary.than).run_config.data
+    text = data.recipe or ", ".join(Path(name).name for name in data.corpus) or "tales"
+    parts = [
+        f"{parameters} parameters",
+        f"{_short(declaration.budget.amount)} {BUDGETS[declaration.budget.kind]} of {text}",
+        _counted(len(declaration.seeds.final), "seed"),
+        _tuned(declaration.tuning),
+    ]
+    return f"Found at {', '.join(parts)}{_amended(declaration)}."
+
+
+def _tuned(tuning: Tuning | None) -> str:
+    if tuning is None:
+        return "learning rates not tuned"
+    share = "" if tuning.share == 1 else f" on {_SHARES.get(tuning.share, f'{tuning.share:.0%}')} of the budget"
+    return f"learning rates tuned{share} with {_counted(len(tuning.seeds), 'other seed')}"
+
+
+def _amended(declaration: Declaration) -> str:
+    if not (times := len(declaration.amended)):
+        return ""
+    often = {1: "once", 2: "twice"}.get(times, f"{times} times")
+    what = "; ".join(change for amendment in declaration.amended for change in amendment.changed)
+    return f"; amended {often} after runs had been made" + (f" ({what})" if what else "")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{_WORDS[n] if n < len(_WORDS) else n} {what}{'' if n == 1 else 's'}"
+
+
+def _short(value: float) -> str:
+    """460K, 20M, 6.6e13."""
+    if value >= 1e12:
+        return f"{value:.2g}"
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:g}"
+
+
+def notes(
+    declaration: Declaration,
+    records: Sequence[Record],
+    runs: RunCounts,
+    failed: Sequence[FailedRun],
+    tuning: Sequence[TuningResult],
+) -> list[str]:
     """What a reader must know besides: failures, missing runs, edges of the grid, sizes that do not match."""
-    runs = summary["runs"]
-    found = [f"{r['name']} failed ({r['failure']}) and counts nowhere: {r['reason']}" for r in summary["failed"]]
-    if runs["missing"]:
-        found.append(f"{runs['missing']} of {runs['wanted']} runs are still missing.")
-    if len(declaration.seeds["final"]) == 1:
+    found = [f"{run.name} failed ({run.failure}) and counts nowhere: {run.reason}" for run in failed]
+    if runs.missing:
+        found.append(f"{runs.missing} of {runs.wanted} runs are still missing.")
+    if len(declaration.seeds.final) == 1:
         found.append("One seed was declared: no interval is possible.")
-    found += _edges(summary["tuning"])
-    if not runs["missing"]:
-        lost = [tuning["id"] for tuning in summary["tuning"] if tuning["chosen"] is None]
-        found += [f"{id}: no learning rate could be trained." for id in lost]
+    found += edges(tuning)
+    if not runs.missing:
+        found += [f"{each.id}: no learning rate could be trained." for each in tuning if each.chosen is None]
     found += [
         f"{arm.label} ({arm.id}) is {100 * arm.off_by:+.2f} % off the {arm.matching} of the others."
         for arm in declaration.arms
-        if arm.off_by is not None and abs(arm.off_by) > declaration.matching["tolerance"]
+        if arm.off_by is not None and abs(arm.off_by) > declaration.matching.tolerance
     ]
-    if declaration.amended:
-        found.append(f"The declaration was amended {len(declaration.amended)} time(s) after runs had been made.")
+    resumed = [record.name for record in records if record.resumed]
+    if resumed:
+        found.append(f"Interrupted, and resumed from a checkpoint: {', '.join(resumed)}.")
     return found + _provenance(records)
 
 
-def _edges(tunings: Sequence[dict[str, Any]]) -> list[str]:
+def edges(tunings: Sequence[TuningResult]) -> list[str]:
     """One sentence for all arms whose optimum is on an edge that was extended, one for all others."""
     found = []
     for extended, what in ((False, ""), (True, ", which was extended there")):
-        arms = [tuning["id"] for tuning in tunings if tuning["at_edge"] and tuning["extended"] == extended]
+        arms = [tuning.id for tuning in tunings if tuning.at_edge and tuning.extended == extended]
         if arms:
             verb, who = ("does", "it") if len(arms) == 1 else ("do", "they")
             names = " and ".join(filter(None, (", ".join(arms[:-1]), arms[-1])))
@@ -171,13 +269,13 @@ def _edges(tunings: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _provenance(records: Sequence[Record]) -> list[str]:
-    places = [record.environment or {} for record in records]
-    commits = {str(place.get("commit")) for place in places}
-    machines = {f"{place.get('cpu')}, {place.get('threads')} threads" for place in places}
+    known = [record.environment for record in records if record.environment is not None]
+    commits = {str(each.commit) for each in known}
+    machines = {f"{each.cpu}, {each.threads} threads" for each in known}
     found = []
     if len(commits) > 1:
         found.append(f"The runs were made with {len(commits)} versions of the code.")
-    if any(place.get("dirty") for place in places):
+    if any(each.dirty for each in known):
         found.append("Some runs were made with code that was changed after its commit.")
     if len(machines) > 1:
         found.append(f"The runs were made on different machines: {'; '.join(sorted(machines))}.")

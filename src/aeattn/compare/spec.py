@@ -53,12 +53,12 @@ class Tuning:
     """
 
     seeds: tuple[int, ...]
-    rates: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rates: tuple[int | float, ...] = (0.5, 1.0, 2.0)
     search: Search = "grid"
     share: float = 1.0
     extend: int = 2
     trials: int = 12
-    space: dict[str, Any] = field(default_factory=dict)
+    space: dict[str, list[int | float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Contrast:
     arm: str
     than: str
     measure: str = "valid_nats"
-    matching: str | None = None
+    matching: MatchKind | None = None
     size: str | None = None
     primary: bool = False
     claim: str | None = None

@@ -7,7 +7,6 @@ stops, after a checkpoint.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import math
@@ -24,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from aeattn import hardware
-from aeattn.compare.plan import read_declaration
-from aeattn.compare.records import FORMAT, Cost, Folder, Record
-from aeattn.config.run import RunConfig
+from aeattn.analysis.results import RunAnalysis, Snapshot
+from aeattn.compare.convert import from_json
+from aeattn.compare.declaration import read_declaration
+from aeattn.compare.folder import Folder
+from aeattn.compare.records import Cost, Environment, Failure, FileScore, Passage, Point, Record, Text, Valid, now
 from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.host import Startup
@@ -103,7 +104,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     record = _done(job, trainer, score)
     if job.phase == "final" and read_declaration(folder).attention:
         reporter.note("measuring what attention does")
-        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter))
+        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter).to_dict())
     folder.write_record(record)
     _tidy(folder, job)
     return 0
@@ -111,7 +112,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
 
 def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
     """Go on with the run folder if there is one, else start."""
-    run, config = folder.run(job.name), RunConfig.from_dict(job.config)
+    run, config = folder.run(job.name), job.run_config
     if run.path.is_dir():
         run.lock()  # nothing is removed where somebody else trains
         run.unlock()
@@ -126,50 +127,52 @@ def _trainer(folder: Folder, job: Record, reporter: PipeReporter) -> Trainer:
             reporter.note(f"this run cannot go on ({error}): starting again")
     shutil.rmtree(run.path, ignore_errors=True)
     corpus = corpus_of(config.data, config.training.seed, reporter.note)
-    model = {key: value for key, value in job.config["model"].items() if key != "vocab_size"}
-    model |= {key: tuple(value) for key, value in model.items() if isinstance(value, list)}
-    plan = Plan(config.preset, model, config.training, config.data, corpus, RunFolder(run.path), None)
-    return _checked(start(plan, reporter), job)
+    return _checked(start(Plan(config, corpus, RunFolder(run.path)), reporter), job)
 
 
 def _checked(trainer: Trainer, job: Record) -> Trainer:
     facts = text_facts(trainer.text)
-    if any(facts[side]["sha256"] != (job.text or {})[side]["sha256"] for side in ("train", "valid")):
+    if any(facts[side]["sha256"] != getattr(job.text, side).sha256 for side in ("train", "valid")):
         raise InputError(
             f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
         )
     return trainer
 
 
-def _failed(job: Record, failure: Any, reason: str) -> Record:
+def _failed(job: Record, failure: Failure, reason: str) -> Record:
     return replace(job, status="failed", failure=failure, reason=" ".join(reason.split()), finished=now(),
-                   environment=hardware.describe())  # fmt: skip
+                   environment=_environment())  # fmt: skip
+
+
+def _environment() -> Environment:
+    return from_json(Environment, hardware.describe(), "what this machine says of itself")
 
 
 def _done(job: Record, trainer: Trainer, score: Score) -> Record:
     run = trainer.run_folder
-    metrics = run.read_metrics()
     return replace(
         job,
         status="done",
         finished=now(),
         config=trainer.config.to_dict(),
-        environment=hardware.describe(),
-        text=text_facts(trainer.text),
+        environment=_environment(),
+        text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
         train_nats=trainer.state.smooth_nats,
-        curve=metrics,
-        samples=read_samples(run),
+        curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
+        samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=trainer.floor_nats,
         cost=_cost(trainer),
     )
 
 
-def _scores(scores: list[tuple[str, Score]]) -> dict[str, Any]:
+def _scores(scores: list[tuple[str, Score]]) -> Valid:
     whole = total(score for _, score in scores)
-    files = [{"name": name, "nats_per_char": s.nats_per_char, "chars": s.chars} for name, s in scores]
-    return {"nats_per_char": whole.nats_per_char, "chars": whole.chars, "files": files}
+    assert whole.nats_per_char is not None
+    return Valid(
+        whole.nats_per_char, whole.chars, tuple(FileScore(n, s.nats_per_char, s.chars) for n, s in scores)
+    )
 
 
 def first_batches(trainer: Trainer) -> str:
@@ -179,15 +182,6 @@ def first_batches(trainer: Trainer) -> str:
     for step in range(steps):
         starts.update(trainer.batches.starts(step).tobytes())
     return starts.hexdigest()
-
-
-def read_samples(run: RunFolder) -> list[dict[str, Any]]:
-    """What the model wrote, by step."""
-    if not run.samples.exists():
-        return []
-    pieces = re.split(r"^--- step (\d+)\n", run.samples.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    pairs = zip(pieces[::2], pieces[1::2], strict=True)
-    return [{"step": int(step), "text": text.removesuffix("\n\n")} for step, text in pairs]
 
 
 def _cost(trainer: Trainer) -> Cost:
@@ -221,12 +215,12 @@ def _peak_memory(trainer: Trainer) -> int:
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str, Any]:
+def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> RunAnalysis:
     """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
     from aeattn.analysis.inspection import inspect_run
 
     run = folder.run(record.name).path
-    losses = {line["step"]: line["valid_nats"] for line in record.curve if line.get("valid_nats") is not None}
+    losses = {point.step: point.valid_nats for point in record.curve if point.valid_nats is not None}
     kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
     *way, last = sorted(losses)
     measured = [
@@ -234,8 +228,8 @@ def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> dict[str
         for step in evenly([step for step in way if step in kept], WAY_POINTS)
     ]
     measured.append((last, inspect_run(run, say=reporter.note)))
-    at = [{"step": step, "valid_nats": losses[step], "measured": found} for step, found in measured]
-    return {"format": FORMAT, "name": record.name, "hash": record.hash, "at": at}
+    at = tuple(Snapshot(step, losses[step], found) for step, found in measured)
+    return RunAnalysis(record.name, record.hash, at)
 
 
 def evenly(items: list[int], most: int) -> list[int]:
@@ -252,11 +246,6 @@ def _tidy(folder: Folder, job: Record) -> None:
 def _made(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def main(arguments: list[str]) -> int:

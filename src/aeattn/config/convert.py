@@ -6,25 +6,65 @@ import dataclasses
 import difflib
 import re
 import tomllib
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from aeattn.config.fields import settings, type_name
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 
 T = TypeVar("T")
 
 
-def build(cls: type[T], values: dict[str, Any], where: str) -> T:
-    """The dataclass `cls` from a dictionary, strict about keys and types. Raises InputError."""
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    check_keys(values, list(fields), where)
+def build(cls: type[T], values: Any, where: str) -> T:
+    """The dataclass `cls` from nested dictionaries, strict about keys and types. Raises InputError."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where} is {_short(values)}: write a table of settings there")
+    known = {each.name: each for each in settings(cls)}
+    check_keys(values, list(known), where)
+    converted = {name: _value(known[name].type, value, _below(where, name)) for name, value in values.items()}
     try:
-        return cls(**{name: _typed(fields[name], value, where) for name, value in values.items()})
+        return cls(**converted)
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{where}: {error}") from error
+
+
+def _value(type_: Any, value: Any, where: str) -> Any:
+    """The value as its type wants it: lists as tuples, whole numbers as floats, tables as dataclasses."""
+    if dataclasses.is_dataclass(type_):
+        return build(type_, value, where)  # type: ignore[arg-type]
+    import msgspec
+
+    wanted = _without_choices(type_)
+    try:
+        return msgspec.convert(value, wanted)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InputError(f"{where} is {_short(value)}: give a value of type {type_name(wanted)}") from error
+
+
+def _without_choices(type_: Any) -> Any:
+    """The type with strings for literals: which words there are, each dataclass says itself."""
+    origin, inner = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return str
+    if origin is tuple:
+        return tuple.__class_getitem__((_without_choices(inner[0]), ...))
+    if origin in (Union, UnionType):
+        return reduce(or_, map(_without_choices, inner))
+    return type_
+
+
+def _below(where: str, name: str) -> str:
+    return name if where == "config" else f"{where}.{name}"
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:100]
 
 
 def check_keys(values: dict[str, Any], known: list[str], where: str) -> None:
@@ -36,36 +76,10 @@ def check_keys(values: dict[str, Any], known: list[str], where: str) -> None:
             raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
 
 
-_BASIC: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-    "bool": (bool,),
-    "str": (str,),
-    "str | None": (str, type(None)),
-}
 _CONFIG_BYTES = 1 << 20
 _DEEP = re.compile(
     r"""(?:[\w"'-]+\s*\.\s*){20}"""
 )  # tables in tables, each a step of the parser through all above it
-
-_LISTS: dict[str, tuple[type, ...]] = {"tuple[int, ...]": (int,), "tuple[float, ...]": (int, float)}
-
-
-def _typed(field_: dataclasses.Field[Any], value: Any, where: str) -> Any:
-    """The value, with lists as tuples, refused where a plain number, flag or string is declared otherwise."""
-    if isinstance(value, list):
-        items = _LISTS.get(str(field_.type), (str,))
-        if not all(isinstance(item, items) and not isinstance(item, bool) for item in value):
-            named = "strings" if items == (str,) else "numbers"
-            raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a list of {named}")
-        return tuple(value)
-    wanted = _BASIC.get(str(field_.type))
-    wrong = wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted))
-    if wrong:
-        raise InputError(f"{where}.{field_.name} is {repr(value)[:100]}: give a value of type {field_.type}")
-    return float(value) if float in (wanted or ()) and value is not None else value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -79,6 +93,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"config file {path} is not there: check the path") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"config file {path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """`a.b` and a value as {"a": {"b": value}}."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return dict(value)
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

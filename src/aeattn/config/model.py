@@ -6,8 +6,10 @@ query, key, value   what each is made by: `projection.py`
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from aeattn.config.fields import setting, to_dict
 
 ProjectionKind = Literal["linear", "bottleneck", "autoencoder", "residual"]
 PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
@@ -23,6 +25,10 @@ ValuePlacement = ValueKind | tuple[ValueKind, ...]
 MOST_LAYERS = 10_000  # a layer is some dozen objects, however narrow it is
 
 
+def _kinds(of: str, more: str = "") -> str:
+    return f"what makes {of}: {', '.join(PROJECTION_KINDS)}{more}; or one a layer: a,b,c"
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Everything that determines a model. Widths are numbers of features, `context` of characters.
@@ -31,27 +37,34 @@ class ModelConfig:
     decodes the keys' codes. Raises ValueError, with a mend, for values that cannot be.
     """
 
-    vocab_size: int
-    context: int = 256
-    d_model: int = 128
-    n_layers: int = 3
-    n_heads: int = 4
-    d_ff: int = 416
-    query: Placement = "autoencoder"
-    key: Placement = "autoencoder"
-    value: ValuePlacement = "autoencoder"
-    bottleneck: int = 32
-    middle: bool = False
-    per_head: bool = False
-    positions: PositionKind = "alibi"
-    d_rotary: int = 16
-    norm: NormKind = "rms"
-    activation: ActivationKind = "relu2"
-    qk_norm: bool = True
-    conv: int = 4
-    tied: bool = False
-    zero_init: bool = True
-    dropout: float = 0.0
+    vocab_size: int = setting(0, "tokens of the vocabulary: comes from the tokenizer; 0 until a text is known")
+    context: int = setting(256, "characters that the model sees", metavar="N", flag=True)
+    d_model: int = setting(128, "width", metavar="N", flag=True)
+    n_layers: int = setting(3, "layers", metavar="N", flag=True)
+    n_heads: int = setting(4, "heads", metavar="N", flag=True)
+    d_ff: int = setting(416, "width of the feed-forward", metavar="N", flag=True)
+    query: Placement = setting("autoencoder", _kinds("queries"), metavar="KIND", flag=True)
+    key: Placement = setting("autoencoder", _kinds("keys"), metavar="KIND", flag=True)
+    value: ValuePlacement = setting(
+        "autoencoder", _kinds("values", ", or shared (the keys' codes)"), metavar="KIND", flag=True
+    )
+    bottleneck: int = setting(32, "width of the bottleneck", metavar="N", flag=True)
+    middle: bool = setting(False, "a hidden layer between encoder and bottleneck")
+    per_head: bool = setting(False, "projections of its own for every head", flag=True)
+    positions: PositionKind = setting(
+        "alibi",
+        "how attention learns where a character stands: alibi, decoupled, rotary, learned or none",
+        metavar="KIND",
+        flag=True,
+    )
+    d_rotary: int = setting(16, "width of the rotary part of each head under decoupled positions")
+    norm: NormKind = setting("rms", "normalisation before attention and feed-forward: rms or layer")
+    activation: ActivationKind = setting("relu2", "of the feed-forward: relu2 or gelu")
+    qk_norm: bool = setting(True, "normalise queries and keys")
+    conv: int = setting(4, "taps of a short causal convolution before attention; 0 for none")
+    tied: bool = setting(False, "one matrix for the embedding and the output")
+    zero_init: bool = setting(True, "what a block adds to the stream begins at zero")
+    dropout: float = setting(0.0, "fraction of features dropped in training", metavar="X", flag=True)
 
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):
@@ -61,7 +74,6 @@ class ModelConfig:
 
     def _check_sizes(self) -> None:
         positive = (
-            "vocab_size",
             "context",
             "d_model",
             "n_layers",
@@ -74,6 +86,8 @@ class ModelConfig:
             number = getattr(self, name)
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1")
+        if not isinstance(self.vocab_size, int) or self.vocab_size < 0:
+            raise ValueError(f"vocab_size is {self.vocab_size!r}: choose a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
             raise ValueError(f"n_layers is {self.n_layers:,}: choose at most {MOST_LAYERS:,}")
         if not isinstance(self.conv, int) or not 0 <= self.conv <= self.context:
@@ -141,7 +155,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
-        return asdict(self)
+        return to_dict(self)
 
 
 def _placement(value: Any, n_layers: int) -> Any:

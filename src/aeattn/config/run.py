@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from aeattn.config.convert import build, check_keys
+from aeattn.config.convert import build, nested, overlay
+from aeattn.config.fields import setting, to_dict
 from aeattn.config.model import ModelConfig
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
@@ -21,49 +22,48 @@ CompileMode = Literal["auto", "on", "off"]
 class TrainingConfig:
     """How a model is trained. Raises ValueError, with a mend, for values that cannot be.
 
-    `batch` is windows a micro-batch, `accumulate` micro-batches an update. `learning_rate` is AdamW's,
-    `matrix_learning_rate` Muon's (for the matrices inside blocks). `clip` is the largest norm of AdamW's
-    gradients, 0 for any. `warmup` and `decay` are fractions of
-    all steps; `final_rate` is the fraction of the peak rate that is left at the end. Intervals count
-    updates; 0 means never, and None a tenth of the run.
-
-    `minutes`, until it is replaced by them, asks for as many steps as fit into that time. Checkpoints come every
-    `checkpoint_every` steps, every `checkpoint_minutes`, or whichever is first; where neither is given, every
-    minute. With a `spike_factor`, a loss of more than so many times the smoothed one is passed over: training goes
-    back to the last checkpoint of a step that `spike_every` divides, and on behind the batch that did it, at most
-    `spike_rollbacks` times.
+    Intervals count updates; 0 means never, and None a tenth of the run. Checkpoints come every `checkpoint_every`
+    steps, every `checkpoint_minutes`, or whichever is first; where neither is given, every minute.
     """
 
-    steps: int = 5000
-    batch: int = 16
-    accumulate: int = 1
-    optimizer: OptimizerKind = "muon"
-    learning_rate: float = 5e-3
-    matrix_learning_rate: float = 2e-2
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    momentum: float = 0.95
-    clip: float = 1.0
-    schedule: ScheduleKind = "linear"
-    warmup: float = 0.02
-    decay: float = 1.0
-    final_rate: float = 0.0
-    seed: int = 0
-    device: str = "auto"
-    precision: Precision = "auto"
-    compile: CompileMode = "auto"
-    eval_every: int | None = None
-    eval_chars: int = 100_000
-    sample_every: int | None = None
-    sample_chars: int = 200
-    minutes: float | None = None
-    checkpoint_every: int | None = None
-    checkpoint_minutes: float | None = None
-    keep_checkpoints: int = 2
-    spike_factor: float = 0.0
-    spike_every: int = 100
-    spike_rollbacks: int = 10
+    steps: int = setting(5000, "number of updates", metavar="N", flag=True)
+    batch: int = setting(16, "windows a micro-batch", metavar="N", flag=True)
+    accumulate: int = setting(1, "micro-batches an update", metavar="N", flag=True)
+    optimizer: OptimizerKind = setting(
+        "muon", "Muon for the matrices inside blocks and AdamW for the rest, or AdamW for all", flag=True
+    )
+    learning_rate: float = setting(5e-3, "AdamW's", metavar="X", flag=True)
+    matrix_learning_rate: float = setting(2e-2, "Muon's", metavar="X", flag=True)
+    weight_decay: float = setting(0.0, "decoupled weight decay of matrices", metavar="X", flag=True)
+    beta1: float = setting(0.9, "AdamW's average of gradients")
+    beta2: float = setting(0.95, "AdamW's average of squared gradients")
+    momentum: float = setting(0.95, "Muon's")
+    clip: float = setting(1.0, "largest norm of AdamW's gradients, 0 for any", metavar="X", flag=True)
+    schedule: ScheduleKind = setting("linear", "how learning rates fall after the warm-up", flag=True)
+    warmup: float = setting(0.02, "fraction of all steps in which rates rise from zero", metavar="X", flag=True)
+    decay: float = setting(1.0, "fraction of all steps in which rates fall")
+    final_rate: float = setting(0.0, "fraction of the peak rate that is left at the end")
+    seed: int = setting(0, "of weights, batches and dropout", metavar="N", flag=True)
+    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="NAME", flag=True)
+    precision: Precision = setting("auto", "of products; auto takes bf16 where it is faster", flag=True)
+    compile: CompileMode = setting("auto", "compile the model; auto does where the run is long enough", flag=True)
+    eval_every: int | None = setting(None, "updates between evaluations", metavar="STEPS", flag=True)
+    eval_chars: int = setting(100_000, "characters of the validation text that evaluations on the way read")
+    sample_every: int | None = setting(None, "updates between samples", metavar="STEPS", flag=True)
+    sample_chars: int = setting(200, "characters of a sample")
+    minutes: float | None = setting(None, "as many updates as fit into so many minutes", metavar="X", flag=True)
+    checkpoint_every: int | None = setting(
+        None, "updates between checkpoints, 0 for none but the last", metavar="STEPS", flag=True
+    )
+    checkpoint_minutes: float | None = setting(
+        None, "minutes between checkpoints (1, unless by steps)", metavar="X", flag=True
+    )
+    keep_checkpoints: int = setting(2, "how many of the newest checkpoints are kept")
+    spike_factor: float = setting(
+        0.0, "pass over batches of X times the smoothed loss, 0 for never", metavar="X", flag=True
+    )
+    spike_every: int = setting(100, "a rollback goes to the last checkpoint of a step that this divides")
+    spike_rollbacks: int = setting(10, "how many rollbacks there may be")
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):
@@ -107,29 +107,36 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which text a run reads: names or paths as `corpora.resolve` takes them.
+    """Which text a run reads: names or paths as `corpora.resolve` takes them."""
 
-    No corpus means that of the recipe, or else `tales`. `seed` draws tales and what is split off to validate on;
-    the training's seed does where there is none. `limit_valid_chars` keeps only so many characters of each text to
-    validate on."""
-
-    corpus: tuple[str, ...] = ()
-    valid: tuple[str, ...] = ()
-    recipe: str | None = None
-    limit_chars: int | None = None
-    text: TextOptions = field(default_factory=TextOptions)
-    seed: int | None = None
-    limit_valid_chars: int | None = None
+    corpus: tuple[str, ...] = setting(
+        (),
+        "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, or paths",
+        metavar="CORPUS",
+    )
+    valid: tuple[str, ...] = setting((), "text to validate on", metavar="PATH", flag=True)
+    recipe: str | None = setting(None, "how to read the text, for example books10m", metavar="NAME", flag=True)
+    limit_chars: int | None = setting(
+        None, "only the first N characters of each training text", metavar="N", flag=True
+    )
+    text: TextOptions = setting(TextOptions(), "how text is normalised")
+    seed: int | None = setting(None, "draws tales and what is split off to validate on (the training's seed)")
+    limit_valid_chars: int | None = setting(None, "only so many characters of each text to validate on")
+    tokenizer: str = setting("char", "how text becomes tokens: char", metavar="KIND", flag=True, saved=False)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run. `preset` is the name it started from, for the reader; the values are all here."""
+    """A whole run, the same from the command line to the trainer: only the size of the vocabulary is filled in
+    once the text has been read. `preset` is the name it started from, for the reader; the values are all here."""
 
-    model: ModelConfig
-    training: TrainingConfig
-    data: DataConfig
-    preset: str | None = None
+    model: ModelConfig = setting(ModelConfig(), "what determines a model")
+    training: TrainingConfig = setting(TrainingConfig(), "how it is trained")
+    data: DataConfig = setting(DataConfig(), "which text is read")
+    preset: str | None = setting(None, "model and training settings by name", metavar="NAME", flag=True)
+    plugins: tuple[str, ...] = setting(
+        (), "files or entry points that add projections, tokenizers, hooks", metavar="FILE", flag=True, saved=False
+    )
 
     @property
     def text_seed(self) -> int:
@@ -141,27 +148,36 @@ class RunConfig:
         """Characters that one update trains on."""
         return self.training.batch * self.training.accumulate * self.model.context
 
+    def with_vocabulary(self, size: int) -> RunConfig:
+        """The same run, of a text whose tokenizer has so many tokens."""
+        return replace(self, model=replace(self.model, vocab_size=size))
+
+    def with_chars(self, chars: int) -> RunConfig:
+        """The same run, of as many steps as so many characters are."""
+        steps = max(1, chars // self.chars_per_step)
+        return replace(self, training=replace(self.training, steps=steps))
+
+    def changed(self, settings: Mapping[str, Any]) -> RunConfig:
+        """With single settings changed, `training.learning_rate` and the like. Raises InputError."""
+        values = self.to_dict()
+        for name, value in settings.items():
+            values = overlay(values, nested(name, value))
+        return RunConfig.from_dict(values)
+
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
-        return dataclasses.asdict(self)
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
         """Raises InputError for unknown keys, wrong types and impossible values."""
-        check_keys(values, [f.name for f in dataclasses.fields(cls)], "config")
-        data = dict(_section(values, "data"))
-        if "text" in data:
-            data["text"] = build(TextOptions, data["text"], "data.text")
-        return cls(
-            model=build(ModelConfig, _section(values, "model"), "model"),
-            training=build(TrainingConfig, _section(values, "training"), "training"),
-            data=build(DataConfig, data, "data"),
-            preset=values.get("preset"),
-        )
+        return build(cls, values, "config")
 
-
-def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
-    section = values.get(name, {})
-    if not isinstance(section, dict):
-        raise InputError(f"config: {name} is {section!r}: write a table of settings there")
-    return section
+    @classmethod
+    def from_settings(cls, values: dict[str, Any]) -> RunConfig:
+        """The run that a user's settings describe, its text not yet known. Raises InputError as `from_dict` does,
+        and for a size of the vocabulary, which is the tokenizer's to say."""
+        model = values.get("model", {})
+        if isinstance(model, dict) and "vocab_size" in model:
+            raise InputError("model: vocab_size comes from the text: leave it out")
+        return cls.from_dict(values)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from aeattn.config.fields import setting, settings, to_dict
 from aeattn.errors import InputError
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How text is normalised before it becomes characters of a vocabulary.
+    """How text is normalised before it becomes characters of a vocabulary. What is dropped is counted."""
 
-    Attributes:
-        ascii: fold to ASCII: quotes, dashes and ligatures are spelled out, accents are dropped.
-        lower: lower-case, character by character.
-        unwrap: one paragraph a line: line breaks inside a paragraph become spaces.
-        keep: the characters to keep; the others are dropped, and counted. `None` keeps all.
-    """
-
-    ascii: bool = False
-    lower: bool = False
-    unwrap: bool = False
-    keep: str | None = None
+    ascii: bool = setting(
+        False, "fold to ASCII: quotes, dashes and ligatures are spelled out, accents dropped", flag=True
+    )
+    lower: bool = setting(False, "lower-case, character by character", flag=True)
+    unwrap: bool = setting(False, "one paragraph a line: line breaks inside a paragraph become spaces", flag=True)
+    keep: str | None = setting(None, "the characters to keep; all others are dropped", metavar="CHARS", flag=True)
 
     def __post_init__(self) -> None:
         for name in ("ascii", "lower", "unwrap"):
@@ -33,12 +29,12 @@ class TextOptions:
             raise InputError(f"text option 'keep' must be a string of characters or null, not {self.keep!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TextOptions:
         """Inverse of `to_dict`; raises InputError on a key it does not know."""
-        known = [field.name for field in fields(cls)]
+        known = [each.name for each in settings(cls)]
         for key in values:
             if key not in known:
                 raise InputError(f"unknown text option {key!r}; the options are {', '.join(known)}")

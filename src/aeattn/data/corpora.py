@@ -80,7 +80,8 @@ class Document:
         facts: dict[str, Any] = {"limit": self.limit, "start": self.start, "stop": self.stop}
         if self.path is not None:
             stat = self.path.stat()
-            return facts | {"path": str(self.path.resolve()), "size": stat.st_size, "mtime": stat.st_mtime_ns}
+            times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
+            return facts | {"path": str(self.path.resolve()), "size": stat.st_size, **times}
         text = (self.text or "").encode("utf-8", "surrogatepass")
         return facts | {"sha256": hashlib.sha256(text).hexdigest()}
 

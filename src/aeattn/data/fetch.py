@@ -1,14 +1,13 @@
 """Texts that are neither the user's files nor shipped: downloaded or generated once, then kept in a cache.
 
-Everything is written beside its place and renamed into it, so that a cached file is whole, and so that
-several processes may do this at once.
+Each is an entry of the cache: whole, verified whenever it is used, and made anew where it is not what it was.
+Several processes and threads may do this at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
-from aeattn.host import cache_dir, whole_file
+from aeattn.files import cache_entry, cached, sha256_of, warn_of_damage
+from aeattn.host import cache_dir
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
 TIMEOUT_SECONDS = 30.0
@@ -35,7 +35,7 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     """The cached folder of a named corpus; what it lacks is downloaded and checked against its checksum."""
     folder = cache_dir() / "corpora"
     rows = [row for row in manifest.shipped() if row["file"].startswith(f"{name}/")]
-    missing = [row for row in rows if not _is_there(folder / row["file"], int(row["bytes"]))]
+    missing = [row for row in rows if not _is_whole(folder / row["file"], row["sha256"])]
     for number, row in enumerate(missing, start=1):
         if progress:
             progress(f"downloading {row['file']} ({number} of {len(missing)})")
@@ -43,8 +43,13 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     return folder / name
 
 
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+def _is_whole(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    if whole := sha256_of(path) == sha256:
+        return whole
+    warn_of_damage(f"{path} is not what was downloaded")
+    return False
 
 
 def _fetch_file(row: manifest.Row, path: Path) -> None:
@@ -52,7 +57,7 @@ def _fetch_file(row: manifest.Row, path: Path) -> None:
     data = as_listed(path.name, _download(url))
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise InputError(f"{url} is not the text it was (checksum differs); {_mend(row['file'])}")
-    with whole_file(path) as partial:
+    with cache_entry(path) as partial:
         partial.write_bytes(data)
 
 
@@ -96,13 +101,15 @@ def _mend(what: str) -> str:
 
 def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
     """The first `chars` characters of BookCorpus, a sentence a line, streamed from its public host once."""
-    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
-    if not path.is_file():
+
+    def download(partial: Path) -> None:
         if progress:
             progress(f"downloading the first {chars:,} characters of BookCorpus")
-        with whole_file(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
-            for line in _bookcorpus_lines(chars):
-                file.write(line)
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(_bookcorpus_lines(chars))
+
+    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
+    cached(path, download)
     return path
 
 
@@ -131,17 +138,16 @@ def _bookcorpus_lines(chars: int) -> Iterator[str]:
 def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:
     """The cached text of the built-in corpus, and its exact entropy in nats (of the whole text)."""
     module: Any = importlib.import_module("aeattn.data.tales")
-    path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
-    facts = path.with_suffix(".json")
-    if not (path.is_file() and facts.is_file()):
+
+    def generate(partial: Path) -> dict[str, float]:
         if progress:
             progress(f"writing {chars:,} characters of tales ({stream})")
         text, nats = module.generate(chars, seed=seed, stream=stream)
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-        with whole_file(facts) as partial:
-            partial.write_text(json.dumps({"nats": nats, "chars": len(text)}), encoding="utf-8")
-    return path, float(json.loads(facts.read_text(encoding="utf-8"))["nats"])
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        return {"nats": nats, "chars": len(text)}
+
+    path = cache_dir() / "tales" / f"{stream}_{chars}_{seed}_{_version(module)}.txt"
+    return path, float(cached(path, generate)["nats"])
 
 
 def _version(module: Any) -> str:

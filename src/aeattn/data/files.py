@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from aeattn.data.manifest import sha256_of
 from aeattn.data.text import read_chunks
 from aeattn.errors import InputError
+from aeattn.files import sha256_of
 
 
 def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:

@@ -7,12 +7,11 @@ with a header that has at least the columns `file` (relative to the manifest) an
 from __future__ import annotations
 
 import csv
-import hashlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from aeattn.errors import InputError
+from aeattn.files import sha256_of
 
 Row = dict[str, str]
 
@@ -35,16 +34,6 @@ def author_of(path: Path) -> str | None:
     return _author_of_known_text(path)
 
 
-def sha256_of(path: Path) -> str:
-    """The checksum of a file's bytes; raises InputError where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
-
-
-@cache
 def _authors_in(path: Path) -> dict[str, str]:
     try:
         rows = _parse(path.read_text(encoding="utf-8"))

@@ -1,14 +1,15 @@
 """How much of the validation text stands in the training text too: a book twice, a long quotation.
 
 Both texts are read in small letters and with every run of white space as one. A *shingle* is a passage of 64
-neighbouring characters; the share of the validation text that is shared is the share of its shingles that
-occur anywhere in the training text. Shingles are compared by 64-bit hashes. Of a large validation text, those
-hashes alone are compared that fall into a fixed one in 32 of all values: a shingle is looked at on both sides
-or on neither, so the share is an unbiased estimate. Memory is bounded by the validation text's hashes.
+neighbouring characters, whatever their tokens; the share of the validation text that is shared is the share of its
+shingles that occur anywhere in the training text. Shingles are compared by 64-bit hashes. Of a large validation
+text, those hashes alone are compared that fall into a fixed one in 32 of all values: a shingle is looked at on
+both sides or on neither, so the share is an unbiased estimate. Memory is bounded by the validation text's hashes.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.data.decoder import Decoder
+from aeattn.data.tokenizer import Tokenizer
+
 Ids = npt.NDArray[np.integer[Any]]
 Hashes = npt.NDArray[np.uint64]
 Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
 
 SHINGLE = 64  # characters; a power of two
-BLOCK_CHARS = 1 << 18
-SAMPLED_ABOVE_CHARS = 1 << 18  # a smaller validation text is compared in full
+BLOCK_TOKENS = 1 << 18  # decoded at once
+SAMPLED_ABOVE_TOKENS = 1 << 18  # a smaller validation text is compared in full
 SAMPLED_ONE_IN_BITS = 5
 
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplication by it loses nothing modulo 2**64
@@ -59,15 +63,15 @@ class Overlap:
         )
 
 
-def overlap(train: Texts, valid: Texts, characters: str) -> Overlap:
-    """Compares documents given as ids.
+def overlap(train: Texts, valid: Texts, tokenizer: Tokenizer) -> Overlap:
+    """Compares documents given as ids, as the texts that these stand for.
 
     Args:
         train, valid: name and ids (N,) of each document; memory maps will do.
-        characters: what the ids mean: id i is characters[i].
+        tokenizer: what the ids mean.
     """
-    bits = SAMPLED_ONE_IN_BITS if sum(len(ids) for _, ids in valid) > SAMPLED_ABOVE_CHARS else 0
-    codes = _canonical_codes(characters)
+    bits = SAMPLED_ONE_IN_BITS if sum(len(ids) for _, ids in valid) > SAMPLED_ABOVE_TOKENS else 0
+    codes = _Codes(tokenizer)
     hashes = [np.concatenate([_NONE, *_hashes(ids, codes, bits)]) for _, ids in valid]
     wanted = np.unique(np.concatenate([_NONE, *hashes]))
     found = np.zeros(len(wanted), np.bool_)
@@ -99,22 +103,38 @@ def _mark(wanted: Hashes, found: npt.NDArray[np.bool_], blocks: Iterator[Hashes]
     return hits
 
 
-def _canonical_codes(characters: str) -> npt.NDArray[np.uint64]:
-    """For each id 64 bits that are the same for a capital and its small letter, and for all white space."""
-    codes = [_SPACE_CODE if c.isspace() else ord(c.lower()[0]) for c in characters]
-    return _scramble(np.array(codes, np.uint64))
+class _Codes:
+    """For each character of a text 64 bits that are the same for a capital and its small letter, and for all white
+    space."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._table = np.zeros(sys.maxunicode + 1, np.uint64)  # of code points; 0 where one was not met yet
+
+    def of(self, ids: Ids) -> Iterator[npt.NDArray[np.uint64]]:
+        """Those of a document, block by block."""
+        decoder = Decoder(self.tokenizer)
+        for first in range(0, len(ids), BLOCK_TOKENS):
+            yield self._look_up(decoder.push(ids[first : first + BLOCK_TOKENS]))
+        yield self._look_up(decoder.close())
+
+    def _look_up(self, text: str) -> npt.NDArray[np.uint64]:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        new = np.flatnonzero(np.bincount(points[self._table[points] == 0]))
+        plain = [_SPACE_CODE if chr(c).isspace() else ord(chr(c).lower()[0]) for c in new]
+        self._table[new] = _scramble(np.array(plain, np.uint64))
+        found: npt.NDArray[np.uint64] = self._table[points]
+        return found
 
 
-def _hashes(ids: Ids, codes: npt.NDArray[np.uint64], bits: int) -> Iterator[Hashes]:
+def _hashes(ids: Ids, codes: _Codes, bits: int) -> Iterator[Hashes]:
     """The hashes of a document's shingles, block by block; those alone whose lowest `bits` bits are 0."""
     tail: npt.NDArray[np.uint64] = _NONE  # the last SHINGLE - 1 characters of all before
-    space_before, space_code = False, _scramble(np.array([_SPACE_CODE], np.uint64))
-    for first in range(0, len(ids), BLOCK_CHARS):
-        block = codes[ids[first : first + BLOCK_CHARS]]
-        space = block == space_code
-        after_space = np.concatenate([[space_before], space[:-1]])
-        space_before = bool(space[-1])
-        text = np.concatenate([tail, block[~(space & after_space)]])
+    space_before, space_code = np.zeros(1, np.bool_), _scramble(np.array([_SPACE_CODE], np.uint64))
+    for block in codes.of(ids):
+        space = np.concatenate([space_before, block == space_code])
+        space_before = space[-1:]
+        text = np.concatenate([tail, block[~(space[1:] & space[:-1])]])
         tail = text[-(SHINGLE - 1) :]
         hashed = _shingle_hashes(text)
         yield hashed[(hashed & np.uint64((1 << bits) - 1)) == 0] if bits else hashed

@@ -1,8 +1,7 @@
-"""Texts as ids on disk: written once in constant memory, then read through a memory map.
+"""Texts as ids on disk: encoded once in constant memory, then read through a memory map.
 
-A store is two files: the ids, one after the other as a C array, and a JSON file that says what they are. The
-JSON file is written last, so a store without one is not a store. Stores and vocabularies are cached under
-names that are hashes of all that they depend on; an entry that is broken is made again.
+A store is an entry of the cache: the ids, one after the other as a C array, and a JSON file that says what they
+are. Stores and vocabularies have names that are hashes of all that they depend on.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,23 @@ from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.tokenizer import CharTokenizer, Ids
+from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.host import cache_dir, whole_file
+from aeattn.files import Json, cached, cached_json, sha256_of
+from aeattn.host import cache_dir
 
-_VERSION = 1  # of the files' layout and of what normalisation does; part of every cache key
+_VERSION = 3  # of the files' layout and of what normalisation does; part of every cache key
 
 
 @dataclass(frozen=True)
 class StoredDocument:
-    """A document's place: ids[start:stop] of its store."""
+    """A document: ids[start:stop] of its store, and the characters and bytes (in UTF-8) of its text."""
 
     name: str
     start: int
     stop: int
+    chars: int
+    bytes: int
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -60,23 +62,22 @@ class TokenStore:
     sha256: str
 
     @classmethod
-    def open(cls, path: Path, verify: bool = False) -> TokenStore:
-        """Opens the store whose ids are at `path`.
+    def at(cls, path: Path, facts: Json) -> TokenStore:
+        """The store whose ids are at `path`, of which `build_store` noted these facts."""
+        documents = tuple(StoredDocument(**document) for document in facts["documents"])
+        dtype: np.dtype[Any] = np.dtype(facts["dtype"])
+        ids = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+        return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
 
-        Raises:
-            InputError: it is not there, incomplete or damaged; `verify` looks for flipped bits as well.
-        """
-        try:
-            facts = json.loads(_facts_path(path).read_text(encoding="utf-8"))
-            documents = tuple(StoredDocument(**document) for document in facts["documents"])
-            ids = _map(path, np.dtype(facts["dtype"]), facts["count"])
-            counts = Counter(facts["unknown"]), Counter(facts["dropped"])
-            sha256 = str(facts["sha256"])
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}: not a whole store of ids ({error}); build it again") from error
-        if verify and hashlib.sha256(ids.data).hexdigest() != sha256:
-            raise InputError(f"{path}: the ids are not those that were written; build the store again")
-        return cls(ids, documents, *counts, sha256)
+    @property
+    def chars(self) -> int:
+        """Characters of all texts."""
+        return sum(document.chars for document in self.documents)
+
+    @property
+    def chars_per_token(self) -> float:
+        """The mean; exactly 1 where tokens are characters."""
+        return self.chars / len(self.ids) if len(self.ids) else 1.0
 
     def texts(self) -> list[tuple[str, Ids]]:
         """Name and ids of each document."""
@@ -87,44 +88,47 @@ class TokenStore:
 class Prepared:
     """A corpus ready to train on."""
 
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     train: TokenStore
     valid: TokenStore
     notes: list[str]
 
 
 def build_store(
-    documents: Sequence[Document], tokenizer: CharTokenizer, options: TextOptions, path: Path
+    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
 ) -> TokenStore:
-    """Writes the ids of the documents, one after the other, to `path`, in memory that does not grow."""
+    """The ids of the documents, one after the other, at `path`: those that are there, if they are whole."""
+    return TokenStore.at(path, cached(path, lambda partial: _encode(documents, tokenizer, options, partial)))
+
+
+def _encode(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path) -> Json:
+    """Writes the ids, in memory that does not grow; returns what else is to be known of them."""
     unknown: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    digest = hashlib.sha256()
-    places: list[StoredDocument] = []
-    at = 0
-    with whole_file(path) as partial, open(partial, "wb") as file:
+    stored: list[StoredDocument] = []
+    with path.open("wb") as file:
         for document in documents:
-            start = at
+            tokens = chars = size = 0
             for chunk in document.chunks(options, dropped):
-                data = tokenizer.encode(chunk, unknown).tobytes()
-                file.write(data)
-                digest.update(data)
-                at += len(chunk)
-            places.append(StoredDocument(document.name, start, at))
-    facts = {
+                ids = tokenizer.encode(chunk, unknown).astype(tokenizer.dtype, copy=False)
+                file.write(ids.data)
+                tokens, chars, size = tokens + len(ids), chars + len(chunk), size + _bytes_of(chunk)
+            start = stored[-1].stop if stored else 0
+            stored.append(StoredDocument(document.name, start, start + tokens, chars, size))
+    return {
         "dtype": tokenizer.dtype.name,
-        "count": at,
-        "documents": [asdict(place) for place in places],
+        "documents": [asdict(document) for document in stored],
         "unknown": dict(unknown.most_common()),
         "dropped": dict(dropped.most_common()),
-        "sha256": digest.hexdigest(),
     }
-    _write_json(_facts_path(path), facts)
-    return TokenStore.open(path)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def cached_store(
-    documents: Sequence[Document], tokenizer: CharTokenizer, options: TextOptions, folder: Path | None = None
+    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, folder: Path | None = None
 ) -> TokenStore:
     """The store of the documents, from the cache if it is there and whole.
 
@@ -132,42 +136,46 @@ def cached_store(
     that is meant), the options and the vocabulary.
     """
     facts = {"documents": _identities(documents), "options": options.to_dict()}
-    facts |= {"vocabulary": tokenizer.characters}
+    facts |= {"tokenizer": tokenizer.digest}
     path = (folder or cache_dir() / "stores") / f"{_key(facts)}.ids"
-    try:
-        return TokenStore.open(path, verify=True)
-    except InputError:
-        return build_store(documents, tokenizer, options, path)
+    return build_store(documents, tokenizer, options, path)
 
 
 def cached_tokenizer(
-    documents: Sequence[Document], options: TextOptions, folder: Path | None = None
-) -> CharTokenizer:
-    """The vocabulary of what occurs in the documents, from the cache if it is there."""
-    facts = {"documents": _identities(documents), "options": options.to_dict()}
+    documents: Sequence[Document], options: TextOptions, spec: str = "char", folder: Path | None = None
+) -> Tokenizer:
+    """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
+    there. An argument that is a file counts by its content."""
+    argument = Path(spec.partition(":")[2])
+    facts: Json = {"documents": _identities(documents), "options": options.to_dict(), "tokenizer": spec}
+    facts |= {"argument": sha256_of(argument)} if argument.is_file() else {}
     path = (folder or cache_dir() / "tokenizers") / f"{_key(facts)}.json"
-    try:
-        return CharTokenizer.load(path)
-    except InputError:
-        pass
-    tokenizer = CharTokenizer.from_chunks(chunk for d in documents for chunk in d.chunks(options))
-    with whole_file(path) as partial:
-        tokenizer.save(partial)
-    return tokenizer
+
+    def make() -> Json:
+        return make_tokenizer(spec, (chunk for d in documents for chunk in d.chunks(options))).to_dict()
+
+    return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
 
 
-def prepare(corpus: Corpus, tokenizer: CharTokenizer | None = None, progress: Progress | None = None) -> Prepared:
+def prepare(
+    corpus: Corpus,
+    tokenizer: Tokenizer | None = None,
+    progress: Progress | None = None,
+    *,
+    spec: str = "char",
+) -> Prepared:
     """Both sides of a corpus as ids, and what the user should know of them.
 
-    The vocabulary is what occurs in the training documents, unless `tokenizer` brings another.
+    The tokenizer that `spec` names is made for the training documents, unless `tokenizer` brings another.
 
     Raises:
-        InputError: nothing is left of the training or the validation text after normalisation.
+        InputError: nothing is left of the training or the validation text after normalisation, or there is no
+            such tokenizer.
     """
     if progress:
         progress(f"reading {len(corpus.train) + len(corpus.valid):,} texts")
     if tokenizer is None:
-        tokenizer = cached_tokenizer(corpus.train, corpus.options)
+        tokenizer = cached_tokenizer(corpus.train, corpus.options, spec)
     train = cached_store(corpus.train, tokenizer, corpus.options)
     valid = cached_store(corpus.valid, tokenizer, corpus.options)
     for side, store in (("training", train), ("validation", valid)):
@@ -182,18 +190,17 @@ def prepare(corpus: Corpus, tokenizer: CharTokenizer | None = None, progress: Pr
 
 
 def cached_overlap(
-    train: TokenStore, valid: TokenStore, tokenizer: CharTokenizer, folder: Path | None = None
+    train: TokenStore, valid: TokenStore, tokenizer: Tokenizer, folder: Path | None = None
 ) -> Overlap:
     """`overlap` of two stores, from the cache if it is there."""
     places = [[asdict(d) for d in store.documents] for store in (train, valid)]
-    key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "vocabulary": tokenizer.characters})
+    key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest})
     path = (folder or cache_dir() / "overlaps") / f"{key}.json"
-    try:
-        return Overlap(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        found = overlap(train.texts(), valid.texts(), tokenizer.characters)
-        _write_json(path, asdict(found))
-        return found
+
+    def make() -> Json:
+        return asdict(overlap(train.texts(), valid.texts(), tokenizer))
+
+    return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
 
 
 def _notes(side: str, store: TokenStore) -> list[str]:
@@ -215,21 +222,6 @@ def _identities(documents: Sequence[Document]) -> list[list[Any]]:
     return [[document.name, document.identity()] for document in documents]
 
 
-def _key(facts: Mapping[str, Any]) -> str:
+def _key(facts: Json) -> str:
     everything = {"version": _VERSION, "unicode": unicodedata.unidata_version, **facts}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _facts_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
-
-
-def _write_json(path: Path, facts: Mapping[str, Any]) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> Ids:
-    if path.stat().st_size != count * dtype.itemsize:
-        raise ValueError(f"{path.stat().st_size:,} bytes instead of {count * dtype.itemsize:,}")
-    return np.memmap(path, dtype, mode="r") if count else np.empty(0, dtype)

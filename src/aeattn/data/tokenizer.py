@@ -1,34 +1,170 @@
-"""Characters to ids and back.
+"""Text to ids and back: what a tokenizer is, the kinds there are, and the one of characters.
 
-A vocabulary is a sorted string of distinct characters; the id of a character is its place in that string.
-Characters outside the vocabulary are read as the *substitute*: the space if the vocabulary has one, else the
-newline, else its first character. `encode` counts them, so that whoever calls can report them.
+A kind is registered under a name, in a file of the user's own or in this package's `data/tokenizer_NAME.py`:
+
+    @aeattn.register_tokenizer("bytes")
+    class ByteTokenizer(aeattn.Tokenizer): ...
+
+A setting names it as `kind` or `kind:argument`; `tokenizer.json` as `kind`. Shapes: N ids, V tokens.
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import importlib.util
 import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
+Counts = npt.NDArray[np.int64]
 
 _KIND = "characters"
 _MAX_FILE_BYTES = 32 << 20  # every Unicode character, written out as JSON, takes less
 
 
-class CharTokenizer:
-    """A fixed vocabulary of characters.
+class Tokenizer(Protocol):
+    """What reads and writes ids. A class of one's own inherits from this for the defaults.
+
+    Tokens stand side by side: decode(a) + decode(b) is decode(a + b), save where a character is split between
+    them; `decode` shows a part of one as U+FFFD.
+    """
+
+    @property
+    def vocab_size(self) -> int:
+        """V: ids run from 0 to V - 1."""
+        ...
+
+    @property
+    def chars_per_token(self) -> Counts:
+        """Characters that begin in each token, (V,)."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> Counts:
+        """Bytes of each token in UTF-8, (V,)."""
+        ...
+
+    def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
+        """Ids (N,) of a text, of type `dtype`. `unknown` gains how often each character occurs that cannot
+        be encoded; where there are any, `strict` raises InputError."""
+        ...
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """The text of ids. Raises ValueError for ids outside the vocabulary."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """For tokenizer.json: `kind`, and what `from_dict` needs."""
+        ...
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`. Raises InputError for what that cannot have written."""
+        ...
+
+    @classmethod
+    def make(cls, argument: str, chunks: Iterable[str]) -> Self:
+        """A tokenizer for a normalised training text, which comes in chunks; `argument` is what a setting says
+        after `kind:`. Raises InputError."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The smallest unsigned integer type that holds every id."""
+        return np.min_scalar_type(self.vocab_size - 1)
+
+    @property
+    def digest(self) -> str:
+        """Changes with whatever changes ids: texts in the cache are known by it."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def substitute(self) -> str:
+        """What stands for each character that cannot be encoded."""
+        return "\ufffd"
+
+
+# -- kinds -----------------------------------------------------------------------------------------------
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {}
+T = TypeVar("T", bound=type[Tokenizer])
+
+
+def register_tokenizer(*kinds: str) -> Callable[[T], T]:
+    """Decorate a class of tokenizers with the names under which settings and files know it."""
+
+    def register(cls: T) -> T:
+        for kind in kinds:
+            known = TOKENIZERS.setdefault(kind, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise InputError(f"two tokenizers are called {kind!r}: rename one")
+            TOKENIZERS[kind] = cls
+        return cls
+
+    return register
+
+
+def tokenizer_kind(spec: str) -> tuple[type[Tokenizer], str]:
+    """The class and the argument that a setting, `kind` or `kind:argument`, names. Raises InputError."""
+    kind, _, argument = spec.partition(":")
+    ours = f"aeattn.data.tokenizer_{kind}"
+    if kind not in TOKENIZERS and kind.isidentifier() and importlib.util.find_spec(ours):
+        importlib.import_module(ours)
+    if kind not in TOKENIZERS:
+        raise InputError(
+            f"no tokenizer is called {kind[:40]!r}: choose {', '.join(TOKENIZERS)}, or name the file that "
+            "registers it with --plugin"
+        )
+    return TOKENIZERS[kind], argument
+
+
+def make_tokenizer(spec: str, chunks: Iterable[str]) -> Tokenizer:
+    """The tokenizer that a setting names, for a training text in chunks. Raises InputError."""
+    cls, argument = tokenizer_kind(spec)
+    return cls.make(argument, chunks)
+
+
+def tokenizer_from_dict(values: object) -> Tokenizer:
+    """Inverse of `Tokenizer.to_dict`. Raises InputError for what no tokenizer has written."""
+    if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+        raise InputError("not a tokenizer: expected an object with its 'kind'")
+    return tokenizer_kind(values["kind"])[0].from_dict(values)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Reads the tokenizer.json of a run. Raises InputError where it is missing or is something else."""
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InputError(f"{path}: too large for a tokenizer; give the file that a training run wrote")
+        return tokenizer_from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path}: not JSON ({error}); give the file that a training run wrote") from error
+
+
+# -- characters ------------------------------------------------------------------------------------------
+
+
+@register_tokenizer("char", _KIND)
+class CharTokenizer(Tokenizer):
+    """A fixed vocabulary of characters: a sorted string, in which the id of a character is its place.
+
+    Characters outside the vocabulary are read as the *substitute*: the space if the vocabulary has one, else the
+    newline, else its first character.
 
     Args:
         characters: the vocabulary: at least one character, strictly ascending by code point.
@@ -40,6 +176,12 @@ class CharTokenizer:
     def __init__(self, characters: str) -> None:
         _check_vocabulary(characters)
         self.characters = characters
+
+    @classmethod
+    def make(cls, argument: str, chunks: Iterable[str]) -> CharTokenizer:
+        if argument:
+            raise InputError(f"the tokenizer of characters takes no argument, not {argument[:40]!r}: leave it out")
+        return cls.from_chunks(chunks)
 
     @classmethod
     def from_chunks(cls, chunks: Iterable[str]) -> CharTokenizer:
@@ -61,13 +203,15 @@ class CharTokenizer:
 
     @property
     def substitute(self) -> str:
-        """The character that stands for every character outside the vocabulary."""
         return next((c for c in " \n" if c in self.characters), self.characters[0])
 
-    @property
-    def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
-        """The smallest unsigned integer type that holds every id."""
-        return np.min_scalar_type(self.vocab_size - 1)
+    @cached_property
+    def chars_per_token(self) -> Counts:
+        return np.ones(self.vocab_size, np.int64)
+
+    @cached_property
+    def bytes_per_token(self) -> Counts:
+        return np.array([len(c.encode()) for c in self.characters], np.int64)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CharTokenizer) and other.characters == self.characters
@@ -135,26 +279,6 @@ class CharTokenizer:
             if not isinstance(character, str) or len(character) != 1:
                 raise InputError(f"not a tokenizer: {str(character)[:20]!r} is not one character")
         return cls("".join(characters))
-
-    def save(self, path: Path) -> None:
-        """Writes the vocabulary as JSON, whole or not at all."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(self.to_dict()) + "\n", encoding="ascii")
-        os.replace(partial, path)
-
-    @classmethod
-    def load(cls, path: Path) -> CharTokenizer:
-        """Reads what `save` wrote; raises InputError where the file is missing or is something else."""
-        try:
-            if path.stat().st_size > _MAX_FILE_BYTES:
-                raise InputError(f"{path}: too large for a tokenizer; give the file that a training run wrote")
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not JSON ({error}); give the file that a training run wrote") from error
 
     # Lookup tables, made at first use.
 

@@ -25,10 +25,9 @@ import numpy.typing as npt
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.errors import InputError
 from aeattn.generation.sampling import SamplingRule
-from aeattn.nn.size import use_latent_cache
+from aeattn.nn.size import not_compiled, use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
-NO_RESIDUAL = "residual projections need the simple one"
 Ids = npt.NDArray[np.integer[Any]]
 
 
@@ -75,19 +74,13 @@ def pick(wanted: EngineKind, on_cpu: bool, config: ModelConfig | None = None) ->
     if wanted == "simple":
         return "simple"
     reason = why_not_fast() if on_cpu else "it runs on the CPU, with float32 weights"
-    if config is not None and has_residual(config):
-        reason = NO_RESIDUAL
+    if config is not None:
+        reason = not_compiled(config) or reason
     if reason is None:
         return "fast"
     if wanted == "fast":
         raise InputError(f"no fast engine: {reason}")
     return "simple"
-
-
-def has_residual(config: ModelConfig) -> bool:
-    """Whether any projection is a residual one."""
-    kinds = [config.query, config.key, config.value]
-    return any("residual" in ((kind,) if isinstance(kind, str) else kind) for kind in kinds)
 
 
 @cache
@@ -108,8 +101,8 @@ def why_not_fast() -> str | None:
 def fast_engine(config: ModelConfig, weights: Mapping[str, npt.NDArray[np.float32]], cache: CacheKind) -> Engine:
     """The fast engine for weights by name. Raises InputError for a cache that is not exact, or for what it
     lacks."""
-    if has_residual(config):
-        raise InputError(f"no fast engine: {NO_RESIDUAL}")
+    if reason := not_compiled(config):
+        raise InputError(f"no fast engine: {reason}")
     from aeattn.generation.fast.engine import FastEngine
 
     return FastEngine(config, weights, is_latent(config, cache))

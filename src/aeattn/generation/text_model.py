@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aeattn.config.model import CacheKind
 from aeattn.config.text import TextOptions
 from aeattn.data.text import normalise_text
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.generation.engine import Engine, EngineKind, fast_engine, pick
 from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.generation.writer import Writer, Writing, check_vocabulary, read_prompt
@@ -27,7 +27,7 @@ class TextModel(nn.Module):
     def __init__(
         self,
         model: LanguageModel,
-        tokenizer: CharTokenizer,
+        tokenizer: Tokenizer,
         options: TextOptions,
         *,
         engine: EngineKind = "auto",

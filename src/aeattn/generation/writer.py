@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from aeattn.config.model import ModelConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.text import normalise_text
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import Decoding, Engine
 from aeattn.generation.sampling import SamplingRule
@@ -26,7 +28,7 @@ class Writing:
     """
 
     def __init__(
-        self, decoding: Decoding, tokenizer: CharTokenizer, rows: list[Stopper], chars: int | None, block: int
+        self, decoding: Decoding, tokenizer: Tokenizer, rows: list[Stopper], chars: int | None, block: int
     ):
         self.decoding, self.tokenizer, self.rows, self.block = decoding, tokenizer, rows, block
         self.left = chars
@@ -66,7 +68,7 @@ class Writing:
 class Writer:
     """An engine together with its characters."""
 
-    def __init__(self, engine: Engine, tokenizer: CharTokenizer, options: TextOptions) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer, options: TextOptions) -> None:
         self.engine, self.tokenizer, self.options = engine, tokenizer, options
 
     def read_prompt(self, prompt: str) -> str:
@@ -95,16 +97,25 @@ class Writer:
         if "" in stop:
             raise InputError("a stop string is empty: name at least one character")
         rule = SamplingRule(temperature, top_k, top_p)
-        texts = [self.read_prompt(prompt) or self._start() for prompt in prompts]
+        ids = [self._read(prompt) for prompt in prompts]
         rows = [Stopper([self.read_prompt(text) for text in stop]) for _ in prompts]
-        decoding = self.engine.start([self.tokenizer.encode(text) for text in texts], rule, seed)
+        decoding = self.engine.start(ids, rule, seed)
         return Writing(decoding, self.tokenizer, rows, chars, self.engine.block)
 
-    def _start(self) -> str:
-        return "\n" if "\n" in self.tokenizer.characters else self.tokenizer.characters[0]
+    def _read(self, prompt: str) -> Ids:
+        text = self.read_prompt(prompt)
+        return self.tokenizer.encode(text) if text else start_ids(self.tokenizer)
 
 
-def check_vocabulary(config: ModelConfig, tokenizer: CharTokenizer) -> None:
+def start_ids(tokenizer: Tokenizer) -> Ids:
+    """What a text begins after: a line break, if the vocabulary has one, else its first token."""
+    try:
+        return tokenizer.encode("\n", strict=True)
+    except InputError:
+        return np.zeros(1, tokenizer.dtype)
+
+
+def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError where model and characters do not belong together."""
     if config.vocab_size != tokenizer.vocab_size:
         raise InputError(
@@ -113,7 +124,7 @@ def check_vocabulary(config: ModelConfig, tokenizer: CharTokenizer) -> None:
         )
 
 
-def read_prompt(prompt: str, tokenizer: CharTokenizer, options: TextOptions) -> str:
+def read_prompt(prompt: str, tokenizer: Tokenizer, options: TextOptions) -> str:
     """The prompt, normalised as the model's texts were. Raises InputError for characters that it does not know."""
     text = normalise_text(prompt, replace(options, keep=None, unwrap=False))
     tokenizer.encode(text, strict=True)

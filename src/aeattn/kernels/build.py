@@ -7,7 +7,8 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from aeattn.host import cache_dir, cpu_fact, cxx, whole_file
+from aeattn.files import cache_entry
+from aeattn.host import cache_dir, cpu_fact, cxx
 
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=c++17", "-w")
 TIMEOUT_SECONDS = 120.0
@@ -25,7 +26,7 @@ def load(source: Path, **macros: int) -> ctypes.CDLL:
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
     path = cache_dir() / "compiled" / f"{source.stem}-{key}.so"
     if not path.exists():
-        with whole_file(path) as partial:
+        with cache_entry(path) as partial:
             _compile([*command, "-o", str(partial)])
     return ctypes.CDLL(str(path))
 

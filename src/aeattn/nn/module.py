@@ -62,7 +62,7 @@ class AutoencoderAttention(nn.Module):
 
         def projection(kind: ValueKind) -> Projection:
             own = n_heads if per_head else None
-            return make_heads(kind, d_model, width, middle=middle, own_for_each_of=own)
+            return make_heads(kind, d_model, d_model, width, middle=middle, own_for_each_of=own)
 
         self.d_model = d_model
         self.attention = Attention(

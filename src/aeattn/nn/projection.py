@@ -8,39 +8,50 @@
     shared        v = z D, with z the code of the keys      (one code for keys and values)
 
 Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
-decoder can be absorbed into the attention that follows, and a cache need hold only codes.
+decoder can be absorbed into the attention that follows, and a cache need hold only codes. `register_projection`
+adds a kind of your own to these.
 
 Shapes: B batch, T time, D width in, K code width, O width out, H heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeattn.config.model import VALUE_KINDS, ValueKind
+from aeattn.config.projections import Kind, Shapes, Widths, find, register
 from aeattn.kernels.gelu import gelu_parts, is_ready
-from aeattn.nn.activations import gelu
+from aeattn.nn.layers import gelu
 
 
 class Projection(nn.Module):
-    """(B, T, D) -> (B, T, O), as `decode(code(x E))`: the standard projection where there is no decoder."""
+    """(B, T, D) -> (B, T, O), as `decode(code(x E))`: the standard projection where there is no decoder.
+
+    A subclass is made as `(d_in, d_out, bottleneck, middle)`, and may ignore what it does not need.
+    """
 
     d_code: int
+    kind = ""  # what configs call it
     shares_code = False  # true where the code is that of the projection before it
     code_is_gelu = False  # true where `code` is GELU and nothing else
 
     @property
     def encoder_weight(self) -> Tensor:
-        """The matrix E, (K, D): what is applied to the input first."""
+        """The matrix E, what is applied to the input first: (E, D), as a rule (K, D)."""
         raise NotImplementedError
 
     def code(self, encoded: Tensor) -> Tensor:
-        """From the first product `x E` to the code, (B, T, K) -> (B, T, K)."""
+        """From the first product `x E` to the code of each character: (B, T, E) -> (B, T, K)."""
         return encoded
+
+    def before_gelu(self, encoded: Tensor) -> Tensor | None:
+        """What enters the last GELU before the code, (B, T, K), or None where there is none."""
+        return None
 
     def decode(self, code: Tensor) -> Tensor:
         """The code (B, T, K) -> (B, T, O), always linear."""
@@ -65,7 +76,9 @@ class Projection(nn.Module):
 class Linear(Projection):
     """The standard projection, `x W`. Its code is the result itself."""
 
-    def __init__(self, d_in: int, d_out: int) -> None:
+    kind = "linear"
+
+    def __init__(self, d_in: int, d_out: int, bottleneck: int = 0, middle: bool = False) -> None:
         super().__init__()
         self.encoder = nn.Linear(d_in, d_out, bias=False)
         self.d_code = d_out
@@ -78,9 +91,10 @@ class Linear(Projection):
 class Shared(Projection):
     """A decoder alone, `z D`: what it decodes is the code of the projection before it."""
 
+    kind = "shared"
     shares_code = True
 
-    def __init__(self, d_out: int, bottleneck: int) -> None:
+    def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__()
         self.decoder = nn.Linear(bottleneck, d_out, bias=False)
         self.d_code = bottleneck
@@ -99,9 +113,10 @@ class Shared(Projection):
 class Bottleneck(Shared):
     """The control, `x E D`: a product of two matrices of rank at most `bottleneck`, no nonlinearity."""
 
+    kind = "bottleneck"
     shares_code = False
 
-    def __init__(self, d_in: int, d_out: int, bottleneck: int) -> None:
+    def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         nn.Module.__init__(self)
         self.encoder = nn.Linear(d_in, bottleneck, bias=False)
         self.decoder = nn.Linear(bottleneck, d_out, bias=False)
@@ -115,10 +130,15 @@ class Bottleneck(Shared):
 class Autoencoder(Bottleneck):
     """The idea, `gelu(x E) D`, or `gelu(gelu(x E) M) D` with `middle`."""
 
-    def __init__(self, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> None:
+    kind = "autoencoder"
+
+    def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__(d_in, d_out, bottleneck)
         self.middle = nn.Linear(bottleneck, bottleneck, bias=False) if middle else None
-        self.code_is_gelu = not middle
+        self.code_is_gelu = not middle and type(self).code is Autoencoder.code
+
+    def before_gelu(self, encoded: Tensor) -> Tensor | None:
+        return encoded if self.middle is None else self.middle(gelu(encoded))
 
     def code(self, encoded: Tensor) -> Tensor:
         code = gelu(encoded)
@@ -129,10 +149,12 @@ class Residual(Projection):
     """A control, `x W + autoencoder(x)`: does the nonlinearity help where nothing is squeezed? Its code is as wide
     as both parts together, so a cache gains nothing from it."""
 
-    def __init__(self, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> None:
+    kind = "residual"
+
+    def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__()
         self.linear = nn.Linear(d_in, d_out, bias=False)
-        self.correction = Autoencoder(d_in, d_out, bottleneck, middle=middle)
+        self.correction = Autoencoder(d_in, d_out, bottleneck, middle)
         self.widths = [d_out, bottleneck]
         self.d_code = sum(self.widths)
 
@@ -143,6 +165,9 @@ class Residual(Projection):
     def code(self, encoded: Tensor) -> Tensor:
         whole, squeezed = torch.split(encoded, self.widths, dim=-1)
         return torch.cat([whole, self.correction.code(squeezed)], dim=-1)
+
+    def before_gelu(self, encoded: Tensor) -> Tensor | None:
+        return self.correction.before_gelu(encoded[..., self.widths[0] :])
 
     def decode(self, code: Tensor) -> Tensor:
         whole, squeezed = torch.split(code, self.widths, dim=-1)
@@ -184,37 +209,21 @@ class PerHead(Projection):
         return torch.cat(decoders) if decoders else None
 
 
-def make_projection(
-    kind: ValueKind, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False
-) -> Projection:
+def make_projection(kind: str, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> Projection:
     """The projection called `kind`. Raises ValueError for a kind or a bottleneck that cannot be."""
-    if kind not in VALUE_KINDS:
-        raise ValueError(f"projection {kind!r} is unknown: choose one of {', '.join(VALUE_KINDS)}")
-    if kind == "linear":
-        return Linear(d_in, d_out)
+    found = find(kind)
     if not 0 < bottleneck <= d_in:
         raise ValueError(f"bottleneck is {bottleneck}: choose a number from 1 to the width, {d_in}")
-    if kind == "shared":
-        return Shared(d_out, bottleneck)
-    if kind == "bottleneck":
-        return Bottleneck(d_in, d_out, bottleneck)
-    if kind == "residual":
-        return Residual(d_in, d_out, bottleneck, middle=middle)
-    return Autoencoder(d_in, d_out, bottleneck, middle=middle)
+    made: Projection = found.module(Widths(d_in, d_out, bottleneck, middle))
+    return made
 
 
 def make_heads(
-    kind: ValueKind,
-    d_model: int,
-    bottleneck: int,
-    *,
-    middle: bool = False,
-    own_for_each_of: int | None = None,
+    kind: str, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False, own_for_each_of: int | None = None
 ) -> Projection:
-    """The projection of all heads, (B, T, D) -> (B, T, D); or one of its own over the full width for each of so
-    many heads, (B, T, D) -> (B, T, H D)."""
+    """One projection for all heads, (B, T, D) -> (B, T, O); or one for each of so many heads, side by side."""
     number = own_for_each_of or 1
-    each = [make_projection(kind, d_model, d_model, bottleneck, middle=middle) for _ in range(number)]
+    each = [make_projection(kind, d_in, d_out, bottleneck, middle=middle) for _ in range(number)]
     return each[0] if own_for_each_of is None else PerHead(each)
 
 
@@ -225,28 +234,107 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
     is faster than several narrow ones. A projection without an encoder gets the code of the one before it.
     """
     own = [p for p in projections if not p.shares_code]
-    own_codes = iter(_cut(own, F.linear(x, torch.cat([p.encoder_weight for p in own]))))
+    matrices = [p.encoder_weight for p in own]
+    widths = [len(matrix) for matrix in matrices]
+    own_codes = iter(_cut(own, F.linear(x, torch.cat(matrices)), widths))
     codes: list[Tensor] = []
     for projection in projections:
         codes.append(codes[-1] if projection.shares_code else next(own_codes))
     return codes
 
 
-def _cut(projections: Sequence[Projection], encoded: Tensor) -> list[Tensor]:
-    """The code of each projection from their first products side by side, (B, T, sum of K)."""
-    widths = tuple(p.d_code for p in projections)
+def _cut(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """The code of each projection from their first products side by side, (B, T, sum of their widths)."""
     others = len(projections)
     while others and projections[others - 1].code_is_gelu:
         others -= 1
-    if encoded.device.type == "cpu" and widths[others:] and is_ready(widths[others:], encoded.dtype):
-        at = sum(widths[:others])
-        return [*_codes(projections[:others], encoded[..., :at]), *gelu_parts(encoded[..., at:], widths[others:])]
-    return _codes(projections, encoded)
+    rest = tuple(widths[others:])
+    if encoded.device.type == "cpu" and rest and is_ready(rest, encoded.dtype):
+        before, after = torch.split(encoded, [sum(widths[:others]), sum(rest)], dim=-1)
+        return [*_codes(projections[:others], before, widths[:others]), *gelu_parts(after, rest)]
+    return _codes(projections, encoded, widths)
 
 
-def _codes(projections: Sequence[Projection], encoded: Tensor) -> list[Tensor]:
+def _codes(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """`_cut` without a kernel of its own: its slow twin."""
     if not projections:
         return []
-    parts = torch.split(encoded, [p.d_code for p in projections], dim=-1)
+    parts = torch.split(encoded, list(widths), dim=-1)
     return [p.code(part) for p, part in zip(projections, parts, strict=True)]
+
+
+Made = TypeVar("Made", bound=Projection)
+
+
+def register_projection(name: str, help: str = "") -> Callable[[type[Made]], type[Made]]:
+    """A decorator: let configs name a subclass of `Projection` as `name`, with one line of help.
+
+        @register_projection("tanh", "an autoencoder with a hyperbolic tangent")
+        class Tanh(Bottleneck):
+            def code(self, encoded):
+                return torch.tanh(encoded)
+
+    Its shapes, sizes and cache are found by building it. Raises ValueError, with a mend, for a class that does not
+    keep the promises of `Projection`, and for a name that is taken.
+    """
+
+    def add(made: type[Made]) -> type[Made]:
+
+        @functools.cache
+        def build(widths: Widths) -> Projection:
+            with torch.device("meta"):
+                return made(widths.d_in, widths.d_out, widths.bottleneck, widths.middle)
+
+        _check(name, made)
+        no_decoder = made.head_decoders is Projection.head_decoders
+        wide = f"{name} projections have no decoder to absorb: give them `head_decoders`"
+        kind = Kind(
+            name,
+            help or (made.__doc__ or name).strip().splitlines()[0],
+            made,
+            shapes=lambda widths: _shapes(build(widths)),
+            code=lambda widths: build(widths).d_code,
+            has_decoder=not no_decoder,
+            shares_code=made.shares_code,
+            not_absorbable=wide if no_decoder and made.decode is not Projection.decode else None,
+        )
+        register(kind)
+        made.kind = name
+        return made
+
+    return add
+
+
+def _shapes(module: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def _check(name: str, made: type[Projection]) -> None:
+    """Hold a class to what attention, caches and sizes rely on, by a small one."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            small = made(8, 12, 4, middle=False).eval()
+        except TypeError as error:
+            raise ValueError(
+                f"projection {name!r}: __init__ takes d_in, d_out, bottleneck and middle ({error})"
+            ) from error
+        x = torch.randn(2, 3, 8)
+        code = torch.randn(2, 3, small.d_code) if small.shares_code else small.encode(x)
+        for what, kept in _promises(small, x, code):
+            if not kept:
+                raise ValueError(f"projection {name!r}: {what}")
+
+
+def _promises(small: Projection, x: Tensor, code: Tensor) -> Iterator[tuple[str, bool]]:
+    yield "d_code must be the width of what `code` returns", code.shape == (2, 3, small.d_code)
+    alone = code[:, -1:] if small.shares_code else small.encode(x[:, -1:])
+    yield "the code of a character must not depend on others", torch.allclose(alone, code[:, -1:], atol=1e-5)
+    out, other = small.decode(code), torch.randn_like(code)
+    yield "`decode` must return d_out features", out.shape == (2, 3, 12)
+    twice = small.decode(code + 2 * other) - 2 * small.decode(other)
+    yield "`decode` must be linear, without a bias", torch.allclose(twice, out, atol=1e-4)
+    decoders = small.head_decoders(2)
+    if decoders is not None:
+        by_head = torch.einsum("btk,hck->bthc", code, decoders).flatten(2)
+        yield "`head_decoders` must be what `decode` multiplies with", torch.allclose(by_head, out, atol=1e-4)
+    yield "it must have no buffers: use parameters", not list(small.buffers())

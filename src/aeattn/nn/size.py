@@ -1,4 +1,5 @@
-"""Parameters, floating-point operations and cache bytes in closed form, without building a model.
+"""Weights, parameters, floating-point operations and cache bytes of a model, without building it or loading
+PyTorch: sums over the shapes that kinds of projection and the other layers declare.
 
 One multiplication with its addition counts as two operations (FLOPs). Counted are matrix products, those of
 attention included; normalisation, activations and the softmax are not. Every decoder counts for every character,
@@ -7,15 +8,17 @@ also where training absorbs it. Training is three times the forward pass (Kaplan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, find
 
-Name = Literal["query", "key", "value"]
-NAMES: tuple[Name, ...] = ("query", "key", "value")
-KEPT: tuple[Name, ...] = ("key", "value")
+KEPT: tuple[Role, ...] = ("key", "value")
+TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
 
 
 @dataclass(frozen=True)
@@ -53,92 +56,145 @@ def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
     )
 
 
-def _attention_width(config: ModelConfig) -> int:
-    """All heads' values side by side."""
-    return config.n_heads * config.d_head
+def weight_shapes(config: ModelConfig) -> Shapes:
+    """The shapes of all weights by name, as `LanguageModel(config).state_dict()` has them."""
+    shapes = _outer(config)
+    for layer in range(config.n_layers):
+        shapes |= {
+            f"blocks.{layer}.{name}": shape for name, shape in _layer(config, _kinds(config, layer)).items()
+        }
+    return shapes
 
 
-def _key_width(config: ModelConfig) -> int:
-    rotary = config.n_heads * config.d_rotary if config.positions == "decoupled" else 0
-    return _attention_width(config) + rotary
-
-
-def projection_weights(config: ModelConfig, name: Name, layer: int) -> int:
-    """Weights of one projection: d d, or d b + b d (+ b b with a middle matrix), or both (residual), or b d where
-    the code is shared; times the heads if each has its own."""
-    d, b = config.d_model, config.bottleneck
-    kind = config.kind(name, layer)
-    middle = b * b if config.middle and kind in ("autoencoder", "residual") else 0
-    squeezed = {"linear": 0, "shared": b * d}.get(kind, 2 * d * b + middle)
-    one = squeezed + (d * d if kind in ("linear", "residual") else 0)
-    return one * config.n_heads if config.per_head else one
-
-
-def layer_matrices(config: ModelConfig, layer: int) -> int:
-    """Weights of one layer that multiply each character once."""
+def _outer(config: ModelConfig) -> Shapes:
     d = config.d_model
-    projections = sum(projection_weights(config, name, layer) for name in NAMES)
-    output = 0 if config.per_head else d * d
-    rotary = d * config.d_rotary * (config.n_heads + 1) if config.positions == "decoupled" else 0
-    return projections + output + rotary + 2 * d * config.d_ff
+    shapes: Shapes = {"embedding.weight": (config.vocab_size, d), "norm.weight": (d,)}
+    if not config.tied:
+        shapes["head.weight"] = (config.vocab_size, d)
+    if config.positions == "learned":
+        shapes["position.weight"] = (config.context, d)
+    return shapes
 
 
-def _layer_vectors(config: ModelConfig) -> int:
-    """Gains, taps and slopes of one layer."""
-    gains = 2 * config.d_model + (_attention_width(config) if config.qk_norm else 0)
-    slopes = config.n_heads if config.positions == "alibi" else 0
-    return gains + config.conv * config.d_model + slopes
+Kinds = tuple[Kind, ...]
+
+
+def _kinds(config: ModelConfig, layer: int) -> Kinds:
+    """Of queries, keys and values."""
+    return tuple(find(config.kind(role, layer)) for role in ROLES)
+
+
+def _layer(config: ModelConfig, kinds: Kinds) -> Shapes:
+    d, heads = config.d_model, config.n_heads
+    shapes: Shapes = {
+        "attention_norm.weight": (d,),
+        "feed_forward_norm.weight": (d,),
+        "feed_forward.up.weight": (config.d_ff, d),
+        "feed_forward.down.weight": (d, config.d_ff),
+    }
+    if config.conv:
+        shapes[TAPS] = (config.conv, d)
+    if not config.per_head:
+        shapes["attention.output.weight"] = (d, d)
+    if config.qk_norm:
+        shapes["attention.query_gain"] = (heads, 1, config.d_head)
+    if config.positions == "alibi":
+        shapes["attention.log_slopes"] = (heads,)
+    if config.positions == "decoupled":
+        shapes["attention.query_rotary.weight"] = (heads * config.d_rotary, d)
+        shapes["attention.key_rotary.weight"] = (config.d_rotary, d)
+    for role, kind in zip(ROLES, kinds, strict=True):
+        shapes |= {f"attention.{role}.{name}": shape for name, shape in _projection(config, role, kind).items()}
+    return shapes
+
+
+def _projection(config: ModelConfig, role: Role, kind: Kind) -> Shapes:
+    one = kind.shapes(widths(config, role))
+    if not config.per_head:
+        return one
+    heads = range(heads_of(config, role))
+    return {f"heads.{head}.{name}": shape for head in heads for name, shape in one.items()}
+
+
+def heads_of(config: ModelConfig, role: Role) -> int:
+    """How many heads of queries, keys or values there are."""
+    return config.n_heads
+
+
+def widths(config: ModelConfig, role: Role) -> Widths:
+    """What a projection is made for: all heads together, or one where each has its own."""
+    out = config.d_head * (1 if config.per_head else heads_of(config, role))
+    return Widths(config.d_model, out, config.bottleneck, config.middle)
+
+
+def _layers(config: ModelConfig) -> Iterable[tuple[Kinds, int]]:
+    """The kinds of layers, and how many there are of each."""
+    if all(isinstance(getattr(config, role), str) for role in ROLES):
+        return [(_kinds(config, 0), config.n_layers)]
+    return Counter(_kinds(config, layer) for layer in range(config.n_layers)).items()
+
+
+def _numbers(shapes: Iterable[tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def parameters(config: ModelConfig) -> int:
     """Number of parameters, all embeddings included."""
-    d = config.d_model
-    embeddings = config.vocab_size * d * (1 if config.tied else 2)
-    positions = config.context * d if config.positions == "learned" else 0
-    layers = sum(layer_matrices(config, i) + _layer_vectors(config) for i in range(config.n_layers))
-    return embeddings + positions + layers + d
+    layers = sum(n * _numbers(_layer(config, kinds).values()) for kinds, n in _layers(config))
+    return _numbers(_outer(config).values()) + layers
+
+
+def _matrices(config: ModelConfig, kinds: Kinds) -> int:
+    """Weights of one layer that multiply each character once."""
+    return _numbers(shape for name, shape in _layer(config, kinds).items() if len(shape) == 2 and name != TAPS)
 
 
 def forward_flops(config: ModelConfig, mean_keys: float) -> int:
     """Operations for one character that attends to `mean_keys` characters."""
-    matrices = sum(layer_matrices(config, i) for i in range(config.n_layers)) + config.vocab_size * config.d_model
-    attention = config.n_layers * mean_keys * (_key_width(config) + _attention_width(config))
-    return round(2 * (matrices + attention))
+    matrices = sum(n * _matrices(config, kinds) for kinds, n in _layers(config))
+    rotary = config.d_rotary if config.positions == "decoupled" else 0
+    attention = config.n_layers * mean_keys * config.n_heads * (2 * config.d_head + rotary)
+    return round(2 * (matrices + config.vocab_size * config.d_model + attention))
 
 
 def cache_numbers(config: ModelConfig) -> int:
     """Numbers kept a character by the full cache: keys and values of every layer, and the shared rotary part."""
     rotary = config.d_rotary if config.positions == "decoupled" else 0
-    return config.n_layers * (2 * _attention_width(config) + rotary)
+    return config.n_layers * (sum(heads_of(config, role) * config.d_head for role in KEPT) + rotary)
 
 
 def latent_cache_numbers(config: ModelConfig) -> int:
     """Numbers kept a character by the latent cache: the codes of keys and values (the vectors themselves where
-    the projection is linear), one norm a head with query-key norm, and the shared rotary part."""
-    return sum(_latent_layer(config, layer) for layer in range(config.n_layers))
+    there is no decoder), one norm a head of decoded keys with query-key norm, and the shared rotary part."""
+    return sum(n * _latent_layer(config, kinds) for kinds, n in _layers(config))
 
 
-def _latent_layer(config: ModelConfig, layer: int) -> int:
-    heads = config.n_heads if config.per_head else 1
+def _latent_layer(config: ModelConfig, kinds: Kinds) -> int:
     numbers = config.d_rotary if config.positions == "decoupled" else 0
-    for name in KEPT:
-        widths = {"linear": config.d_model, "shared": 0}
-        numbers += heads * widths.get(config.kind(name, layer), config.bottleneck)
-    linear_key = config.kind("key", layer) == "linear"
-    return numbers + (config.n_heads if config.qk_norm and not linear_key else 0)
+    for role, kind in zip(KEPT, kinds[1:], strict=True):
+        codes = heads_of(config, role) if config.per_head else 1
+        numbers += 0 if kind.shares_code else codes * kind.code(widths(config, role))
+    return numbers + (heads_of(config, "key") if config.qk_norm and kinds[1].has_decoder else 0)
 
 
 def not_absorbable(config: ModelConfig) -> str | None:
     """Why the decoders cannot be absorbed exactly, or None where they can."""
-    kinds = [config.kind(name, i) for name in KEPT for i in range(config.n_layers)]
-    if all(kind == "linear" for kind in kinds):
-        return "keys and values are linear: there is no decoder to absorb"
-    if "residual" in kinds:
-        return "residual projections have no narrow code: use `autoencoder`"
-    key_kinds = [config.kind("key", i) for i in range(config.n_layers)]
-    if config.positions == "rotary" and any(kind != "linear" for kind in key_kinds):
+    layers = [kinds for kinds, _ in _layers(config)]
+    kept = [kind for kinds in layers for kind in kinds[1:]]
+    if wide := next((kind.not_absorbable for kind in kept if kind.not_absorbable), None):
+        return wide
+    if not any(kind.has_decoder for kind in kept):
+        return f"keys and values are {kept[0].name}: there is no decoder to absorb"
+    if config.positions == "rotary" and any(key.has_decoder for _, key, _ in layers):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"
     return None
+
+
+def not_compiled(config: ModelConfig) -> str | None:
+    """Why only PyTorch can generate with such a model, or None where the compiled engine can too."""
+    kinds = (kind for layer, _ in _layers(config) for kind in layer)
+    other = next((kind.name for kind in kinds if kind.compiled is None), None)
+    return None if other is None else f"{other} projections need the simple one"
 
 
 def use_latent_cache(config: ModelConfig, wanted: CacheKind = "auto") -> bool:

@@ -6,30 +6,30 @@ Shapes: B batch, T time, D width, V vocabulary.
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.model import CacheKind, ModelConfig
-from aeattn.nn.activations import ACTIVATIONS
+from aeattn.config.projections import Role
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
-from aeattn.nn.dropout import Dropout
-from aeattn.nn.embedding import Embedding
+from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
 from aeattn.nn.projection import Projection, make_heads
-from aeattn.nn.size import use_latent_cache
+from aeattn.nn.size import heads_of, use_latent_cache, widths
 
 
 def make_attention(config: ModelConfig, layer: int) -> Attention:
     """The attention of a layer, with the projections that the config names for it."""
     d, heads = config.d_model, config.n_heads
 
-    def projection(name: Literal["query", "key", "value"]) -> Projection:
-        own = heads if config.per_head else None
-        kind = config.kind(name, layer)
-        return make_heads(kind, d, config.bottleneck, middle=config.middle, own_for_each_of=own)
+    def projection(name: Role) -> Projection:
+        w = widths(config, name)
+        own = heads_of(config, name) if config.per_head else None
+        return make_heads(
+            config.kind(name, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle, own_for_each_of=own
+        )
 
     return Attention(
         projection("query"),

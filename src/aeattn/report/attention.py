@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from aeattn.analysis.maps import unpack
-from aeattn.analysis.names import MEASURES
+from aeattn.analysis.results import MEASURES
 from aeattn.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown, with_interval
 from aeattn.report.data import Group, Material, group_name, look_up, over_seeds
 from aeattn.report.figures import legend

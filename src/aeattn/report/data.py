@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import estimate
-from aeattn.compare.records import Folder, Record
+from aeattn.compare.records import Record
 from aeattn.compare.sentences import MATCHED
 from aeattn.errors import InputError
 from aeattn.files import read_json
@@ -114,7 +115,8 @@ def _analysis(folder: Folder, records: Sequence[Record], problems: list[str]) ->
     found = {}
     for record in records:
         try:
-            analysis = folder.read_analysis(record.name)
+            read = folder.read_analysis(record.name)
+            analysis = None if read is None else read.to_dict()
         except InputError as error:
             problems.append(str(error))
             continue
@@ -142,7 +144,7 @@ def _with_places(look: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _place(projection: dict[str, Any]) -> str:

@@ -73,13 +73,9 @@ def _draw_curve(picture: Chart, points: Sequence[Point3], series: int, label: st
 
 def curve(records: Sequence[Record]) -> list[Point3]:
     """Characters, mean validation loss and its interval at each evaluation that all runs have."""
-    tables = [{line["chars"]: line["valid_nats"] for line in r.curve if _is_scored(line)} for r in records]
+    tables = [{point.chars: point.valid_nats for point in r.learning_curve} for r in records]
     common = sorted(set.intersection(*map(set, tables))) if tables else []
     return [(chars, *over_seeds(table[chars] for table in tables)) for chars in common]
-
-
-def _is_scored(line: dict[str, Any]) -> bool:
-    return isinstance(line.get("valid_nats"), int | float) and isinstance(line.get("chars"), int | float)
 
 
 def _alt_of_curves(material: Material, group: Group, curves: dict[str, list[Point3]]) -> str:

@@ -102,11 +102,10 @@ def _record_row(r: Record, names: dict[str, str]) -> list[Cell]:
             ("latent_cache_bytes", ",.0f"),
         )
     ]  # fmt: skip
-    place = r.environment or {}
-    commit = str(place.get("commit") or "-")[:10] + (" (changed)" if place.get("dirty") else "")
-    torch = (place.get("packages") or {}).get("torch")
-    machine = f"Python {place.get('python')}, torch {torch}, {place.get('gpu') or place.get('cpu')}, " \
-              f"{place.get('threads')} threads" if place else "-"  # fmt: skip
+    at = r.environment
+    commit = ((at and at.commit) or "-")[:10] + (" (changed)" if at and at.dirty else "")
+    machine = f"Python {at.python}, torch {at.packages.get('torch')}, {at.gpu or at.cpu}, {at.threads} threads" \
+              if at else "-"  # fmt: skip
     return [
         Cell(r.name), Cell(r.phase), Cell(names.get(r.arm, r.arm)), Cell(str(r.seed), r.seed),
         shown(r.rate, "g"), Cell(status), shown(r.nats_per_char), shown(r.train_nats), *cost, Cell(commit),

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aeattn.compare.worker import read_samples
 from aeattn.report.blocks import (
     Cell,
     Code,
@@ -30,7 +29,7 @@ def make_page(path: Path) -> Page:
     metrics = run.read_metrics()
     scored = [line for line in metrics if isinstance(line.get("valid_nats"), int | float)]
     hero = _curve(metrics) if metrics else None
-    samples = [(f"after {s['step']:,} steps", s["text"]) for s in read_samples(run)]
+    samples = [(f"after {step:,} steps", text) for step, text in run.read_samples()]
     return Page(
         title=path.resolve().name,
         question="One run; a comparison needs several (aeattn compare).",

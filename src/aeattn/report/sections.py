@@ -282,7 +282,7 @@ def _samples(material: Material) -> list[Block]:
 
 
 def _passages(record: Record) -> list[tuple[str, str]]:
-    samples = [s for s in record.samples if isinstance(s.get("text"), str)]
+    samples = record.samples
     keep = min(SAMPLES_SHOWN, len(samples))
     picked = [samples[(i * (len(samples) - 1)) // max(1, keep - 1)] for i in range(keep)]
-    return [(f"after {s.get('step', 0):,} steps", s["text"]) for s in picked]
+    return [(f"after {s.step:,} steps", s.text) for s in picked]

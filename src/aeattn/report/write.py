@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from aeattn.compare.records import Folder
+from aeattn.compare.folder import Folder
 from aeattn.errors import InputError
 from aeattn.files import replacing
 from aeattn.report.blocks import Figures, Page, to_markdown

@@ -10,26 +10,41 @@ checkpoints/step-NNNNNNNN/
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from aeattn.errors import InputError
-from aeattn.runs.arrays import Limits
-from aeattn.files import read_json, remove, replace_folder, sealed, sha256, to_json, unseal
-from aeattn.runs.random_state import PREFIX, random_states, set_random_states
+from aeattn.errors import Damaged, InputError
+from aeattn.files import (
+    JSON_BYTES,
+    Json,
+    parse_json,
+    read_bytes,
+    remove,
+    replace_folder,
+    sealed,
+    sha256,
+    to_json,
+    unseal,
+)
+from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.folder import FORMAT, RunFolder
+from aeattn.runs.random_state import PREFIX, random_states, set_random_states
 from aeattn.runs.weights import (
+    Arrays,
+    Form,
+    Limits,
     check_fit,
-    first_not_finite,
+    check_weights,
+    form,
     from_bytes,
     limits_of,
-    set_weights,
+    tensors,
     to_bytes,
 )
 
@@ -51,7 +66,7 @@ class Snapshot:
     weights: dict[str, Tensor]
     tensors: dict[str, Tensor]
     logs: dict[str, bytes]
-    state: dict[str, Any]
+    state: Json
 
     @property
     def step(self) -> int:
@@ -70,7 +85,7 @@ class Found:
     """A checkpoint that was read from the disk and is whole."""
 
     path: Path
-    state: dict[str, Any]
+    state: Json
     files: dict[str, bytes]
 
     @property
@@ -78,7 +93,7 @@ class Found:
         return step_of(self.path)
 
 
-def take(run: RunFolder, model: nn.Module, optimizers: Sequence[Optimizer], state: Mapping[str, Any]) -> Snapshot:
+def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], state: Json) -> Snapshot:
     """This moment of a run. `state` is what else must be known, as JSON values; `step` among them.
 
     Raises NotFinite where there is NaN or infinity in it.
@@ -89,6 +104,11 @@ def take(run: RunFolder, model: nn.Module, optimizers: Sequence[Optimizer], stat
     tensors = {**moments, **random_states(next(model.parameters()).device)}
     logs = {name: _content(run.path / name) for name in LOGS}
     return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity."""
+    return next((name for name, t in tensors.items() if not bool(t.isfinite().all())), None)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,27 +161,30 @@ def all_checkpoints(run: RunFolder) -> list[Path]:
 
 def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
     """The newest whole checkpoint, or None if there is none at all, and a warning for each damaged one that was
-    passed over. `limits` are those of the weights. Raises InputError where all are damaged."""
+    passed over. `limits` are those of the weights. Raises Damaged where all are, InputError where one cannot be
+    read."""
     found = all_checkpoints(run)
     damages: list[str] = []
     for folder in reversed(found):
         try:
             return read(folder, limits), [f"{damage}: falling back to the checkpoint before" for damage in damages]
-        except InputError as error:
+        except Damaged as error:
             damages.append(str(error))
     if found:
-        raise InputError(
+        raise Damaged(
             f"no whole checkpoint is left in {run.checkpoints} ({damages[0]}): restore one, or train again"
         )
     return None, []
 
 
 def read(folder: Path, limits: Limits) -> Found:
-    """Read and verify one checkpoint. Raises InputError where a file is not what was written."""
-    state = read_json(folder / STATE, f"checkpoint {folder} is damaged")
-    changed = InputError(f"checkpoint {folder} is damaged: {STATE} is not what was written")
+    """Read and verify one checkpoint. Raises Damaged where a file is not what was written, InputError where it
+    cannot be read."""
+    content = _content_of(folder / STATE, JSON_BYTES)
+    state = parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
+    changed = Damaged(f"checkpoint {folder} is damaged: {STATE} is not what was written")
     current = state.get("format") == FORMAT  # earlier ones had no checksum
-    if (folder / STATE).read_bytes() != to_json(state).encode() or not unseal(state, required=current):
+    if content != to_json(state).encode() or not unseal(state, required=current):
         raise changed
     if (version := state.get("format", 1)) != FORMAT:
         raise InputError(
@@ -177,52 +200,61 @@ def read(folder: Path, limits: Limits) -> Found:
 
 def _verified(path: Path, written: object, most: int | None) -> bytes:
     """The content of a file that is as large as it was written, at most as large as it can be, and has its sum."""
+    size = written.get("bytes") if isinstance(written, dict) else None
+    if not isinstance(size, int) or (most is not None and size > most):
+        raise Damaged(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size} bytes")
+    content = _content_of(path, size)
+    if written != {"bytes": len(content), "sha256": sha256(content)}:
+        raise Damaged(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
+    return content
+
+
+def _content_of(path: Path, most: int) -> bytes:
+    """What a file of a checkpoint holds. A checkpoint got its name when all of it was there: what is missing
+    since, or is on a broken part of the disk, is damage."""
     try:
-        size = path.stat().st_size
-        if most is not None and size > most:
-            raise InputError(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size:,} bytes")
-        content = path.read_bytes() if isinstance(written, dict) and size == written.get("bytes") else None
+        return read_bytes(path, most)
     except OSError as error:
-        raise InputError(
+        kind = Damaged if error.errno in (errno.ENOENT, errno.EIO, errno.EISDIR) else InputError
+        raise kind(
             f"checkpoint {path.parent} is damaged: {path.name} cannot be read ({error.strerror})"
         ) from error
-    if content is None or written != {"bytes": size, "sha256": sha256(content)}:
-        raise InputError(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
-    return content
 
 
 def _optimizer_limits(weights: Limits) -> Limits:
     return Limits(_STATES * weights.tensors + 8, _STATES * weights.bytes + (1 << 20))
 
 
-def restore(found: Found, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+def restore(found: Found, model: LanguageModel, optimizers: Sequence[Optimizer]) -> None:
     """Give model, optimizers and generators the state of a checkpoint; all is verified before anything changes.
 
     Raises InputError where it does not fit.
     """
-    limits = limits_of(model)
-    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits)
-    tensors = from_bytes(found.files[OPTIMIZER], found.path / OPTIMIZER, _optimizer_limits(limits))
-    states = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PREFIX)}
-    _check_moments(tensors, optimizers, found.path / OPTIMIZER)
-    set_weights(model, weights, found.path / WEIGHTS)
-    load_optimizers(optimizers, tensors)
-    set_random_states(states)
+    limits = limits_of(model.config)
+    path = found.path / OPTIMIZER
+    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits, verified=True)
+    moments = from_bytes(found.files[OPTIMIZER], path, _optimizer_limits(limits), verified=True)
+    states = {name: moments.pop(name) for name in list(moments) if name.startswith(PREFIX)}
+    check_weights(weights, model.config, found.path / WEIGHTS)
+    check_fit(moments, _wanted(moments, optimizers), path)
+    model.load_state_dict(tensors(weights))
+    load_optimizers(optimizers, tensors(moments))
+    set_random_states(tensors(states))
 
 
-def _check_moments(tensors: dict[str, Tensor], optimizers: Sequence[Optimizer], path: Path) -> None:
-    """Raise InputError for a tensor that belongs to no parameter, or is neither a number nor of its shape."""
+def _wanted(moments: Arrays, optimizers: Sequence[Optimizer]) -> dict[str, Form]:
+    """What the optimizers' state must look like: a number, or of the shape of the parameter that it belongs to."""
     parameters = {
         f"{i}.{index}": parameter
         for i, optimizer in enumerate(optimizers)
         for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
     }
-    for name, tensor in tensors.items():
-        parameter = parameters.get(name.rpartition(".")[0])
-        wanted = parameter if parameter is not None and tensor.ndim else tensor
-        check_fit({name: tensor}, {} if parameter is None else {name: wanted}, path)
-    if broken := first_not_finite(tensors):
-        raise InputError(f"{path} is damaged: {broken} holds values that are not finite")
+    owners = {name: parameters.get(name.rpartition(".")[0]) for name in moments}
+    return {
+        name: form(owner) if moments[name].ndim else form(moments[name])
+        for name, owner in owners.items()
+        if owner is not None
+    }
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -246,7 +278,7 @@ def load_optimizers(optimizers: Sequence[Optimizer], tensors: dict[str, Tensor])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def bytes_of(model: nn.Module, optimizers: Sequence[Optimizer]) -> int:
+def bytes_of(model: LanguageModel, optimizers: Sequence[Optimizer]) -> int:
     """How large a checkpoint will be, but for its logs."""
     numbers = sum(p.numel() for p in model.parameters())
     for optimizer in optimizers:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from aeattn.data.tokenizer import CharTokenizer
-from aeattn.errors import InputError
 from aeattn import files
 from aeattn.config.run import RunConfig
-from aeattn.files import read_json, replacing, sealed, unseal, write_json
-from aeattn.runs.lock import Lock
+from aeattn.data.tokenizer import Tokenizer, load_tokenizer
+from aeattn.errors import InputError
+from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
 
+CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
 FORMAT = 2  # of run folders; raised when older versions of this package could not read them
 
 
@@ -29,6 +30,7 @@ class RunFolder:
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
         self._lock: Lock | None = None
+        self._is_ours = False  # what lies there was written by us
 
     # -- whose it is -------------------------------------------------------------------------------------
 
@@ -60,7 +62,7 @@ class RunFolder:
             kind = "another run" if self.config.exists() else "other files"
             raise InputError(f"{self.path} holds {kind}: name another folder with --out, or go on with `resume`")
 
-    def create(self, config: RunConfig, tokenizer: CharTokenizer, environment: Mapping[str, Any]) -> str | None:
+    def create(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> str | None:
         """Make the folder, lock it, and write what is known before training; the config last, as without one it
         is no run. Returns the warning of `lock`. Raises InputError, and then nothing is left behind."""
         self.check_free()
@@ -69,20 +71,29 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             warning = self.lock()
             self.check_free()
-            self.remove_leftovers()
-            self.checkpoints.mkdir(exist_ok=True)
-            with replacing(self.tokenizer) as temporary:
-                temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
-            write_json(self.environment, environment)
-            self.write_config(config)
+            self._write_start(config, tokenizer, environment)
         except OSError as error:
             self._remove_start(new)
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
+        except InputError:
+            if self._is_ours:
+                self._remove_start(new)
+            raise
         return warning
 
+    def _write_start(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> None:
+        self._is_ours = True
+        self.remove_leftovers()
+        self.checkpoints.mkdir(exist_ok=True)
+        with replacing(self.tokenizer) as temporary:
+            temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
+        write_json(self.environment, environment)
+        self.write_config(config)
+
     def _remove_start(self, folder_too: bool) -> None:
+        """Only where we hold the lock and nobody else had begun a run."""
         if self._lock is None:
             return
         for path in (self.config, self.environment, self.tokenizer):
@@ -112,7 +123,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the config with a checksum, by which `read_sealed_config` knows it again."""
-        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}))
+        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}), CONFIG_BYTES)
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
@@ -125,7 +136,7 @@ class RunFolder:
                 f"{self.path} is no run folder: config.json is not there, so training had not begun: start it "
                 "again with `aeattn train`"
             )
-        values = read_json(self.config, f"{self.path} is no run folder")
+        values = read_json(self.config, f"{self.path} is no run folder", CONFIG_BYTES)
         whole = unseal(values)
         found = values.pop("format", None)
         if not isinstance(found, int) or found > FORMAT:
@@ -134,8 +145,8 @@ class RunFolder:
             )
         return RunConfig.from_dict(values), whole
 
-    def read_tokenizer(self) -> CharTokenizer:
-        return CharTokenizer.load(self.tokenizer)
+    def read_tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.tokenizer)
 
     def publish(self, weights: bytes) -> None:
         """Put weights where `aeattn generate` finds them."""
@@ -155,6 +166,14 @@ class RunFolder:
         if not self.metrics.exists():
             return []
         return list(_json_lines(self.metrics.read_text(encoding="utf-8", errors="replace")))
+
+    def read_samples(self) -> list[tuple[int, str]]:
+        """What was generated as training went on: after how many steps, and the text."""
+        if not self.samples.exists():
+            return []
+        text = self.samples.read_text(encoding="utf-8", errors="replace")
+        pieces = re.split(r"^--- step (\d+)\n", text, flags=re.MULTILINE)[1:]
+        return [(int(a), b.removesuffix("\n\n")) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
 
     def restore_log(self, name: str, content: bytes) -> None:
         """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file."""

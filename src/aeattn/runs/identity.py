@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeattn.data.store import Prepared
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import CharTokenizer, Tokenizer
 
 _ABSENT = object()
 
@@ -29,7 +29,7 @@ def _shown(value: object) -> str:
 def text_facts(text: Prepared) -> dict[str, Any]:
     """What identifies the text of a run."""
     return {
-        side: {"chars": len(store.ids), "sha256": store.sha256, "unknown": store.unknown.total()}
+        side: {"chars": store.chars, "sha256": store.sha256, "unknown": store.unknown.total()}
         for side, store in (("train", text.train), ("valid", text.valid))
     }
 
@@ -49,13 +49,17 @@ def _text(facts: object) -> str:
     return f"{facts['chars']:,} characters (sha256 {str(facts.get('sha256'))[:8]})"
 
 
-def vocabulary_changes(before: CharTokenizer, now: CharTokenizer) -> Iterator[str]:
-    """One phrase if the characters differ."""
+def vocabulary_changes(before: Tokenizer, now: Tokenizer) -> Iterator[str]:
+    """One phrase if the tokenizers differ."""
+    if before.digest == now.digest:
+        return
+    if not (isinstance(before, CharTokenizer) and isinstance(now, CharTokenizer)):
+        yield f"another tokenizer: it had {before.vocab_size} tokens, has {now.vocab_size}"
+        return
     gone, new = (sorted(set(a.characters) - set(b.characters)) for a, b in ((before, now), (now, before)))
-    if gone or new:
-        parts = [f"{''.join(c)[:30]!r} {what}" for c, what in ((gone, "are gone"), (new, "are new")) if c]
-        sizes = f"it had {before.vocab_size} characters, has {now.vocab_size}"
-        yield f"another vocabulary: {sizes}; {', '.join(parts)}"
+    parts = [f"{''.join(c)[:30]!r} {what}" for c, what in ((gone, "are gone"), (new, "are new")) if c]
+    sizes = f"it had {before.vocab_size} characters, has {now.vocab_size}"
+    yield f"another vocabulary: {sizes}; {', '.join(parts)}"
 
 
 def version_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -1,18 +1,30 @@
-"""From a run folder to a model that reads and writes text."""
+"""From a run folder to what writes text: without PyTorch where the fast engine can be had."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aeattn.generation.engine import EngineKind
-from aeattn.generation.text_model import TextModel
-from aeattn.config.model import CacheKind
-from aeattn import hardware
+from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.run import RunConfig
-from aeattn.runs.memory import check_memory
+from aeattn.data.tokenizer import Tokenizer
+from aeattn.generation.engine import (
+    EngineKind,
+    fast_engine,
+    is_latent,
+    pick,
+    why_not_fast,
+)
+from aeattn.generation.writer import Writer, check_vocabulary
+from aeattn.nn.size import not_compiled
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import load_model
+from aeattn.runs.weights import Arrays, check_memory, read_weights, tensors
+
+if TYPE_CHECKING:
+    from aeattn.generation.text_model import TextModel
+    from aeattn.nn.transformer import LanguageModel
 
 
 def load(
@@ -26,10 +38,64 @@ def load(
     folder = RunFolder(Path(run))
     config = folder.read_config()
     check_memory(config.model)
-    model = TextModel(
-        load_model(folder, config.model), folder.read_tokenizer(), config.data.text, engine=engine, cache=cache
-    )
-    return model.to(hardware.pick_device(device))
+    weights = read_weights(folder.model, config.model)
+    return _text_model(config, folder.read_tokenizer(), weights, device, engine, cache)
+
+
+def _text_model(
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    weights: Arrays,
+    device: str,
+    engine: EngineKind,
+    cache: CacheKind,
+) -> TextModel:
+    from aeattn import hardware
+    from aeattn.generation.text_model import TextModel
+
+    model = model_of(config.model, weights)
+    made = TextModel(model, tokenizer, config.data.text, engine=engine, cache=cache)
+    return made.to(hardware.pick_device(device))
+
+
+def load_model(run: RunFolder, config: ModelConfig) -> LanguageModel:
+    """The trained model of a run, in evaluation mode, on the CPU. Raises InputError where it cannot be read."""
+    return model_of(config, read_weights(run.model, config))
+
+
+def model_of(config: ModelConfig, weights: Arrays) -> LanguageModel:
+    """A model of weights that were checked, in evaluation mode, on the CPU."""
+    import torch
+
+    from aeattn.nn.transformer import LanguageModel
+
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    model.load_state_dict(tensors(weights), assign=True)
+    return model.eval()
+
+
+def open_writer(
+    run: str | os.PathLike[str],
+    *,
+    device: str = "cpu",
+    engine: EngineKind = "auto",
+    cache: CacheKind = "auto",
+    say: Callable[[str], None] = lambda _: None,
+) -> Writer:
+    """What writes as the run's model. Raises InputError for what is no whole run, or cannot be had."""
+    folder = RunFolder(Path(run))
+    config, tokenizer = folder.read_config(), folder.read_tokenizer()
+    check_memory(config.model)
+    check_vocabulary(config.model, tokenizer)
+    is_latent(config.model, cache)  # refused before anything is loaded
+    weights = read_weights(folder.model, config.model)  # refused before anything is compiled
+    if pick(engine, device == "cpu", config.model) == "fast":
+        return Writer(fast_engine(config.model, weights, cache), tokenizer, config.data.text)
+    if engine == "auto" and device == "cpu":
+        reason = not_compiled(config.model) or why_not_fast()
+        say(f"the simple engine writes, many times slower: {reason}")
+    return _text_model(config, tokenizer, weights, device, "simple", cache).writer()
 
 
 def read_config(run: str | os.PathLike[str]) -> RunConfig:

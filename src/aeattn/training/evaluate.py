@@ -1,6 +1,7 @@
-"""How well a model predicts a text: negative log-likelihood in nats a character, without sampling.
+"""How well a model predicts a text: negative log-likelihood in nats a character and bits a byte, without sampling.
 
-Every character but the first of each document is predicted exactly once. Losses are summed in float64.
+Every token but the first of each document is predicted exactly once. Losses are summed in float64, and divided by
+the characters or bytes of what was predicted: those of the text itself, less those of the first token.
 
 Shapes: B windows, T time, V vocabulary.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.data.batches import IGNORED, Ids, Int64, eval_windows, sliding_windows
-from aeattn.data.store import TokenStore
+from aeattn.data.store import StoredDocument, TokenStore
+from aeattn.data.tokenizer import Tokenizer
 
 Windows = tuple[Int64, Int64]
 WINDOWS_AT_ONCE = 32
@@ -25,65 +27,107 @@ WINDOWS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Score:
-    """Summed loss in nats over a number of predicted characters."""
+    """Summed loss in nats over predicted tokens, and the characters and bytes that these stand for."""
 
     nats: float
+    tokens: int
     chars: int
+    bytes: int
+
+    @property
+    def nats_per_token(self) -> float | None:
+        """None where nothing was predicted, as all the others."""
+        return self.nats / self.tokens if self.tokens else None
 
     @property
     def nats_per_char(self) -> float | None:
-        """None where nothing was predicted."""
         return self.nats / self.chars if self.chars else None
 
     @property
     def bits_per_char(self) -> float | None:
         return None if self.nats_per_char is None else self.nats_per_char / math.log(2)
 
+    @property
+    def bits_per_byte(self) -> float | None:
+        return self.nats / self.bytes / math.log(2) if self.bytes else None
+
     def __add__(self, other: Score) -> Score:
-        return Score(self.nats + other.nats, self.chars + other.chars)
+        return Score(
+            self.nats + other.nats,
+            self.tokens + other.tokens,
+            self.chars + other.chars,
+            self.bytes + other.bytes,
+        )
 
     def to_dict(self) -> dict[str, float | int | None]:
-        return {"nats_per_char": self.nats_per_char, "bits_per_char": self.bits_per_char, "chars": self.chars}
+        names = ("nats_per_char", "bits_per_char", "chars", "bits_per_byte", "bytes", "tokens")
+        return {name: getattr(self, name) for name in names}
 
 
-NOTHING = Score(0.0, 0)
+NOTHING = Score(0.0, 0, 0, 0)
 
 
-def score_windows(model: nn.Module, windows: Iterable[Windows]) -> Score:
+def score_windows(model: nn.Module, windows: Iterable[Windows], tokenizer: Tokenizer) -> Score:
     """The summed loss of windows of inputs and targets, each (B, T); targets of -1 are not scored."""
     device = next(model.parameters()).device
     total, was_training = NOTHING, model.training
     model.eval()
     with torch.inference_mode():
         for inputs, targets in windows:
-            logits = model(torch.from_numpy(inputs).to(device))
-            total = total + _score(logits, torch.from_numpy(targets).to(device))
+            nats = _nats(model(torch.from_numpy(inputs).to(device)), torch.from_numpy(targets).to(device))
+            total = total + _counted(nats, targets[targets != IGNORED], tokenizer)
     model.train(was_training)
     return total
 
 
-def _score(logits: Tensor, targets: Tensor) -> Score:
+def _nats(logits: Tensor, targets: Tensor) -> float:
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
-    return Score(float(losses.double().sum()), int((targets != IGNORED).sum()))
+    return float(losses.double().sum())
 
 
-def evaluate(model: nn.Module, ids: Ids, context: int) -> Score:
-    """The loss over a whole document with fixed, neighbouring windows of `context` characters."""
-    return score_windows(model, eval_windows(ids, 0, len(ids), context, WINDOWS_AT_ONCE))
+def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
+    chars, size = (int(table[ids].sum()) for table in (tokenizer.chars_per_token, tokenizer.bytes_per_token))
+    return Score(nats, len(ids), chars, size)
 
 
-def evaluate_sliding(model: nn.Module, ids: Ids, context: int, stride: int | None = None) -> Score:
-    """The loss where every prediction sees at least `context - stride` characters, if there are as many.
+def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer) -> Score:
+    """The loss over a whole document with fixed, neighbouring windows of `context` tokens."""
+    return score_windows(model, eval_windows(ids, 0, len(ids), context, WINDOWS_AT_ONCE), tokenizer)
+
+
+def evaluate_sliding(
+    model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None
+) -> Score:
+    """The loss where every prediction sees at least `context - stride` tokens, if there are as many.
 
     The stride is a quarter of the context unless given.
     """
     step = max(1, context // 4) if stride is None else stride
-    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE))
+    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
 
 
-def evaluate_store(model: nn.Module, store: TokenStore, context: int) -> list[tuple[str, Score]]:
-    """Name and score of every document of a store."""
-    return [(name, evaluate(model, ids, context)) for name, ids in store.texts()]
+def evaluate_store(
+    model: nn.Module, store: TokenStore, context: int, tokenizer: Tokenizer, stride: int | None = None
+) -> list[tuple[str, Score]]:
+    """Name and score of every document of a store, with fixed windows, or sliding ones where there is a stride.
+
+    Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them.
+    """
+    return [
+        (document.name, _of_text(_evaluated(model, ids, context, tokenizer, stride), document, ids, tokenizer))
+        for document, (_, ids) in zip(store.documents, store.texts(), strict=True)
+    ]
+
+
+def _evaluated(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None) -> Score:
+    if stride is None:
+        return evaluate(model, ids, context, tokenizer)
+    return evaluate_sliding(model, ids, context, tokenizer, stride)
+
+
+def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer) -> Score:
+    given = _counted(0.0, np.asarray(ids[:1], np.int64), tokenizer)  # not predicted
+    return replace(score, chars=document.chars - given.chars, bytes=document.bytes - given.bytes)
 
 
 def total(scores: Iterable[Score]) -> Score:
@@ -93,8 +137,9 @@ def total(scores: Iterable[Score]) -> Score:
 
 def sample_windows(store: TokenStore, context: int, chars: int) -> list[Windows]:
     """Evenly spaced windows of a store, about `chars` characters in all: the same ones for a whole run."""
+    tokens = max(1, round(chars / store.chars_per_token))
     places = [(ids, at) for _, ids in store.texts() for at in range(0, max(0, len(ids) - 1), context)]
-    wanted = min(len(places), max(1, -(-chars // context)))
+    wanted = min(len(places), -(-tokens // context))
     picked = [places[i * len(places) // wanted] for i in range(wanted)]
     windows = [next(eval_windows(ids, at, min(len(ids), at + context + 1), context)) for ids, at in picked]
     groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, wanted, WINDOWS_AT_ONCE)]

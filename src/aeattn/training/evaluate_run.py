@@ -13,10 +13,12 @@ from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
+from aeattn.generation.text_model import TextModel
 from aeattn.nn.size import size, solve_width
 from aeattn.runs.load import load, read_config
-from aeattn.training.evaluate import Score, evaluate_sliding, evaluate_store, total
+from aeattn.training.evaluate import Score, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
 
@@ -43,7 +45,7 @@ def evaluate_run(
     if dropped := store.dropped.total():
         say(f"{dropped:,} characters were dropped by the run's text options")
     context = config.model.context
-    scores = evaluate_store(model, store, context)
+    scores = evaluate_store(model, store, context, model.tokenizer)
     result: dict[str, Any] = {
         **total(score for _, score in scores).to_dict(),
         "files": [{"name": name, **score.to_dict()} for name, score in scores],
@@ -59,20 +61,20 @@ def evaluate_run(
     return result
 
 
-def _store(texts: Sequence[str], tokenizer: Any, config: RunConfig) -> TokenStore:
+def _store(texts: Sequence[str], tokenizer: Tokenizer, config: RunConfig) -> TokenStore:
     """The texts as ids. Files mean themselves, a named corpus its validation side."""
     documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
     return cached_store(documents, tokenizer, config.data.text)
 
 
-def _sliding(model: Any, store: TokenStore, context: int, stride: int) -> Score:
+def _sliding(model: TextModel, store: TokenStore, context: int, stride: int) -> Score:
     if stride > context:
         raise InputError(f"stride is {stride}, more than the context of {context}: choose at most that")
-    return total(evaluate_sliding(model, ids, context, stride) for _, ids in store.texts())
+    return total(score for _, score in evaluate_store(model, store, context, model.tokenizer, stride))
 
 
 def _baseline(
-    config: RunConfig, tokenizer: Any, store: TokenStore, say: Callable[[str], None]
+    config: RunConfig, tokenizer: Tokenizer, store: TokenStore, say: Callable[[str], None]
 ) -> dict[int, float]:
     try:
         corpus = corpus_of(config.data, config.training.seed)
@@ -80,7 +82,10 @@ def _baseline(
     except InputError as error:
         say(f"no n-gram baseline, the training text is not there: {error}")
         return {}
-    return ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)
+    losses = ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)
+    first = int(tokenizer.chars_per_token[store.ids[0]])  # not predicted
+    per_char = (len(store.ids) - 1) / max(1, store.chars - first)  # tokens; exactly 1 where they are characters
+    return {order: nats * per_char for order, nats in losses.items()}
 
 
 def size_of_preset(

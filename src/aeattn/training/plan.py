@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from glob import has_magic
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from aeattn.config.convert import build, check_keys, overlay
-from aeattn.config.model import ModelConfig
-from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
 from aeattn.errors import InputError
@@ -20,62 +17,26 @@ from aeattn.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Plan:
-    """A training as far as it is known before its text has been read, which gives the vocabulary."""
+    """A training before its text has been read, which gives the size of the vocabulary."""
 
-    preset: str | None
-    model: dict[str, Any]
-    training: TrainingConfig
-    data: DataConfig
+    config: RunConfig
     corpus: Corpus
     run: RunFolder
-    chars: int | None
-
-    def config(self, vocab_size: int) -> RunConfig:
-        """The whole config, for a text of so many different characters."""
-        model, training = _model({**self.model, "vocab_size": vocab_size}), self.training
-        if self.chars is not None:
-            per_step = training.batch * training.accumulate * model.context
-            training = replace(training, steps=max(1, self.chars // per_step))
-        return RunConfig(model, training, replace(self.data, text=self.corpus.options), self.preset)
 
 
-def plan(
-    settings: dict[str, Any],
-    *,
-    out: Path | None,
-    minutes: float | None,
-    chars: int | None,
-    say: Callable[[str], None] = lambda _: None,
-) -> Plan:
-    """Check settings (nested dictionaries: preset, model, training, data) and find the text, before anything is
-    written. `say` is told of downloads.
+def plan(config: RunConfig, *, out: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Plan:
+    """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads.
 
-    Raises InputError for unknown keys, impossible values, a folder that holds another run, no such text.
+    Raises InputError for a folder that holds another run, and where there is no such text.
     """
-    given = {} if minutes is None else {"minutes": minutes}
-    model, training, data = check_settings(overlay(settings, {"training": given}))
+    data = located(config.data)
     if out is None:
         name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
-        out = _free_folder(f"{name}-{settings.get('preset')}")
+        out = _free_folder(f"{name}-{config.preset}")
     run = RunFolder(out)
     run.check_free()
-    corpus = corpus_of(data, training.seed, say)
-    return Plan(settings.get("preset"), model, training, data, corpus, run, chars)
-
-
-def check_settings(settings: dict[str, Any]) -> tuple[dict[str, Any], TrainingConfig, DataConfig]:
-    """Settings of the model (all but the vocabulary), of the training and of the text. Raises InputError."""
-    check_keys(settings, ["preset", "model", "training", "data"], "config")
-    for name in ("model", "training", "data"):
-        if not isinstance(settings.get(name, {}), dict):
-            raise InputError(f"config: {name} is {settings[name]!r}: write a table of settings there")
-    data = _data_config(settings.get("data", {}))
-    training = build(TrainingConfig, settings.get("training", {}), "training")
-    model = settings.get("model", {})
-    if "vocab_size" in model:
-        raise InputError("model: vocab_size comes from the text: leave it out")
-    _model({**model, "vocab_size": 1})
-    return model, training, data
+    corpus = corpus_of(data, config.training.seed, say)
+    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run)
 
 
 @dataclass(frozen=True)
@@ -126,22 +87,16 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 
-def _data_config(values: dict[str, Any]) -> DataConfig:
-    text = build(TextOptions, values["text"], "data.text") if "text" in values else TextOptions()
-    data = build(DataConfig, {**values, "text": text}, "data")
-    return replace(
-        data, corpus=tuple(map(_from_anywhere, data.corpus)), valid=tuple(map(_from_anywhere, data.valid))
-    )
+def located(data: DataConfig) -> DataConfig:
+    """With paths that hold from any folder."""
+    corpus, valid = (tuple(map(_from_anywhere, names)) for names in (data.corpus, data.valid))
+    return replace(data, corpus=corpus, valid=valid)
 
 
 def _from_anywhere(name: str) -> str:
     """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
     path = Path(name).expanduser()
     return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
-
-
-def _model(values: dict[str, Any]) -> ModelConfig:
-    return build(ModelConfig, values, "model")
 
 
 def _stem(name: str) -> str:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from torch import nn
 from torch.optim import Optimizer
 
 from aeattn.config.run import RunConfig, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.files import remove
+from aeattn.nn.transformer import LanguageModel
 from aeattn.runs import checkpoint
 from aeattn.runs.checkpoint import Found, Snapshot
 from aeattn.runs.folder import RunFolder
@@ -34,7 +34,7 @@ class Saver:
     """Saves model and optimizers of one run, and restores them."""
 
     def __init__(
-        self, run: RunFolder, settings: TrainingConfig, model: nn.Module, optimizers: Sequence[Optimizer]
+        self, run: RunFolder, settings: TrainingConfig, model: LanguageModel, optimizers: Sequence[Optimizer]
     ) -> None:
         self.run, self.settings, self.model, self.optimizers = run, settings, model, optimizers
         self.anchors = settings.spike_every if settings.spike_factor else 0
@@ -133,7 +133,7 @@ class Saver:
         anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=state.step)
         if anchor is None:
             raise Diverged("there is no checkpoint to go back to: it")
-        back = self.restore(checkpoint.read(anchor, limits_of(self.model)))
+        back = self.restore(checkpoint.read(anchor, limits_of(self.model.config)))
         for newer in checkpoints:
             if checkpoint.step_of(newer) > back.step:
                 remove(newer)

@@ -13,7 +13,7 @@ from aeattn.config.run import RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus
 from aeattn.data.store import Prepared, prepare
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
@@ -26,8 +26,7 @@ from aeattn.runs.identity import (
     vocabulary_changes,
 )
 from aeattn.runs.load import load
-from aeattn.runs.memory import check_memory
-from aeattn.runs.weights import limits_of_config
+from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
 from aeattn.training import curve
 from aeattn.training.evaluate import Score
@@ -39,7 +38,7 @@ from aeattn.training.trainer import Trainer
 def start(plan: Plan, reporter: Reporter) -> Trainer:
     """Read the text, build the model, and only then make the run folder. Raises InputError."""
     text = _prepare(plan.corpus, reporter)
-    config = plan.config(text.tokenizer.vocab_size)
+    config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
@@ -47,8 +46,8 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     reporter.note(
-        f"{parameters:,} parameters; {len(text.train.ids):,} characters to train on, "
-        f"{len(text.valid.ids):,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
+        f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
+        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
     )
     environment = {
         **hardware.describe(),
@@ -65,7 +64,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
     check_memory(config.model)
-    found, warnings = newest(run, limits_of_config(config.model))
+    found, warnings = newest(run, limits_of(config.model))
     environment = read_json(run.environment, f"{run.path} is damaged")
     here = hardware.describe()
     if not plan.sealed:
@@ -130,7 +129,7 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
     return checkpoints * bytes_of(trainer.model, trainer.optimizers) + 2 * weights
 
 
-def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: CharTokenizer | None = None) -> Prepared:
+def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None) -> Prepared:
     text = prepare(corpus, tokenizer, reporter.note)
     for note in text.notes:
         reporter.note(note)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged
 
 
 @dataclass
@@ -33,5 +33,5 @@ class State:
         for field in fields(cls):
             number = numbers[field.name]
             if not isinstance(number, int | float) and not (number is None and field.default is None):
-                raise InputError(f"state.json says no {field.name}: restore the checkpoint, or train again")
+                raise Damaged(f"state.json says no {field.name}: restore the checkpoint, or train again")
         return cls(**numbers)

@@ -129,7 +129,9 @@ class Trainer:
         self.save()
         self.saver.wait()
         self.run_folder.publish(to_bytes(self.model.state_dict()))  # a kill may have come before that
-        self.file_scores = evaluate_store(self.model, self.text.valid, self.config.model.context)
+        self.file_scores = evaluate_store(
+            self.model, self.text.valid, self.config.model.context, self.text.tokenizer
+        )
         whole = total(score for _, score in self.file_scores)
         self.state.valid_nats = whole.nats_per_char
         self._write_metrics(valid=whole)
@@ -296,7 +298,7 @@ class Trainer:
         settings = self.config.training
         eval_every = self._interval(settings.eval_every)
         if _due(step, eval_every):
-            score = score_windows(self.model, self.quick_windows)
+            score = score_windows(self.model, self.quick_windows, self.text.tokenizer)
             self.state.valid_nats = score.nats_per_char
             if not math.isfinite(score.nats_per_char or 0.0):
                 self._give_up(score)
@@ -313,11 +315,12 @@ class Trainer:
         return -(-self.config.training.steps // 10) if every is None else every
 
     def _write_metrics(self, valid: Score | None = None) -> None:
+        nats, chars_per_token = self.state.smooth_nats, self.text.train.chars_per_token
         line: dict[str, Any] = {
             "step": self.state.step,
-            "chars": self.state.step * self.config.chars_per_step,
+            "chars": round(self.state.step * self.config.chars_per_step * chars_per_token),
             "seconds": round(self.state.seconds, 3),
-            "train_nats": self.state.smooth_nats,
+            "train_nats": nats if nats is None else nats / chars_per_token,
         }
         if valid is not None:
             line |= {"valid_nats": valid.nats_per_char, "valid_chars": valid.chars}
@@ -334,15 +337,15 @@ class Trainer:
         self.reporter.sample(self.state.step, text)
 
     def _status(self) -> Status:
-        state, steps = self.state, self.config.training.steps
+        state, steps, chars_per_token = self.state, self.config.training.steps, self.text.train.chars_per_token
         pace = state.seconds / state.step if state.step else 0.0
         return Status(
             step=state.step,
             steps=steps,
-            train_nats=state.smooth_nats if state.smooth_nats is not None else math.nan,
+            train_nats=math.nan if state.smooth_nats is None else state.smooth_nats / chars_per_token,
             valid_nats=state.valid_nats,
             floor_nats=self.floor_nats,
-            chars_per_second=self.config.chars_per_step / pace if pace else 0.0,
+            chars_per_second=self.config.chars_per_step * chars_per_token / pace if pace else 0.0,
             seconds_left=pace * (steps - state.step),
         )
 

@@ -1,6 +1,6 @@
 """How soon training reaches the loss that nanoGPT's recipe for a CPU ends with, on tiny Shakespeare.
 
-    python bench/time_to_loss.py --nanogpt DIR        writes results/speed/time-to-loss.json
+    python -m aeattn.benchmarks.time_to_loss --nanogpt DIR        writes results/speed/time-to-loss.json
 
 DIR is a checkout of nanoGPT. Both train alternately, as whole commands; nanoGPT's with the options that its README
 gives for a CPU, ours with the default preset, fewer steps of a smaller batch. `training` compares training time
@@ -21,18 +21,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aeattn.benchmarks.records import checkout
+from aeattn.benchmarks.results import Spread
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import resolve
 from aeattn.files import write_json
 from aeattn.hardware import describe
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "results" / "speed" / "time-to-loss.json"
 ITERATIONS, EVALUATED_EVERY = 2000, 250
 NANOGPT = [
     "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20", "--log_interval=1",
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--nanogpt", type=Path, required=True, metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     options = parser.parse_args()
+    path = checkout() / "results" / "speed" / "time-to-loss.json"
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "nanogpt"
         shutil.copytree(options.nanogpt, place, ignore=shutil.ignore_patterns(".git"))
@@ -57,8 +59,8 @@ def main() -> int:
         warm = {"AEATTN_CACHE": str(Path(folder) / "warm")}
         ours(Path(folder) / "first", warm, "on")  # fills the compiler's cache
         rounds = [one_round(Path(folder), place, warm, number) for number in range(options.rounds)]
-    write_json(RECORD, summary(rounds))
-    print(RECORD.read_text(encoding="utf-8"))
+    write_json(path, summary(rounds))
+    print(path.read_text(encoding="utf-8"))
     return 0
 
 
@@ -117,8 +119,7 @@ def sides() -> tuple[Any, Any]:
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     def parts(ours: str, key: str) -> dict[str, float]:
-        shares = [r[ours][key] / r["nanogpt"][key] for r in rounds]
-        return {"median": statistics.median(shares), "low": min(shares), "high": max(shares)}
+        return asdict(Spread.of([r[ours][key] / r["nanogpt"][key] for r in rounds]))
 
     return {
         "name": "time-to-loss",

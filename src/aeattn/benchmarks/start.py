@@ -1,6 +1,6 @@
 """How soon a command has begun: training a shape that was trained before, `--help`, and a bad argument.
 
-    python bench/start.py        writes results/speed/start.json
+    python -m aeattn.benchmarks.start        writes results/speed/start.json
 
 Each command is a process of its own, timed from its start, in turn. `training` ends where the first update begins,
 `first step` where it is done; the compiler's cache is filled beforehand, and `cold` is what that took.
@@ -15,14 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aeattn.benchmarks.timing import spread
+from aeattn.benchmarks.records import checkout
+from aeattn.benchmarks.results import Spread
 from aeattn.files import write_json
 from aeattn.hardware import describe
 
-RECORD = Path(__file__).parents[1] / "results" / "speed" / "start.json"
 COMMAND = [sys.executable, "-m", "aeattn"]
 TRAIN = [
     "train", "tales", "--batch", "64", "--steps", "2", "--compile", "on",
@@ -34,41 +35,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, metavar="N")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        cold = training(place, "cold")
+    path = checkout() / "results" / "speed" / "start.json"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        cold = training(folder, "cold")
         rounds = []
         for number in range(options.rounds):
             answers = {"--help": answer(["--help"]), "bad argument": answer(["train", "--stepz", "3"])}
-            rounds.append(training(place, f"warm-{number}") | answers)
+            rounds.append(training(folder, f"warm-{number}") | answers)
             print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
     found = {
         "name": "start",
         "commands": {"training": ["aeattn", *TRAIN]},
         "cold": cold,
-        "seconds": {name: spread([each[name] for each in rounds]) for name in rounds[0]},
+        "seconds": {name: asdict(Spread.of([each[name] for each in rounds])) for name in rounds[0]},
         "rounds": rounds,
         "environment": describe(),
     }
-    write_json(RECORD, found)
-    print(RECORD.read_text(encoding="utf-8"))
+    write_json(path, found)
+    print(path.read_text(encoding="utf-8"))
     return 0
 
 
-def training(place: Path, name: str) -> dict[str, float]:
+def training(folder: Path, name: str) -> dict[str, float]:
     """Seconds until the first update begins and until it is done, with a cache that all calls share."""
-    environment: dict[str, Any] = {**os.environ, "AEATTN_CACHE": str(place / "cache"), "PYTHONUNBUFFERED": "1"}
-    command = [*COMMAND, *TRAIN, "--out", str(place / name)]
+    environment: dict[str, Any] = {**os.environ, "AEATTN_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
+    command = [*COMMAND, *TRAIN, "--out", str(folder / name)]
     start, done = time.perf_counter(), 0.0
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as p:
-        for line in p.stdout or ():
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+        for line in process.stdout or ():
             if not done and line.startswith("step"):
                 done = time.perf_counter() - start
-    if p.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with exit code {p.returncode}")
-    metrics = (place / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with exit code {process.returncode}")
+    metrics = (folder / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     first = json.loads(metrics[0])
     return {"training": done - first["seconds"] / first["step"], "first step": done}
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from torch import nn
 
-from aeattn import files as files
+from aeattn import files
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
+from aeattn.files import Lock
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.lock import Lock
+from aeattn.runs.weights import limits_of
 from aeattn.training.guard import Diverged, Spike, check
 from aeattn.training.optimizers import make_optimizers
 from aeattn.training.saving import LARGEST_SHARE, Saver, check_space
@@ -86,7 +87,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     saver.run.append_sample(6, "def")
     for parameter in saver.model.parameters():
         nn.init.zeros_(parameter)
-    found, warnings = checkpoint.newest(saver.run, checkpoint.limits_of(saver.model))
+    found, warnings = checkpoint.newest(saver.run, limits_of(saver.model.config))
     assert saver.restore(found) == State(step=5, smooth_nats=1.5)
     assert not warnings
     assert all(bool((before[name] == t).all()) for name, t in saver.model.state_dict().items())

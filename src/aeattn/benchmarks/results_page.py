@@ -1,0 +1,145 @@
+"""The page results/README.md, made from the records beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aeattn.benchmarks import tables
+from aeattn.benchmarks.results import GenerationBench, Spread, TrainingBench
+from aeattn.benchmarks.tables import Block, Table, interval, table, to_markdown
+
+Record = dict[str, Any]
+INTRODUCTION = """# Results
+
+Written by `python -m aeattn.benchmarks.records --tables` from the records beside this file; not to be edited.
+Losses are nats a character over the whole validation text, with fixed windows of the context; `sliding` lets every
+prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean nothing; the
+comparison with intervals has [a report of its own](../docs/first/report.md)."""
+
+
+def page(results: Path, runs: Sequence[str]) -> str:
+    """The records of a folder: of these training runs, and of every measurement in `SECTIONS`."""
+    blocks: list[Block] = [INTRODUCTION, _runs(results, runs)]
+    for name, (title, section) in SECTIONS.items():
+        known = read(results, name)
+        blocks += [f"{title}: not measured."] if known is None else [f"## {title}", *section(known)]
+    return "\n".join(to_markdown(blocks)) + "\n"
+
+
+def read(results: Path, name: str) -> Record | None:
+    """A record, or None if there is none of this name."""
+    path = results / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _runs(results: Path, names: Sequence[str]) -> Table:
+    heading = ("record", "parameters", "characters trained on", "nats/char", "sliding", "5-gram", "characters/s",
+               "CPU")  # fmt: skip
+    return table(heading, (_run(name, read(results, name)) for name in names))
+
+
+def _run(name: str, known: Record | None) -> Sequence[str]:
+    if known is None or known["status"] != "done":
+        return (name, "", "", "not measured" if known is None else "failed", "", "", "", "")
+    result = known["evaluation"]
+    more = (result.get("sliding", {}).get("nats_per_char"), result.get("ngram_nats_per_char", {}).get("5"))
+    return (
+        name,
+        f"{known['parameters']:,}",
+        f"{known['curve'][-1]['chars']:,}",
+        f"{result['nats_per_char']:.4f}",
+        *("" if nats is None else f"{nats:.4f}" for nats in more),
+        f"{known['chars_per_second']:,}",
+        _machine(known),
+    )
+
+
+def _machine(known: Record) -> str:
+    return f"{known['environment']['cpu']}, {known['environment']['threads']} threads"
+
+
+def _from(command: str, known: Record, what: str) -> str:
+    return f"From `{command}`, on {_machine(known)}: {what}."
+
+
+def _training(known: Record) -> list[Block]:
+    what = "median characters a second of steps that alternate in one run, with the lowest and highest"
+    command = "aeattn bench train --json > results/speed/train.json"
+    return [_from(command, known, what), *tables.training(msgspec.convert(known, TrainingBench))]
+
+
+def _cost(known: Record) -> list[Block]:
+    found = msgspec.convert(known, TrainingBench)
+    ours = next(iter(next(iter(found.contexts.values())).ours.values()))
+    command = f"aeattn bench train --no-peers --rounds {len(ours.chars_per_second.rounds)} --json"
+    return [_from(f"{command} > results/speed/cost.json", known, "two models in turn"), *tables.cost(found)]
+
+
+def _generation(known: Record) -> list[Block]:
+    what = "median characters a second of everyone in turn, sampling included, with the lowest and highest"
+    command = "aeattn bench generate RUN --json > results/speed/generate.json"
+    return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
+
+
+def _time_to_loss(known: Record) -> list[Block]:
+    rows = []
+    for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
+                          ("nanogpt", "command_seconds"), ("cold", "command_seconds")):  # fmt: skip
+        took = ", ".join(f"{r[name][seconds]:.1f}" for r in known["rounds"])
+        loss = ", ".join(f"{r[name]['valid_nats']:.4f}" for r in known["rounds"])
+        rows.append((name, seconds.replace("_", " "), took, loss))
+    shares = (f"{what} {interval(Spread(**share), 3)}" for what, share in known["share_of_nanogpt"].items())
+    what = (
+        f"parts of nanoGPT's time: {', '.join(shares)}. `compiled` found its step in the compiler's cache, `cold` "
+        "found nothing"
+    )
+    return [_from("python -m aeattn.benchmarks.time_to_loss", known, what),
+            table(("who", "what", "seconds, a round each", "nats/char"), rows, words=2)]  # fmt: skip
+
+
+START = {
+    "training": "training of a shape that was trained before begins",
+    "first step": "its first step is done",
+    "--help": "`--help` has answered",
+    "bad argument": "a bad argument has been refused",
+}
+
+
+def _start(known: Record) -> list[Block]:
+    rows = (
+        (START[name], *(f"{spread[end]:.2f}" for end in ("median", "low", "high")))
+        for name, spread in known["seconds"].items()
+    )
+    cold = known["cold"]["training"]
+    rounds = f"{len(known['rounds'])} rounds"
+    what = f"{rounds}; the first time, with everything to compile, training begins after {cold:.0f} seconds"
+    heading = ("seconds after the command, until", "median", "lowest", "highest")
+    return [_from("python -m aeattn.benchmarks.start", known, what), table(heading, rows)]
+
+
+def _faults(known: Record) -> list[Block]:
+    rows = ((kind, f"{count['right']:,}", f"{count['tried']:,}") for kind, count in known["counts"].items())
+    return [
+        "Written by `make faults`: real processes killed at every file event of a run and at other moments, files "
+        "cut and flipped, disks filled, signals sent, files forged. After every crash and fallback, the run is "
+        "compared with an uninterrupted one: weights, optimizer, random state, metrics, samples, checkpoints. The "
+        f"largest difference of all is {known['largest_difference']}.",
+        *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
+        table(("", "right", "tried"), rows),
+    ]
+
+
+# record: heading, and what stands under it
+SECTIONS: dict[str, tuple[str, Callable[[Record], list[Block]]]] = {
+    "speed/train": ("Speed of training", _training),
+    "speed/cost": ("What the autoencoders cost in training", _cost),
+    "speed/generate": ("Speed of generation", _generation),
+    "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
+    "speed/start": ("How soon a command has begun", _start),
+    "faults": ("Faults", _faults),
+}

@@ -1,0 +1,114 @@
+"""What a comparison declares before anything runs, as `spec.json` holds it and knows it by a hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Struct
+
+from aeattn.compare.convert import FORMAT, digest, from_json, to_json
+from aeattn.compare.folder import Folder
+from aeattn.compare.records import Text
+from aeattn.compare.spec import Budget, Matching, MatchKind, Tuning
+from aeattn.config.run import RunConfig
+from aeattn.errors import InputError
+
+
+@dataclass(frozen=True)
+class ResolvedArm:
+    """An arm in one size, matched in one way: `config` is whole, but for seed and learning rates."""
+
+    id: str
+    arm: str
+    label: str
+    about: str
+    matching: MatchKind
+    size: str | None
+    config: dict[str, Any]
+    parameters: int
+    train_flops: int
+    steps: int
+    off_by: float | None
+    text: int
+
+    @property
+    def run_config(self) -> RunConfig:
+        return RunConfig.from_dict(self.config)
+
+
+@dataclass(frozen=True)
+class ResolvedContrast:
+    """A contrast between two resolved arms."""
+
+    id: str
+    arm: str
+    than: str
+    measure: str
+    matching: MatchKind
+    size: str | None
+    primary: bool
+    claim: str | None
+
+
+@dataclass(frozen=True)
+class Seeds:
+    final: tuple[int, ...]
+    tuning: tuple[int, ...]
+
+
+class Amendment(Struct, frozen=True, omit_defaults=True):
+    """An earlier form of the declaration: its hash, when it was declared, and what was `changed` after it."""
+
+    hash: str
+    date: str
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written."""
+
+    name: str
+    title: str
+    question: str
+    smallest_effect: float
+    seeds: Seeds
+    budget: Budget
+    matching: Matching
+    tuning: Tuning | None
+    attention: bool
+    arms: tuple[ResolvedArm, ...]
+    contrasts: tuple[ResolvedContrast, ...]
+    text: tuple[Text, ...]
+    given: str
+    declared: str
+    amended: tuple[Amendment, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        apart = ("declared", "amended", "given")
+        return digest({key: value for key, value in to_json(self).items() if key not in apart})
+
+    @property
+    def primary(self) -> ResolvedContrast:
+        return next(contrast for contrast in self.contrasts if contrast.primary)
+
+    def arm(self, id: str) -> ResolvedArm:
+        return next(arm for arm in self.arms if arm.id == id)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": FORMAT, "hash": self.hash, **to_json(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> Declaration:
+        """Raises InputError for what is no declaration, and where the hash does not fit what it is over."""
+        known = from_json(cls, values, where)
+        if known.hash != values.get("hash"):
+            raise InputError(f"{where} was changed after it was declared (its hash does not fit): restore it")
+        return known
+
+
+def read_declaration(folder: Folder) -> Declaration:
+    """What a folder was declared for. Raises InputError where it is no comparison, or its declaration damaged."""
+    return Declaration.from_dict(folder.read_spec(), str(folder.spec))
