@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeattn.data.batches import Ids, Int64
+from aeattn.data.batches import Int64
+from aeattn.data.tokenizer import Ids
 from aeattn.data.store import TokenStore
 from aeattn.errors import InputError
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
-from aeattn.generation.engine import Ids
+from aeattn.data.tokenizer import Ids
 from aeattn.generation.layout import Layout, Weights, aligned, lay_out
-from aeattn.generation.sampling import RandomStream, SamplingRule
+from aeattn.generation.sampling import RandomStream, Sampling
 from aeattn.kernels import decode
 
 
@@ -26,10 +26,10 @@ class CompiledDecoding:
     """Sequences written by compiled code."""
 
     def __init__(
-        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], rule: SamplingRule, seed: int, threads: int
+        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], sampling: Sampling, seed: int, threads: int
     ) -> None:
         n = len(prompts)
-        self.layout, self.rule, self.stream = layout, rule, RandomStream(seed, n)
+        self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n)
         self.windows = np.zeros((n, config.context), np.int32)
         self.lengths = np.zeros(n, np.int64)
         for row, prompt in enumerate(prompts):
@@ -55,13 +55,13 @@ class CompiledDecoding:
 
     def _draw(self, n: int, fresh: bool) -> Ids:
         uniforms, out = np.ascontiguousarray(self.stream.take(n)), np.empty((len(self.windows), n), np.int32)
-        rule = (self.rule.temperature, self.rule.top_k or 0, self.rule.top_p or 0.0)
+        sampling = (self.sampling.temperature, self.sampling.top_k or 0, self.sampling.top_p or 0.0)
         model, layers, weights = self.layout.model, self.layout.layers, self.layout.weights
 
         def work(part: tuple[int, int, npt.NDArray[np.float32]]) -> None:
             first, last, room = part
             arrays = (model, layers, weights, self.caches, room, self.windows, self.lengths, self._logits, uniforms, out)
-            decode.generate(arrays, n, first, last, fresh, rule)
+            decode.generate(arrays, n, first, last, fresh, sampling)
 
         if self.pool is None:
             work(self.parts[0])
@@ -79,9 +79,9 @@ class CompiledEngine:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> CompiledDecoding:
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> CompiledDecoding:
         threads = min(len(prompts), _processors())
-        return CompiledDecoding(self.layout, self.config, prompts, rule, seed, threads)
+        return CompiledDecoding(self.layout, self.config, prompts, sampling, seed, threads)
 
 
 def _processors() -> int:

@@ -98,7 +98,7 @@ class TextModel(nn.Module):
         """New characters one by one, without the prompt; endless where `chars` is None.
 
         An empty prompt starts as after a line break, if the vocabulary has one, else after its first
-        character. Raises InputError for a prompt or a rule that cannot be.
+        character. Raises InputError for a prompt or sampling that cannot be.
         """
         writing = self.write(
             [prompt], chars=chars, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop

@@ -49,6 +49,19 @@ def generate(
     )  # fmt: skip
 
 
+def draw(
+    logits: Arrays, chances: Arrays, order: Arrays, temperature: float, top_k: int, top_p: float, uniform: float
+) -> int:
+    """The next id from logits (V,) by a uniform number, as the loop draws it, with room to work in float64 and int64
+    (V,)."""
+    return int(
+        library().draw_one(
+            _pointer(logits), ctypes.c_int64(len(logits)), _pointer(chances), _pointer(order),
+            ctypes.c_double(temperature), ctypes.c_int64(top_k), ctypes.c_double(top_p), ctypes.c_double(uniform),
+        )
+    )  # fmt: skip
+
+
 def _pointer(array: Arrays) -> ctypes.c_void_p:
     assert array.flags.c_contiguous, "the library reads arrays without gaps"
     return ctypes.c_void_p(array.ctypes.data)

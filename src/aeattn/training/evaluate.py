@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeattn.data.batches import IGNORED, Ids, Int64, eval_windows, sliding_windows
+from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
+from aeattn.data.tokenizer import Ids
 from aeattn.data.store import StoredDocument, TokenStore
 from aeattn.data.tokenizer import Tokenizer
 
