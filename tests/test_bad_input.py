@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,7 +177,9 @@ def test_without_a_compiler_there_is_text_and_a_word_about_it(
         assert main(["generate", str(run), "--chars", "7", "--prompt", "the"]) == 0
         captured = capsys.readouterr()
         assert len(captured.out) == 3 + 7 + 1
-        assert "the simple engine writes, many times slower: it cannot be compiled (no C++ compiler" in captured.err
+        assert (
+            "the simple engine writes, many times slower: it cannot be compiled (no C++ compiler" in captured.err
+        )
     finally:
         why_not_fast.cache_clear()
 

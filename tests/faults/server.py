@@ -24,7 +24,7 @@ from tests.faults import events
 
 def serve() -> None:
     for name in ("matplotlib.figure", "torch._dynamo", "torch.distributed.tensor", "aeattn.cli.commands",
-                 "aeattn.training.evaluate_run", "aeattn.training.start"):  # fmt: skip
+                 "aeattn.training.evaluate_run", "aeattn.training.start", "aeattn.cli.finish"):  # fmt: skip
         importlib.import_module(name)
     print("ready", flush=True)
     children: dict[int, _Child] = {}
@@ -73,7 +73,7 @@ def _be_child(task: dict[str, Any], ends: dict[str, int]) -> None:
         if "kill_after" in task:
             threading.Thread(target=_kill_after, args=(task["kill_after"],), daemon=True).start()
         if task.get("brief", True):  # without the picture and the passage at the end, which take most of the time
-            _patch("aeattn.training.start:finish", lambda trainer, score: [])
+            _patch("aeattn.cli.finish:finish", lambda training, score: [])
         if "kill_at_update" in task:
             _kill_at_update(task["kill_at_update"], task.get("settled", False))
         for name, value in task.get("patch", {}).items():
@@ -111,6 +111,7 @@ def _limit(task: dict[str, Any]) -> None:
 def _kill_at_update(number: int, settled: bool) -> None:
     """Die between the gradient of update `number`, counted from 0 with those that are only timed, and its use;
     `settled`: when the last checkpoint is on the disk."""
+    from aeattn.training.hooks import Save
     from aeattn.training.trainer import Trainer
 
     real, calls = Trainer._gradients, iter(range(number))
@@ -119,7 +120,7 @@ def _kill_at_update(number: int, settled: bool) -> None:
         loss = real(self, windows)
         if next(calls, None) is None:
             if settled:
-                self.saver.wait()
+                next(hook for hook in self.hooks if isinstance(hook, Save)).saver.wait()
             os.kill(os.getpid(), 9)
         return loss
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aeattn.config.run import RunConfig
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
 from aeattn.training import plan as planning
@@ -91,12 +92,11 @@ def test_two_starts_at_once(bench: Bench, tally: Tally, out: Path) -> None:
 
 def test_resumption_from_another_folder(bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bench.text.parent)
-    settings = planning.plan(
-        {"data": {"corpus": [bench.text.name, "*.txt"]}, "training": {}}, out=out, minutes=None, chars=None
-    )
-    assert settings.data.corpus == (str(bench.text), str(bench.text.parent / "*.txt"))
-    named = planning.plan({"data": {"corpus": ["tales"]}}, out=out, minutes=None, chars=None)
-    assert named.data.corpus == ("tales",)
+    config = RunConfig.from_settings({"data": {"corpus": [bench.text.name, "*.txt"]}})
+    located = planning.plan(config, out=out).config.data
+    assert located.corpus == (str(bench.text), str(bench.text.parent / "*.txt"))
+    named = planning.plan(RunConfig.from_settings({"data": {"corpus": ["tales"]}}), out=out)
+    assert named.config.data.corpus == ("tales",)
 
 
 def test_training_goes_on_when_nobody_listens(bench: Bench, out: Path) -> None:

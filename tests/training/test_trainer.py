@@ -26,10 +26,10 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
-from aeattn.training import compiling, curve
-from aeattn.training import trainer as trainer_module
+from aeattn.training import compiling, curve, hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.guard import Diverged
+from aeattn.training.start import Training, add_hooks
 from aeattn.training.trainer import Trainer
 from tests.conftest import tiny_config
 
@@ -51,11 +51,15 @@ def _trainer(folder: Path, settings: TrainingConfig = SETTINGS, **model: Any) ->
     train, valid = (Document(name=name, text=text) for name, text in (("a", TEXT), ("b", TEXT[:700])))
     stores = [build_store([d], tokenizer, TextOptions(), folder / d.name) for d in (train, valid)]
     config = RunConfig(tiny_config(vocab_size=tokenizer.vocab_size, **model), settings, DataConfig())
-    run = RunFolder(folder / "run")
-    reporter = PlainReporter(Console(file=io.StringIO()))
-    trainer = Trainer(run, config, Prepared(tokenizer, *stores, notes=[]), reporter)
-    run.create(config, tokenizer, {})
-    return trainer
+    return Trainer(config, Prepared(tokenizer, *stores, notes=[]))
+
+
+def _training(folder: Path, settings: TrainingConfig = SETTINGS) -> Training:
+    """The same in a folder, with all hooks."""
+    trainer, run = _trainer(folder, settings), RunFolder(folder / "run")
+    run.create(trainer.config, trainer.text.tokenizer, {})
+    add_hooks(trainer, run, PlainReporter(Console(file=io.StringIO())), None, ())
+    return Training(trainer, run, None)
 
 
 def _trained(folder: Path, **changes: Any) -> dict[str, torch.Tensor]:
@@ -71,8 +75,8 @@ def _distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     whole, parts = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", batch=2, accumulate=2)
-    windows = whole.feed.at(0)
-    assert np.array_equal(windows, parts.feed.at(0))
+    windows = whole.loader.at(0)
+    assert np.array_equal(windows, parts.loader.at(0))
     assert whole._gradients(windows) == pytest.approx(parts._gradients(windows), rel=1e-6)
     for p, q in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert p.grad is not None
@@ -106,16 +110,16 @@ def test_every_training_setting_changes_the_result(changes: dict[str, Any], tmp_
 
 
 def test_intervals_do_what_they_say(tmp_path: Path) -> None:
-    trainer = _trainer(
+    training = _training(
         tmp_path, replace(SETTINGS, eval_every=2, eval_chars=64, sample_every=3, sample_chars=5,
                           checkpoint_every=2, keep_checkpoints=3)
     )  # fmt: skip
-    trainer.run()
-    lines = trainer.run_folder.read_metrics()
+    training.run()
+    lines = training.run_folder.read_metrics()
     assert [line["step"] for line in lines if "valid_nats" in line] == [2, 4, 6]
     assert [line["valid_chars"] for line in lines if "valid_nats" in line] == [64, 64, 699]
-    assert trainer.run_folder.samples.read_text().count("--- step ") == 2
-    assert [p.name for p in sorted(trainer.run_folder.checkpoints.iterdir())] == [
+    assert training.run_folder.samples.read_text().count("--- step ") == 2
+    assert [p.name for p in sorted(training.run_folder.checkpoints.iterdir())] == [
         f"step-{step:08d}" for step in (2, 4, 6)
     ]
 
@@ -126,7 +130,7 @@ def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
     fast.prepare()
     assert fast.compiled
-    windows = plain.feed.at(0)
+    windows = plain.loader.at(0)
     for trainer in (plain, fast):
         with torch.no_grad():
             for parameter in trainer.model.parameters():
@@ -139,33 +143,34 @@ def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path)
+    training = _training(tmp_path)
+    trainer = training.trainer
     before = {name: p.clone() for name, p in trainer.model.state_dict().items()}
     trainer.loss = lambda x, y: trainer._loss(x, y) * float("nan")
     kept = "the last good state is checkpoint step-00000000"
     with pytest.raises(Diverged, match=f"loss is nan at step 0, before the update; {kept}"):
-        trainer.run()
+        training.run()
     assert _distance(before, trainer.model.state_dict()) == 0.0
-    assert _distance(before, load_file(trainer.run_folder.model)) == 0.0
+    assert _distance(before, load_file(training.run_folder.model)) == 0.0
 
 
 def test_a_validation_loss_that_is_not_finite_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = _trainer(tmp_path, replace(SETTINGS, eval_every=2, checkpoint_every=1))
-    monkeypatch.setattr(trainer_module, "score_windows", lambda *_: Score(float("nan"), 1, 1, 1))
+    training = _training(tmp_path, replace(SETTINGS, eval_every=2, checkpoint_every=1))
+    monkeypatch.setattr(hooks, "score_windows", lambda *_: Score(float("nan"), 1, 1, 1))
     kept = "the last good state is checkpoint step-00000001: lower the learning rate"
     with pytest.raises(Diverged, match=f"^validation loss is nan after step 2; {kept}$"):
-        trainer.run()
+        training.run()
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path)
+    training = _training(tmp_path)
     with torch.no_grad():
-        next(trainer.model.parameters()).fill_(float("inf"))
+        next(training.trainer.model.parameters()).fill_(float("inf"))
     with pytest.raises(Diverged, match="no checkpoint was written yet"):
-        trainer.run()
-    assert not trainer.run_folder.model.exists()
+        training.run()
+    assert not training.run_folder.model.exists()
 
 
 def test_compiling_is_decided_from_the_work_ahead() -> None:

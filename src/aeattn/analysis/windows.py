@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from aeattn.data.batches import Int64
-from aeattn.data.tokenizer import Ids
 from aeattn.data.store import TokenStore
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
 

@@ -6,7 +6,6 @@ optimizer included, each in the precision and with the optimizer that it has by 
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from aeattn import hardware
@@ -32,8 +30,6 @@ from aeattn.data.store import Prepared, StoredDocument, TokenStore
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters, size, solve_width
-from aeattn.runs.folder import RunFolder
-from aeattn.terminal.progress import PlainReporter
 from aeattn.training import compiling
 from aeattn.training.trainer import Trainer
 
@@ -124,10 +120,7 @@ def _own(models: dict[str, ModelConfig], shape: Shape, say: Say) -> dict[str, Co
 def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contender:
     """A step of `Trainer`."""
     settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
-    config, text = RunConfig(model, settings, DataConfig()), _random_text()
-    run = RunFolder(Path(tempfile.mkdtemp()) / "run")
-    run.create(config, text.tokenizer, {})
-    trainer = Trainer(run, config, text, PlainReporter(Console(quiet=True)))
+    trainer = Trainer(RunConfig(model, settings, DataConfig()), _random_text())
     trainer.prepare()
 
     def work() -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aeattn.terminal.progress import Reporter
     from aeattn.training.plan import Plan, ResumePlan
     from aeattn.training.signals import Stop
-    from aeattn.training.trainer import Trainer
+    from aeattn.training.start import Training
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def train(options: argparse.Namespace) -> int:
         config = config if options.chars is None else config.with_chars(options.chars)
         return plan(config, out=options.out, say=say)
 
-    def start(given: Plan, reporter: Reporter) -> Trainer:
+    def start(given: Plan, reporter: Reporter) -> Training:
         from aeattn.training.start import start as make_trainer
 
         return make_trainer(given, reporter)
@@ -52,7 +52,7 @@ def resume(options: argparse.Namespace) -> int:
 
         return plan_resume(options.run, options.steps, options.accept_changes, say=say)
 
-    def go_on(given: ResumePlan, reporter: Reporter) -> Trainer:
+    def go_on(given: ResumePlan, reporter: Reporter) -> Training:
         from aeattn.training.start import resume as make_trainer
 
         return make_trainer(given, reporter)
@@ -63,7 +63,7 @@ def resume(options: argparse.Namespace) -> int:
 P = TypeVar("P", "Plan", "ResumePlan")
 
 
-def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Trainer], quiet: bool) -> int:
+def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Training], quiet: bool) -> int:
     with Startup() as startup:
         from aeattn.training.guard import Diverged
         from aeattn.training.signals import Interrupted, Stop
@@ -80,18 +80,18 @@ def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Tra
 
 
 def _train_and_finish(
-    given: P, make_trainer: Callable[[P, Reporter], Trainer], stop: Stop, startup: Startup, quiet: bool
+    given: P, make_trainer: Callable[[P, Reporter], Training], stop: Stop, startup: Startup, quiet: bool
 ) -> Sequence[str]:
+    from aeattn.cli.finish import finish
     from aeattn.terminal.progress import make_reporter
     from aeattn.training.signals import Interrupted
-    from aeattn.training.start import finish
 
     reporter, run = make_reporter(quiet), given.run
     try:
-        trainer = make_trainer(given, reporter)
-        score = trainer.run(stop, startup.over)
+        training = make_trainer(given, reporter)
+        score = training.run(stop, startup.over)
         reporter.close()
-        return finish(trainer, score)
+        return finish(training, score)
     except Interrupted as error:
         further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
         error.args = (f"{error}; {further}",)

@@ -40,7 +40,12 @@ def compare(options: argparse.Namespace) -> int:
         for line in conclusions(summary):
             print(line)
         print(f"more: aeattn report {folder.path}")
-    return 0
+    crashed = [run.name for run in summary.failed if run.failure == "crashed"]
+    if crashed:
+        say(
+            f"aeattn: {len(crashed)} of the runs crashed ({', '.join(crashed)}); the same command tries them again"
+        )
+    return 1 if crashed else 0
 
 
 COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "characters/s")
@@ -64,7 +69,7 @@ def _shown(value: float | None, how: str) -> str:
 def conclusions(summary: Summary) -> list[str]:
     """The answer, the other contrasts, and what must be known besides."""
     others = [f"- {_claimed(c)}{c.sentence}" for c in summary.contrasts if not c.primary]
-    return [summary.answer, *others, *(f"note: {note}" for note in summary.notes)]
+    return [summary.answer, summary.conditions, *others, *(f"note: {note}" for note in summary.notes)]
 
 
 def _claimed(contrast: ContrastResult) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
@@ -30,12 +28,8 @@ def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = N
 
 
 def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
-    from rich.console import Console
-
     from aeattn import hardware
     from aeattn.data.store import prepare
-    from aeattn.runs.folder import RunFolder
-    from aeattn.terminal.progress import PlainReporter
     from aeattn.training.plan import corpus_of
     from aeattn.training.trainer import Trainer
 
@@ -43,8 +37,7 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     timers = []
     for config in configs:
         text = prepare(corpus_of(config.data, config.training.seed))
-        silent = PlainReporter(Console(file=io.StringIO()))
-        trainer = Trainer(RunFolder(Path("unused")), config, text, silent)
+        trainer = Trainer(config, text)
         trainer.use_compiler(config.training.compile == "on")
         timers.append(trainer.time_updates)
     return timers

@@ -26,7 +26,13 @@ class CompiledDecoding:
     """Sequences written by compiled code."""
 
     def __init__(
-        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], sampling: Sampling, seed: int, threads: int
+        self,
+        layout: Layout,
+        config: ModelConfig,
+        prompts: Sequence[Ids],
+        sampling: Sampling,
+        seed: int,
+        threads: int,
     ) -> None:
         n = len(prompts)
         self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n)
@@ -60,7 +66,18 @@ class CompiledDecoding:
 
         def work(part: tuple[int, int, npt.NDArray[np.float32]]) -> None:
             first, last, room = part
-            arrays = (model, layers, weights, self.caches, room, self.windows, self.lengths, self._logits, uniforms, out)
+            arrays = (
+                model,
+                layers,
+                weights,
+                self.caches,
+                room,
+                self.windows,
+                self.lengths,
+                self._logits,
+                uniforms,
+                out,
+            )
             decode.generate(arrays, n, first, last, fresh, sampling)
 
         if self.pool is None:

@@ -276,7 +276,9 @@ class _Layer:
         matrices = []
         for h, gain in enumerate(gains * self._scale):
             left = np.eye(c) if query.decoders is None else query.decoders[h].T
-            matrices.append((left * gain) @ (np.eye(c) if key_decoders is None else key_decoders[self._shared_by(h)]))
+            matrices.append(
+                (left * gain) @ (np.eye(c) if key_decoders is None else key_decoders[self._shared_by(h)])
+            )
         return matrices
 
     def _output(self, value_decoders: Wide | None) -> Wide:

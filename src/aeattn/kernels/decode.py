@@ -7,7 +7,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from aeattn.kernels import build

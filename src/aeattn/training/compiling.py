@@ -22,7 +22,7 @@ import torch
 
 from aeattn import nn
 from aeattn.config.model import ModelConfig
-from aeattn.config.run import CompileMode
+from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.host import cache_dir, cxx
 from aeattn.kernels.available import SWITCH
@@ -42,12 +42,29 @@ def can_compile(device: torch.device) -> bool:
 
 def pays_to_compile(mode: CompileMode, device: torch.device, eager_seconds: float, cached: bool = False) -> bool:
     """Whether to compile a training of `eager_seconds`. Raises InputError if told to where it cannot be."""
-    if mode == "on" and not can_compile(device):
-        raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
     if mode != "auto":
+        if mode == "on":
+            check_compiler(device)
         return mode == "on"
     cost = CACHED_SECONDS if cached else COMPILE_SECONDS
     return can_compile(device) and eager_seconds * COMPILE_GAIN > cost
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise InputError where there is none."""
+    if not can_compile(device):
+        raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
+
+
+def seconds_ahead(settings: TrainingConfig, step_seconds: float) -> float:
+    """The time that a training would take without compiling.
+
+    Minutes are the user's to spend, and compiling is not counted among them: it pays as soon as it takes less time
+    than they do.
+    """
+    if settings.minutes is None:
+        return settings.steps * step_seconds
+    return settings.minutes * 60 / COMPILE_GAIN
 
 
 def keep_compiled() -> None:

@@ -1,6 +1,6 @@
 """Training batches as tensors, on the device that trains.
 
-Shapes: B windows in a batch, T characters of context, N characters of text.
+Shapes: B windows in this process's share of a batch, T characters of context, N characters of text.
 """
 
 from __future__ import annotations
@@ -9,18 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+<<<<<<< HEAD
 from aeattn.data.batches import TrainBatches
 from aeattn.data.tokenizer import Ids
+=======
+from aeattn.data.batches import Ids, TrainBatches
+from aeattn.training.world import ALONE, World
+>>>>>>> main
 
 MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU
 
 
-class Feed:
-    """`TrainBatches` for a device. A GPU keeps the whole text, if there is room, and only the places of the
-    windows travel to it; the CPU reads them from where the text is."""
+class Loader:
+    """This process's share of `TrainBatches`, on a device. A GPU keeps the whole text, if there is room, and only
+    the positions of the windows travel to it; the CPU reads them from where the text is."""
 
-    def __init__(self, batches: TrainBatches, device: torch.device, resident: bool | None = None) -> None:
-        self.batches, self.device = batches, device
+    def __init__(
+        self, batches: TrainBatches, device: torch.device, world: World = ALONE, *, resident: bool | None = None
+    ) -> None:
+        self.batches, self.device, self.world = batches, device, world
         if resident is None:
             resident = device.type == "cuda" and batches.ids.nbytes <= MOST_RESIDENT
         self._text = _resident(batches.ids, device) if resident else None
@@ -29,9 +36,10 @@ class Feed:
     def at(self, step: int) -> Tensor:
         """Batch number `step`, counted from 0: (B, T + 1), int64."""
         if self._text is None:
-            return torch.from_numpy(self.batches.at(step)).to(self.device)
-        starts = torch.from_numpy(self.batches.starts(step)).to(self.device, non_blocking=True)
-        return self._text[starts[:, None] + self._window].long()
+            rows = self.batches.shard(step, self.world.rank, self.world.size)
+            return torch.from_numpy(rows).to(self.device)
+        starts = torch.from_numpy(self.world.share(self.batches.starts(step)))
+        return self._text[starts.to(self.device, non_blocking=True)[:, None] + self._window].long()
 
 
 def _resident(ids: Ids, device: torch.device) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aeattn import hardware
@@ -17,6 +17,7 @@ from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
+from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
     config_changes,
     machine_changes,
@@ -25,24 +26,45 @@ from aeattn.runs.identity import (
     version_changes,
     vocabulary_changes,
 )
-from aeattn.runs.load import load
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
-from aeattn.training import curve
+from aeattn.training import hooks
 from aeattn.training.evaluate import Score
+from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
 from aeattn.training.saving import check_space
+from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
 
 
-def start(plan: Plan, reporter: Reporter) -> Trainer:
-    """Read the text, build the model, and only then make the run folder. Raises InputError."""
+@dataclass(frozen=True)
+class Training:
+    """A trainer and the folder of its run; `floor_nats` is the lowest possible loss, where it is known."""
+
+    trainer: Trainer
+    run_folder: RunFolder
+    floor_nats: float | None
+
+    def run(self, stop: Stop | None = None, prepared: Callable[[], None] = lambda: None) -> Score:
+        """`Trainer.run`; an OSError says how to go on."""
+        try:
+            return self.trainer.run(stop, prepared)
+        except OSError as error:
+            what = (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+            raise OSError(
+                f"stopped at step {self.trainer.state.step}: {what}{self.trainer.kept()}: "
+                f"mend that, then go on with `aeattn resume {self.run_folder.path}`"
+            ) from error
+
+
+def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
+    """Read the text, build the model, and only then make the run folder; `more` hooks are called before
+    checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
-    trainer = Trainer(run, config, text, reporter, floor_nats=floor_nats)
-    trainer.config = replace(config, training=trainer.resolved())
+    trainer = Trainer(config, text)
     check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     reporter.note(
@@ -57,10 +79,21 @@ def start(plan: Plan, reporter: Reporter) -> Trainer:
     }
     if warning := run.create(trainer.config, text.tokenizer, environment):
         reporter.warn(warning)
-    return trainer
+    add_hooks(trainer, run, reporter, floor_nats, more)
+    return Training(trainer, run, floor_nats)
 
 
-def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
+def add_hooks(
+    trainer: Trainer, run: RunFolder, reporter: Reporter, floor_nats: float | None, more: Sequence[Hook]
+) -> hooks.Save:
+    """All that a run in a folder has. Checkpoints come last: what is in them, hooks before have written."""
+    save = hooks.Save(run, trainer)
+    registered = [kind() for kind in hooks.REGISTERED]
+    trainer.hooks += [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *registered, *more, save]
+    return save
+
+
+def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
     check_memory(config.model)
@@ -76,11 +109,11 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
         config = _longer(config, plan.steps, found)
     run.check_writable()
     run.remove_leftovers()
-    trainer = Trainer(run, config, text, reporter, floor_nats=floor(plan.corpus))
+    trainer, floor_nats = Trainer(config, text), floor(plan.corpus)
     check_space(run.path, _space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
         reporter.warn(warning)
-    trainer.resume(found)
+    add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if plan.accept or config != plan.config:
         versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
         write_json(
@@ -88,7 +121,7 @@ def resume(plan: ResumePlan, reporter: Reporter) -> Trainer:
         )
         run.write_config(config)
     reporter.note(f"going on after step {trainer.state.step:,} of {config.training.steps:,}")
-    return trainer
+    return Training(trainer, run, floor_nats)
 
 
 def _refuse(changes: Iterable[str], plan: ResumePlan) -> None:
@@ -143,25 +176,3 @@ def floor(corpus: Corpus) -> float | None:
         return None
     chars = sum(len(chunk) for document in corpus.valid for chunk in document.chunks(corpus.options))
     return sum(nats for nats in known if nats is not None) / chars if chars else None
-
-
-def finish(trainer: Trainer, score: Score) -> Sequence[str]:
-    """Draw the learning curve, let the model write, and return the lines to show."""
-    run, chars = trainer.run_folder, trainer.config.training.sample_chars
-    curve.draw(run.read_metrics(), run.curve, run.path.name, trainer.floor_nats)
-    passage = load(run.path).generate(chars=max(400, chars), temperature=0.7, seed=trainer.config.training.seed)
-    nats, bits = score.nats_per_char, score.bits_per_char
-    lines = [f"\n{passage.strip()}\n"]
-    if nats is not None:
-        above = (
-            "" if trainer.floor_nats is None else f", {nats - trainer.floor_nats:.4f} above the lowest possible"
-        )
-        lines.append(
-            f"validation: {nats:.4f} nats/char, {bits:.4f} bits/char over {score.chars:,} characters{above}"
-        )
-    return [
-        *lines,
-        f"run folder: {run.path}",
-        f"learning curve: {run.curve}",
-        f"more: aeattn generate {run.path}",
-    ]

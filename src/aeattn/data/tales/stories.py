@@ -4,13 +4,13 @@ A story draws its people, animals, places and things once and comes back to them
 that a model has something to learn at every range: spelling, agreement of articles, pronouns and numbers,
 quotations that close, and names, objects and riddles that return many sentences later.
 
-The grammar (:mod:`aeattn.data.tales_plots`, over the words of :mod:`aeattn.data.tales_words`) is
+The grammar (plots.txt, over the words of words.txt) is
 unambiguous (its tests prove it): a text has one derivation, so that the probability of the derivation is
 that of the text, and the expected -log probability of the derivation is the entropy of the text, the lowest
 loss that any model can reach.
 
 The streams "train" and "valid" come from differently seeded generators. They are disjoint except with a
-probability that :func:`collision_bound` bounds: no story has a probability above exp(-n) for an n of
+probability that `collision_bound` bounds: no story has a probability above exp(-n) for an n of
 hundreds.
 """
 
@@ -18,10 +18,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from random import Random
 
-from aeattn.data import tales_plots, tales_words
-from aeattn.data.tales_grammar import Grammar, Sampler
+from aeattn.data.tales.grammar import Grammar
+from aeattn.data.tales.sampler import Sampler
+from aeattn.data.tales.words import kinds
 
 STREAMS = ("train", "valid")
 """The names of the independent streams of stories."""
@@ -43,7 +45,8 @@ class Story:
 @cache
 def grammar() -> Grammar:
     """The grammar of one story."""
-    return Grammar(tales_plots.SOURCE, tales_words.kinds())
+    plots = resources.files("aeattn.data.tales").joinpath("plots.txt").read_text(encoding="utf-8")
+    return Grammar(plots, kinds())
 
 
 @cache

@@ -1,0 +1,33 @@
+"""What a person is told when a training is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aeattn.training.evaluate import Score
+    from aeattn.training.start import Training
+
+
+def finish(training: Training, score: Score) -> Sequence[str]:
+    """Draw the learning curve, let the model generate, and return the lines to show."""
+    from aeattn.runs.load import load
+    from aeattn.training import curve
+
+    run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
+    curve.draw(run.read_metrics(), run.curve, run.path.name, floor)
+    passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
+    nats, bits = score.nats_per_char, score.bits_per_char
+    lines = [f"\n{passage.strip()}\n"]
+    if nats is not None:
+        above = "" if floor is None else f", {nats - floor:.4f} above the lowest possible"
+        lines.append(
+            f"validation: {nats:.4f} nats/char, {bits:.4f} bits/char over {score.chars:,} characters{above}"
+        )
+    return [
+        *lines,
+        f"run folder: {run.path}",
+        f"learning curve: {run.curve}",
+        f"more: aeattn generate {run.path}",
+    ]

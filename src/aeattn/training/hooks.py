@@ -1,0 +1,245 @@
+"""What happens around updates: one list of hooks, in the order in which they are called."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aeattn.config.text import TextOptions
+from aeattn.generation.text_model import TextModel
+from aeattn.runs.checkpoint import Found
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.random_state import untouched
+from aeattn.runs.weights import to_bytes
+from aeattn.terminal.progress import Reporter, Status
+from aeattn.training import guard
+from aeattn.training.evaluate import Score, sample_windows, score_windows
+from aeattn.training.guard import BadValidation
+from aeattn.training.saving import Saver
+
+if TYPE_CHECKING:
+    from aeattn.training.trainer import Trainer
+
+
+class Hook:
+    """Does nothing: override what you need.
+
+    `trainer` has `state` (step, smooth_nats, valid_nats, seconds), `config`, `model`, `optimizers`, `text` and
+    `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
+    `runs.random_state.untouched`, or training goes on with others.
+    """
+
+    def start(self, trainer: Trainer) -> None:
+        """Before the first update, when everything is compiled and settled."""
+
+    def before_update(self, trainer: Trainer, loss: float, norm: float) -> None:
+        """Between a gradient and its use. Raise guard.Spike to pass its batch over, guard.Diverged to stop."""
+
+    def after_update(self, trainer: Trainer) -> None:
+        """After each update, of which `trainer.state.step` have been made."""
+
+    def evaluated(self, trainer: Trainer, score: Score) -> None:
+        """After an evaluation: of a part of the validation text, and at the end of the whole of it."""
+
+    def sampled(self, trainer: Trainer, text: str) -> None:
+        """After the model has generated a passage."""
+
+    def end(self, trainer: Trainer, score: Score) -> None:
+        """After the last evaluation."""
+
+    def say(self, text: str, warning: bool = False) -> None:
+        """What whoever watches should know."""
+
+    # -- for what keeps the state of a training ----------------------------------------------------------
+
+    def save(self, trainer: Trainer) -> bool:
+        """Keep this moment, to go on from it in another process; whether that was done."""
+        return False
+
+    def roll_back(self, trainer: Trainer) -> bool:
+        """Set the trainer back to where it can pass over the batch that is next; whether that was done."""
+        return False
+
+    def kept(self, trainer: Trainer) -> str:
+        """Where the last good state is, in words."""
+        return ""
+
+    def close(self) -> None:
+        """In the end, whatever happened."""
+
+
+REGISTERED: list[type[Hook]] = []  # by plug-ins
+H = TypeVar("H", bound=type[Hook])
+
+
+def register_hook(kind: H) -> H:
+    """Have a hook, made without arguments, in every training: a decorator for classes."""
+    if not (isinstance(kind, type) and issubclass(kind, Hook)):
+        raise TypeError(f"{kind!r} is no class of hooks: derive it from aeattn.Hook")
+    if kind not in REGISTERED:
+        REGISTERED.append(kind)
+    return kind
+
+
+def due(trainer: Trainer, every: int | None) -> bool:
+    """Whether something is to be done after this update; None is a tenth of the run. The end has evaluation,
+    sample and checkpoint of its own."""
+    step, steps = trainer.state.step, trainer.config.training.steps
+    every = _interval(steps, every)
+    return 0 < step < steps and every > 0 and step % every == 0
+
+
+def _interval(steps: int, every: int | None) -> int:
+    return -(-steps // 10) if every is None else every
+
+
+class Guard(Hook):
+    """No update from a loss or a gradient that is no finite number, nor, if asked for, from a leap."""
+
+    def before_update(self, trainer: Trainer, loss: float, norm: float) -> None:
+        state = trainer.state
+        guard.check(loss, norm, state.smooth_nats, trainer.config.training, state.rollbacks)
+
+
+class Evaluate(Hook):
+    """The loss on the same part of the validation text, every `eval_every` updates."""
+
+    def start(self, trainer: Trainer) -> None:
+        chars = trainer.config.training.eval_chars
+        windows = sample_windows(trainer.text.valid, trainer.config.model.context, chars)
+        self._windows = trainer.world.share(windows)
+
+    def after_update(self, trainer: Trainer) -> None:
+        if not due(trainer, trainer.config.training.eval_every):
+            return
+        score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
+        trainer.state.valid_nats = score.nats_per_char
+        if not math.isfinite(score.nats_per_char or 0.0):
+            raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
+        trainer.evaluated(score)
+
+
+class Sample(Hook):
+    """A passage in the middle of training, every `sample_every` updates, and one at the end."""
+
+    def after_update(self, trainer: Trainer) -> None:
+        if due(trainer, trainer.config.training.sample_every):
+            self._sample(trainer)
+
+    def end(self, trainer: Trainer, score: Score) -> None:
+        if trainer.config.training.sample_every != 0:
+            self._sample(trainer)
+
+    def _sample(self, trainer: Trainer) -> None:
+        settings, model = trainer.config.training, trainer.model
+        writer = TextModel(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
+        with untouched(trainer.device):
+            text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
+        model.train()
+        trainer.sampled(text)
+
+
+class Report(Hook):
+    """Tells a reporter. `floor_nats` is the lowest possible loss, where the text's true entropy is known."""
+
+    def __init__(self, reporter: Reporter, floor_nats: float | None = None) -> None:
+        self.reporter, self.floor_nats = reporter, floor_nats
+
+    def after_update(self, trainer: Trainer) -> None:
+        self.reporter.status(self._status(trainer))
+
+    def evaluated(self, trainer: Trainer, score: Score) -> None:
+        self.reporter.evaluated(self._status(trainer))
+
+    def sampled(self, trainer: Trainer, text: str) -> None:
+        self.reporter.sample(trainer.state.step, text)
+
+    def say(self, text: str, warning: bool = False) -> None:
+        (self.reporter.warn if warning else self.reporter.note)(text)
+
+    def _status(self, trainer: Trainer) -> Status:
+        state, steps, chars_per_token = (
+            trainer.state,
+            trainer.config.training.steps,
+            trainer.text.train.chars_per_token,
+        )
+        seconds = state.seconds / state.step if state.step else 0.0
+        return Status(
+            step=state.step,
+            steps=steps,
+            train_nats=math.nan if state.smooth_nats is None else state.smooth_nats / chars_per_token,
+            valid_nats=state.valid_nats,
+            floor_nats=self.floor_nats,
+            chars_per_second=trainer.config.chars_per_step * chars_per_token / seconds if seconds else 0.0,
+            seconds_left=seconds * (steps - state.step),
+        )
+
+
+class Log(Hook):
+    """Metrics and samples in a run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def after_update(self, trainer: Trainer) -> None:
+        settings = trainer.config.training
+        eval_every = _interval(settings.steps, settings.eval_every)
+        if not due(trainer, eval_every) and due(trainer, max(1, (eval_every or settings.steps) // 10)):
+            self._write(trainer, {})
+
+    def evaluated(self, trainer: Trainer, score: Score) -> None:
+        self._write(trainer, {"valid_nats": score.nats_per_char, "valid_chars": score.chars})
+
+    def sampled(self, trainer: Trainer, text: str) -> None:
+        self.run.append_sample(trainer.state.step, text)
+
+    def _write(self, trainer: Trainer, more: dict[str, Any]) -> None:
+        state, chars_per_token = trainer.state, trainer.text.train.chars_per_token
+        line = {
+            "step": state.step,
+            "chars": round(state.step * trainer.config.chars_per_step * chars_per_token),
+            "seconds": round(state.seconds, 3),
+            "train_nats": None if state.smooth_nats is None else state.smooth_nats / chars_per_token,
+        }
+        self.run.append_metrics(line | more)
+
+
+class Save(Hook):
+    """Checkpoints in a run folder, its config as it was settled, and at the end the model."""
+
+    def __init__(self, run: RunFolder, trainer: Trainer) -> None:
+        self.run, self.config = run, trainer.config
+        self.saver = Saver(run, trainer.config.training, trainer.model, trainer.optimizers)
+
+    def restore(self, trainer: Trainer, found: Found | None) -> None:
+        """Go back to a checkpoint, or to the start if there is none. Raises InputError where it does not fit."""
+        trainer.state = self.saver.restore(found)
+
+    def start(self, trainer: Trainer) -> None:
+        if trainer.config != self.config:
+            self.config = trainer.config
+            self.run.write_config(trainer.config)
+        if self.saver.anchors and trainer.state.step == 0:
+            self.saver.save(trainer.state, trainer.config)
+
+    def after_update(self, trainer: Trainer) -> None:
+        if trainer.state.step < trainer.config.training.steps and self.saver.due(trainer.state.step):
+            self.saver.save(trainer.state, trainer.config)
+
+    def end(self, trainer: Trainer, score: Score) -> None:
+        self.run.publish(to_bytes(trainer.model.state_dict()))  # a kill may have come before that
+
+    def save(self, trainer: Trainer) -> bool:
+        self.saver.save(trainer.state, trainer.config)
+        self.saver.wait()
+        return True
+
+    def roll_back(self, trainer: Trainer) -> bool:
+        trainer.state = self.saver.roll_back(trainer.state)
+        return True
+
+    def kept(self, trainer: Trainer) -> str:
+        return self.saver.kept()
+
+    def close(self) -> None:
+        self.saver.close()
