@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,22 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 from aeattn.generation import engine as engines
-<<<<<<< HEAD
-from aeattn.data.tokenizer import Ids
 from aeattn.generation.engine import Engine, fast_engine, pick
 from aeattn.generation.sampling import RandomStream, Sampling
 from aeattn.generation.torch_engine import SimpleEngine, choose, probabilities
 from aeattn.kernels import build, decode
-from aeattn.nn.size import size
-=======
-from aeattn.generation.engine import Engine, Ids, fast_engine, pick
-from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.generation.torch_engine import SimpleEngine
-from aeattn.generation.torch_sampling import choose, probabilities
 from aeattn.nn.size import not_compiled, size
->>>>>>> main
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
@@ -147,7 +138,8 @@ def test_the_compiled_draw_is_the_plain_one(
 def test_compiled_exponentials(x: float, n: int) -> None:
     library = decode.library()
     for value in np.linspace(x - 40, x, n):
-        assert library.exp_float(ctypes.c_float(value)) == pytest.approx(np.exp(np.float64(np.float32(value))), rel=3e-7)
+        single = np.exp(np.float64(np.float32(value)))
+        assert library.exp_float(ctypes.c_float(value)) == pytest.approx(single, rel=3e-7)
         assert library.exp_double(ctypes.c_double(value)) == pytest.approx(np.exp(value), rel=3e-15)
 
 

@@ -9,13 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-<<<<<<< HEAD
 from aeattn.data.batches import TrainBatches
 from aeattn.data.tokenizer import Ids
-=======
-from aeattn.data.batches import Ids, TrainBatches
 from aeattn.training.world import ALONE, World
->>>>>>> main
 
 MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU
 
