@@ -87,8 +87,8 @@ def pick(wanted: EngineKind, on_cpu: bool, config: ModelConfig | None = None) ->
 
 @cache
 def why_not_fast() -> str | None:
-    """Why the fast engine cannot be had, or None. It is compiled here, or what was compiled before is loaded: what can
-    go wrong with a compiler goes wrong now."""
+    """Why the fast engine cannot be had, or None. It is compiled here, or what was compiled before is loaded: what
+    can go wrong with a compiler goes wrong now."""
     if os.environ.get(SWITCH) == "off":
         return f"{SWITCH} is off"
     try:

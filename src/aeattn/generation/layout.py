@@ -8,8 +8,8 @@ A matrix lies in *panels* of 16 or 32 output columns, each panel row after row, 
 product reads it from front to back. A cache lies likewise, so that keys and values are multiplied as weights are.
 What lies where is told to the engine by the records that `kernels/decode_layout.h` declares.
 
-Widths: D model, H heads, G heads of keys and values, C head, K what is kept of a key, V of a value, T context. `at` is
-a place in an array.
+Widths: D model, H heads, G heads of keys and values, C head, K what is kept of a key, V of a value, T context.
+`at` is a place in an array.
 """
 
 from __future__ import annotations
@@ -246,7 +246,8 @@ class _Layer:
         self.fields["output"] = self.blob.add_matrices([self._output(kept_value)])
 
     def _kept(self, projection: _Projection, time: int, filled: bool = False) -> Fields:
-        """What the cache keeps of keys or values: codes, or decoded vectors. Values are filled up to whole rows."""
+        """What the cache keeps of keys or values: codes, or decoded vectors. Values are filled up to whole
+        rows."""
         latent = self.latent and projection.decoders is not None
         groups = projection.blocks if latent else _kv_heads(self.config)
         width = projection.decoders.shape[-1] if latent and projection.decoders is not None else self.config.d_head
@@ -320,5 +321,6 @@ def _model_fields(config: ModelConfig, weights: Weights, blob: _Blob) -> Fields:
         "qk_norm": int(config.qk_norm), "rotated": rotated,
         "embedding": blob.add(embedding), "head": blob.add_matrices([head.T]),
         "positions": blob.add(weights["position.weight"]) if config.positions == "learned" else NOWHERE,
-        "gain": blob.add(weights["norm.weight"]), "cosines": blob.add(np.cos(angles)), "sines": blob.add(np.sin(angles)),
+        "gain": blob.add(weights["norm.weight"]),
+        "cosines": blob.add(np.cos(angles)), "sines": blob.add(np.sin(angles)),
     }  # fmt: skip

@@ -17,8 +17,8 @@ TIMEOUT_SECONDS = 120.0
 
 def load(source: Path, **macros: int) -> ctypes.CDLL:
     """The shared library of a source, compiled with these macros, or as compiled before for this processor and
-    by this compiler: an entry of the cache with its checksum, made anew where it is damaged, after a warning. Raises
-    OSError, with the compiler's first complaint, or InputError where that cannot be done."""
+    by this compiler: an entry of the cache with its checksum, made anew where it is damaged, after a warning.
+    Raises OSError, with the compiler's first complaint, or InputError where that cannot be done."""
     compiler = cxx()
     if compiler is None:
         raise OSError("no C++ compiler such as g++ is installed")

@@ -38,8 +38,8 @@ def work_numbers(model: Arrays, layers: Arrays) -> int:
 def generate(
     arrays: tuple[Arrays, ...], steps: int, first: int, last: int, fresh: bool, sampling: tuple[float, int, float]
 ) -> None:
-    """Draw ids for the sequences from `first` to below `last`: see `decode.cpp`, which names the arrays; `sampling`
-    is temperature, top-k and top-p, 0 for none. Other Python threads go on meanwhile."""
+    """Draw ids for the sequences from `first` to below `last`: see `decode.cpp`, which names the arrays.
+    `sampling` is temperature, top-k and top-p, 0 for none. Other Python threads go on meanwhile."""
     temperature, top_k, top_p = sampling
     library().generate(
         *(_pointer(array) for array in arrays),
@@ -51,8 +51,8 @@ def generate(
 def draw(
     logits: Arrays, chances: Arrays, order: Arrays, temperature: float, top_k: int, top_p: float, uniform: float
 ) -> int:
-    """The next id from logits (V,) by a uniform number, as the loop draws it, with room to work in float64 and int64
-    (V,)."""
+    """The next id from logits (V,) by a uniform number, as the loop draws it; room to work, (V,) in float64 and
+    int64."""
     return int(
         library().draw_one(
             _pointer(logits), ctypes.c_int64(len(logits)), _pointer(chances), _pointer(order),
