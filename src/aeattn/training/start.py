@@ -32,7 +32,6 @@ from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
-from aeattn.training.saving import check_space
 from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
 
@@ -65,7 +64,7 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(config, text)
-    check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
+    run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     reporter.note(
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
@@ -110,7 +109,7 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
     run.check_writable()
     run.remove_leftovers()
     trainer, floor_nats = Trainer(config, text), floor(plan.corpus)
-    check_space(run.path, _space(trainer, 2))
+    run.check_space(_space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
