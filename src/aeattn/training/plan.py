@@ -12,7 +12,6 @@ from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
 from aeattn.data.tokenizer import tokenizer_kind
-from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 
 
