@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.intervals import percent_perplexity
-from aeattn.compare.match import PACE_TOLERANCE
+from aeattn.compare.match import TIME_TOLERANCE
 from aeattn.compare.metrics import Measure, describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult, FailedRun, RunCounts, TuningResult, Verdict
@@ -102,7 +102,7 @@ def _is_equal(contrast: ContrastResult, declaration: Declaration) -> bool:
     }
     tolerance: float = declaration.matching.tolerance
     if contrast.matching == "wall-clock":
-        tolerance = max(tolerance, PACE_TOLERANCE)
+        tolerance = max(tolerance, TIME_TOLERANCE)
     return abs(shares[contrast.matching] - 1) <= 2 * tolerance  # each may be off by it
 
 
