@@ -5,12 +5,13 @@ Shapes: B sequences, T time, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aeattn.config.model import CacheKind
 from aeattn.generation.engine import Ids, is_latent
@@ -20,6 +21,19 @@ from aeattn.nn.cache import Cache
 from aeattn.nn.transformer import LanguageModel
 
 PIECE = 512  # characters of a prompt that are read at once: scores take memory by its square
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout, even while the model is being trained."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
 
 
 class Window:
@@ -44,7 +58,8 @@ class Window:
         else:
             fresh = torch.tensor([row[-1:] for row in self.rows], device=self.device)
         for start in range(0, fresh.shape[1], PIECE):
-            logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
+            with evaluating(self.model):
+                logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
         return logits[:, -1]
 
     def append(self, ids: Sequence[int]) -> None:
@@ -87,7 +102,7 @@ class SimpleDecoding:
 
 
 class SimpleEngine:
-    """The engine that runs wherever PyTorch does. The model must be in evaluation mode."""
+    """The engine that runs wherever PyTorch does."""
 
     name, block = "simple", 1
 

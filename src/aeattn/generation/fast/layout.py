@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
-from aeattn.config.projections import Role, find
+from aeattn.config.projections import Role
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.floating[Any]]
@@ -182,7 +182,7 @@ class _Layer:
 
     def _projection(self, name: Role) -> _Projection:
         config = self.config
-        kind, heads = find(config.kind(name, self.layer)), config.n_heads
+        kind, heads = config.projection(name, self.layer), config.n_heads
         own = config.per_head
         parts = [f"attention.{name}.heads.{h}." for h in range(heads)] if own else [f"attention.{name}."]
         encoder = None
