@@ -109,7 +109,8 @@ def _is_equal(contrast: ContrastResult, declaration: Declaration) -> bool:
 def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: float) -> str:
     ours, theirs = contrast.labels
     if contrast.verdict == "equivalent":
-        though = f"; {ours} is {_side(contrast, found)} by less than that" if found.excludes_0 else ""
+        side = "better" if found.mean < 0 else "worse"
+        though = f"; {ours} is {side} by less than that" if found.excludes_0 else ""
         size = f"within {smallest_effect:g} nats {where}"
         return f"{ours} and {theirs} are equivalent {size}: {found.signed()}{though}."
     if contrast.verdict == "no difference found":
@@ -121,10 +122,6 @@ def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: f
     return f"{ours} has {way} {found.measure.text} than {theirs} {where}: by {found.size()}{share}."
 
 
-def _side(contrast: ContrastResult, found: Found) -> str:
-    return "better" if found.mean < 0 else "worse"
-
-
 def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
     ours, theirs = contrast.labels
     if found.is_exact:
@@ -132,7 +129,7 @@ def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
     largest = _plain(max(-found.low, found.high), found.measure)
     together = "" if contrast.primary else ", all exploratory contrasts together"
     return (
-        f"No difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger than "
+        f"{'No' if contrast.primary else 'no'} difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger than "
         f"{largest} can be excluded at 95 % confidence{together}."
     )
 
@@ -195,7 +192,10 @@ def conditions(declaration: Declaration) -> str:
         _counted(len(declaration.seeds.final), "seed"),
         _tuned(declaration.tuning),
     ]
-    return f"Found at {', '.join(parts)}{_amended(declaration)}."
+    said = f"Found at {', '.join(parts)}{_amended(declaration)}."
+    if len(declaration.contrasts) > 1:
+        said += " Intervals are at 95 %; those of exploratory contrasts hold all at once."
+    return said
 
 
 def _tuned(tuning: Tuning | None) -> str:
