@@ -126,7 +126,7 @@ class _Resolver:
             if known == data:
                 return resolved, vocabulary
         corpus = corpus_of(data, seed, self.say)
-        text = prepare(corpus, progress=self.say)
+        text = prepare(corpus, progress=self.say, spec=data.tokenizer)
         for note in text.notes:
             self.say(note)
         names = tuple(document.name for document in text.valid.documents)

@@ -127,10 +127,10 @@ def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
     if found.is_exact:
         return f"{ours} and {theirs} have the same {found.measure.text} {where}, with every seed."
     largest = _plain(max(-found.low, found.high), found.measure)
-    together = "" if contrast.primary else ", all exploratory contrasts together"
+    no, together = ("No", "") if contrast.primary else ("no", ", all exploratory contrasts together")
     return (
-        f"{'No' if contrast.primary else 'no'} difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger than "
-        f"{largest} can be excluded at 95 % confidence{together}."
+        f"{no} difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger "
+        f"than {largest} can be excluded at 95 % confidence{together}."
     )
 
 

@@ -36,7 +36,7 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     hardware.keep_freed_memory()
     timers = []
     for config in configs:
-        text = prepare(corpus_of(config.data, config.training.seed))
+        text = prepare(corpus_of(config.data, config.training.seed), spec=config.data.tokenizer)
         trainer = Trainer(config, text)
         trainer.use_compiler(config.training.compile == "on")
         timers.append(trainer.time_updates)
