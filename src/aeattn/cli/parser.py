@@ -11,11 +11,13 @@ from pathlib import Path
 
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import settle_waiting
+from aeattn.terminal.tables import print_any_text, say
 from aeattn.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
+    print_any_text()
     options = make_parser().parse_args(arguments)
     settle_waiting()
     warnings.formatwarning = _warning_line
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"aeattn: {' '.join(message.split())}", file=sys.stderr)
+    say(f"aeattn: {' '.join(message.split())}")
     return code
 
 
