@@ -119,7 +119,8 @@ class Spec:
         """Everything that is set for an arm: its preset, then base, size and arm laid over one another."""
         changes = overlay(overlay(self.given["base"], self.sizes.get(size or "", {})), arm.settings)
         name = str(changes.get("preset") or DEFAULT_PRESET)
-        return overlay({**preset(name), "data": {"seed": 0}}, {**changes, "preset": name})
+        known = {"preset": name, "plugins": self.given.get("plugins", [])}
+        return overlay({**preset(name), "data": {"seed": 0}}, {**changes, **known})
 
 
 def books_are_here() -> bool:
