@@ -141,10 +141,18 @@ def _arm(name: str, values: Any) -> Arm:
         raise InputError(f"{where} is {values!r}: write a table of settings there")
     check_keys(values, [*SETTINGS, "label", "about", "match"], where)
     settings = {key: value for key, value in values.items() if key in SETTINGS}
+    return Arm(name, _text(values, "label", name), _text(values, "about", ""), settings, _matched(values, where))
+
+
+def _matched(values: dict[str, Any], where: str) -> tuple[MatchKind, ...]:
+    """The ways in which an arm is matched: all, none, or those that are listed."""
     match = values.get("match", True)
-    if not isinstance(match, bool):
-        raise InputError(f"{where}.match is {match!r}: write true or false")
-    return Arm(name, _text(values, "label", name), _text(values, "about", ""), settings, match)
+    if isinstance(match, bool):
+        return get_args(MatchKind) if match else ()
+    if not isinstance(match, list):
+        raise InputError(f"{where}.match is {match!r}: write true, false or a list of ways")
+    check_keys(dict.fromkeys(map(str, match)), list(get_args(MatchKind)), f"{where}.match")
+    return tuple(match)
 
 
 def _sizes(values: dict[str, Any]) -> dict[str, Settings]:

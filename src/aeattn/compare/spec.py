@@ -63,13 +63,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: settings that differ from the base. `match = false` leaves its size alone."""
+    """One side of the comparison: settings that differ from the base. `match` names the ways in which its width is
+    solved for; in all others its size is left alone."""
 
     name: str
     label: str
     about: str
     settings: Settings
-    match: bool
+    match: tuple[MatchKind, ...]
 
 
 @dataclass(frozen=True)
