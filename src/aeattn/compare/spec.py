@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aeattn.config.convert import overlay
 from aeattn.config.presets import DEFAULT_PRESET, preset
+from aeattn.files import Json
 from aeattn.host import cache_dir
 
 BudgetKind = Literal["chars", "flops", "minutes"]
 MatchKind = Literal["width", "parameters", "flops", "wall-clock"]
 Search = Literal["grid", "optuna"]
-Settings = dict[str, Any]
+Settings = Json
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: settings that differ from the base. `match = false` leaves its size alone."""
+    """One side of the comparison: settings that differ from the base. `match` names the ways in which its width is
+    solved for; in all others its size is left alone."""
 
     name: str
     label: str
     about: str
     settings: Settings
-    match: bool
+    match: tuple[MatchKind, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Spec:
     arms: tuple[Arm, ...]
     sizes: dict[str, Settings]
     contrasts: tuple[Contrast, ...]
-    given: dict[str, Any]
+    given: Json
 
     def with_texts_at_hand(self) -> Spec:
         """With the settings of `without_books` for the base's text, where the books are not on this machine."""
