@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 if TYPE_CHECKING:
-    from aeattn.config.fields import Setting
+    from aeattn.config.fields import Setting, Values
     from aeattn.config.run import RunConfig
 
 Group = argparse._ActionsContainer
@@ -114,7 +114,7 @@ def add_settings(group: Group, section: str, only: Sequence[str] = (), but: Sequ
 
 def _add(group: Group, section: str, each: Setting) -> None:
     kinds = get_args(each.type) or (each.type,)
-    known: dict[str, Any] = {"dest": f"{section}.{each.name}".lstrip("."), "help": _help(each), "default": None}
+    known: Values = {"dest": f"{section}.{each.name}".lstrip("."), "help": _help(each), "default": None}
     if each.type is bool:
         known["action"] = "store_true"
     else:
@@ -151,7 +151,7 @@ def add_plugins(parser: Group) -> None:
                         help="a file, or an entry point, with projections, tokenizers or hooks")  # fmt: skip
 
 
-def config_of(options: argparse.Namespace, given: dict[str, Any] | None = None) -> RunConfig:
+def config_of(options: argparse.Namespace, given: Values | None = None) -> RunConfig:
     """The run that the options describe. Raises InputError."""
     from aeattn.config.convert import overlay
     from aeattn.config.sources import resolve
@@ -164,11 +164,11 @@ def config_of(options: argparse.Namespace, given: dict[str, Any] | None = None) 
     )
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _given(options: argparse.Namespace) -> Values:
     """Settings that have been given as options, as nested dictionaries."""
     from aeattn.config.convert import nested, overlay
 
-    values: dict[str, Any] = {}
+    values: Values = {}
     for name, value in vars(options).items():
         if (name == "preset" or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
             values = overlay(values, nested(name, value))

@@ -9,7 +9,7 @@ from operator import or_
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from aeattn.config.fields import settings, type_name
+from aeattn.config.fields import Values, settings, type_name
 from aeattn.errors import InputError
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def _short(value: Any) -> str:
     return repr(value)[:100]
 
 
-def check_keys(values: dict[str, Any], known: list[str], where: str) -> None:
+def check_keys(values: Values, known: list[str], where: str) -> None:
     """Raise InputError for the first key that is not known, naming the nearest one that is."""
     for key in values:
         if key not in known:
@@ -74,14 +74,14 @@ def check_keys(values: dict[str, Any], known: list[str], where: str) -> None:
             raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
 
 
-def nested(name: str, value: Any) -> dict[str, Any]:
+def nested(name: str, value: Any) -> Values:
     """`a.b` and a value as {"a": {"b": value}}."""
     for key in reversed(name.split(".")):
         value = {key: value}
     return dict(value)
 
 
-def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def overlay(base: Values, changes: Values) -> Values:
     """`base` with `changes` laid over it, table by table."""
     merged = dict(base)
     for key, value in changes.items():

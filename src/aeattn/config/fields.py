@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 T = TypeVar("T")
+Values = dict[str, Any]  # settings as TOML and JSON have them: tables in tables
 _KEY = "aeattn"
 
 
@@ -65,7 +66,7 @@ def type_name(type_: Any) -> str:
     return "None" if type_ is type(None) else str(getattr(type_, "__name__", type_))
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Any) -> Values:
     """A dictionary for JSON, table by table; `convert.build` is its inverse."""
     return dict(_saved(config))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from aeattn.config.fields import setting, to_dict
+from aeattn.config.fields import Values, setting, to_dict
 from aeattn.config.projections import ROLES, Kind, Role, find, kinds_of
 
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
@@ -168,7 +168,7 @@ class ModelConfig:
         """How many heads of queries, keys or values there are."""
         return self.n_heads if role == "query" else self.n_kv_heads or self.n_heads
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Values:
         """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
         return to_dict(self)
 

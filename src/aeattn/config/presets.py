@@ -6,11 +6,10 @@ A preset is laid over the defaults of `ModelConfig` and `TrainingConfig`; what i
 
 from __future__ import annotations
 
-from typing import Any
-
 from aeattn.config.convert import check_keys
+from aeattn.config.fields import Values
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+PRESETS: dict[str, dict[str, Values]] = {
     # 458 thousand parameters: the default
     "460k": {"model": {}, "training": {}},
     # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
@@ -65,7 +64,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 DEFAULT_PRESET = "460k"
 
 
-def preset(name: str) -> dict[str, dict[str, Any]]:
+def preset(name: str) -> dict[str, Values]:
     """The settings of a preset. Raises InputError for a name that is not there."""
     check_keys({name: None}, list(PRESETS), "preset")
     return PRESETS[name]

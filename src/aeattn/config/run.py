@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from aeattn.config.convert import build, nested, overlay
-from aeattn.config.fields import setting, to_dict
+from aeattn.config.fields import Values, setting, to_dict
 from aeattn.config.model import ModelConfig
 from aeattn.config.plugins import load_plugins
 from aeattn.config.text import TextOptions
@@ -174,12 +174,12 @@ class RunConfig:
             values = overlay(values, nested(name, value))
         return RunConfig.from_dict(values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Values:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
         return to_dict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+    def from_dict(cls, values: Values) -> RunConfig:
         """Loads the plug-ins that the config names. Raises InputError for unknown keys, wrong types, impossible
         values, and plug-ins that are not there."""
         if isinstance(names := values.get("plugins"), list):
@@ -187,7 +187,7 @@ class RunConfig:
         return build(cls, values, "config")
 
     @classmethod
-    def from_settings(cls, values: dict[str, Any]) -> RunConfig:
+    def from_settings(cls, values: Values) -> RunConfig:
         """The run that a user's settings describe, its text not yet known. Raises InputError as `from_dict` does,
         and for a size of the vocabulary, which is the tokenizer's to say."""
         model = values.get("model", {})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.config.convert import nested, overlay
+from aeattn.config.fields import Values
 from aeattn.config.plugins import load_plugins
 from aeattn.config.presets import DEFAULT_PRESET, preset
 from aeattn.config.run import RunConfig
@@ -24,7 +25,7 @@ _DEPTH = 4  # of the name of a setting
 
 
 def resolve(
-    given: dict[str, Any], *, file: Path | None = None, sets: Sequence[str] = (), plugins: Sequence[str] = ()
+    given: Values, *, file: Path | None = None, sets: Sequence[str] = (), plugins: Sequence[str] = ()
 ) -> RunConfig:
     """The run that all sources together describe. Raises InputError."""
     from_file = read_settings(file) if file else {}
@@ -34,9 +35,9 @@ def resolve(
     return RunConfig.from_settings(with_plugins({**values, "preset": name}, plugins))
 
 
-def parse_sets(sets: Sequence[str]) -> dict[str, Any]:
+def parse_sets(sets: Sequence[str]) -> Values:
     """`section.key=value`, the value as in TOML or a plain word, as nested dictionaries. Raises InputError."""
-    values: dict[str, Any] = {}
+    values: Values = {}
     for text in sets:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or name.count(".") > _DEPTH:
@@ -54,7 +55,7 @@ def _toml_value(text: str) -> Any:
     return found["value"] if len(found) == 1 else text
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> Values:
     """Settings from a TOML file, or a JSON file: a run's config.json, or a record that has a `config`.
 
     Raises InputError where it cannot be read.
@@ -65,12 +66,12 @@ def read_settings(path: Path) -> dict[str, Any]:
     return located(_from_toml(content, path), path)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> Values:
     """A TOML file as nested dictionaries. Raises InputError where it cannot be read."""
     return _from_toml(_read(path, _TOML_BYTES), path)
 
 
-def with_plugins(values: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
+def with_plugins(values: Values, more: Sequence[str]) -> Values:
     """The settings with the plug-ins that they name, and more of them, loaded. Raises InputError."""
     named = values.get("plugins", [])
     if not isinstance(named, list) or not (names := load_plugins([*named, *more])):
@@ -78,7 +79,7 @@ def with_plugins(values: dict[str, Any], more: Sequence[str]) -> dict[str, Any]:
     return {**values, "plugins": list(names)}
 
 
-def located(values: dict[str, Any], path: Path) -> dict[str, Any]:
+def located(values: Values, path: Path) -> Values:
     """With plug-ins that stand beside the file that names them as paths that hold from any folder."""
     names = values.get("plugins")
     if not isinstance(names, list):
@@ -103,7 +104,7 @@ def _read(path: Path, most: int) -> str:
         raise _unreadable(path, error) from error
 
 
-def _from_toml(content: str, path: Path) -> dict[str, Any]:
+def _from_toml(content: str, path: Path) -> Values:
     try:
         if len(content) > _TOML_BYTES or _DEEP.search(content):
             raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
@@ -112,7 +113,7 @@ def _from_toml(content: str, path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
 
 
-def _from_json(content: str, path: Path) -> dict[str, Any]:
+def _from_json(content: str, path: Path) -> Values:
     """What a user could have written: the vocabulary's size, format and checksum are the run's own."""
     try:
         values = json.loads(content)

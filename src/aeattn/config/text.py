@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aeattn.config.fields import setting, settings, to_dict
+from aeattn.config.fields import Values, setting, settings, to_dict
 from aeattn.errors import InputError
 
 
@@ -28,7 +28,7 @@ class TextOptions:
         if self.keep is not None and (not isinstance(self.keep, str) or not self.keep):
             raise InputError(f"text option 'keep' must be a string of characters or null, not {self.keep!r}")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Values:
         return to_dict(self)
 
     @classmethod
