@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from aeattn.config.convert import build
 from aeattn.config.model import ModelConfig
@@ -15,6 +14,7 @@ from aeattn.data.ngram import ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
+from aeattn.files import Json
 from aeattn.generation.text_model import TextModel
 from aeattn.nn.size import size, solve_width
 from aeattn.runs.load import load, read_config
@@ -31,7 +31,7 @@ def evaluate_run(
     sliding: bool = True,
     baseline: bool = True,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
     windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
 
@@ -46,7 +46,7 @@ def evaluate_run(
         say(f"{dropped:,} characters were dropped by the run's text options")
     context = config.model.context
     scores = evaluate_store(model, store, context, model.tokenizer)
-    result: dict[str, Any] = {
+    result: Json = {
         **total(score for _, score in scores).to_dict(),
         "files": [{"name": name, **score.to_dict()} for name, score in scores],
         "unknown_chars": unknown,
@@ -90,7 +90,7 @@ def _baseline(
 
 def size_of_preset(
     name: str, vocab_size: int, context: int | None, parameters: float | None, flops: float | None
-) -> dict[str, Any]:
+) -> Json:
     """The size of a preset, with the feed-forward width solved for where a budget is given."""
     settings = dict(preset(name)["model"]) | ({} if context is None else {"context": context})
     config = build(ModelConfig, {**settings, "vocab_size": vocab_size}, "model")
