@@ -173,7 +173,7 @@ def initialise(model: LanguageModel) -> None:
     output's own, it is about 1/6 more.
     """
     if model.head is None:
-        nn.init.zeros_(model.norm.weight)
+        nn.init.zeros_(model.get_parameter("norm.weight"))
     if not model.config.zero_init:
         return
     for module in model.modules():
