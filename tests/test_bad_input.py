@@ -91,7 +91,7 @@ def test_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--positions", "nowhere"], "positions is 'nowhere'"),
         (["--preset", "460K"], "did you mean '460k'"),
         (["--recipe", "books10"], "books10m"),
-        (["--steps", "0"], "no whole number of at least 1"),
+        (["--steps", "0"], "steps is 0: choose at least 1"),
         (["--chars", "many"], "no whole number of at least 1"),
         (["--minutes", "-1"], "minutes is -1.0: choose more than 0"),
         (["--learning-rate", "nan"], "learning_rate is nan: choose more than 0"),

@@ -12,7 +12,6 @@ from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
 from aeattn.data.tokenizer import tokenizer_kind
-from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 
 
@@ -84,8 +83,6 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
     )
     if (limit := data.limit_valid_chars) is None:
         return corpus
-    if limit < 2:
-        raise InputError(f"data.limit_valid_chars is {limit}: choose at least 2")
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 
