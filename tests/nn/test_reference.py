@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from aeattn import LanguageModel
 from aeattn.config.projections import names
 from aeattn.nn.attention import Attention
-from aeattn.nn.size import EPSILON, NARROW_EPSILON, not_absorbable, not_compiled
+from aeattn.nn.size import EPSILON, NARROW_EPSILON, not_absorbable
 from aeattn.nn.transformer import make_attention
 from tests.conftest import lively_model, tiny_config
 
@@ -147,5 +147,3 @@ def test_the_norm_of_narrow_codes_has_a_larger_epsilon() -> None:
     assert (attention.query_epsilon, attention.key_epsilon) == (EPSILON, NARROW_EPSILON)
     assert make_attention(tiny_config(bottleneck=3)).key_epsilon == EPSILON
     assert make_attention(tiny_config(n_heads=8, positions="none")).query_epsilon == NARROW_EPSILON  # of a head
-    assert not_compiled(tiny_config(bottleneck=2)) == "normalised codes of one or two numbers need the simple one"
-    assert not_compiled(tiny_config(bottleneck=2, qk_norm=False)) is None

@@ -196,22 +196,11 @@ def not_absorbable(config: ModelConfig) -> str | None:
     return None
 
 
-def _has_narrow_norm(config: ModelConfig) -> bool:
-    layers = range(1 if len(list(_layers(config))) == 1 else config.n_layers)
-    roles: tuple[Role, ...] = ("query", "key")
-    return any(norm_epsilon(config, role, layer) != EPSILON for role in roles for layer in layers)
-
-
 def not_compiled(config: ModelConfig) -> str | None:
     """Why only PyTorch can generate with such a model, or None where the compiled engine can too."""
     kinds = (kind for layer, _ in _layers(config) for kind in layer)
-    if other := next((kind.name for kind in kinds if kind.compiled is None), None):
-        return f"{other} projections need the simple one"
-    if config.heads("key") != config.n_heads:
-        return "fewer heads of keys and values need the simple one"
-    if config.qk_norm and _has_narrow_norm(config):
-        return "normalised codes of one or two numbers need the simple one"
-    return None
+    other = next((kind.name for kind in kinds if kind.compiled is None), None)
+    return None if other is None else f"{other} projections need the simple one"
 
 
 def use_latent_cache(config: ModelConfig, wanted: CacheKind = "auto") -> bool:
