@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ def compare(options: argparse.Namespace) -> int:
     from aeattn.compare.parse import find_spec, read_spec
 
     source = find_spec(options.spec)
-    spec = read_spec(source, options.budget)
+    spec = read_spec(source, options.budget, options.plugin)
 
     from rich.console import Console  # from here on PyTorch is loaded, which takes seconds
 
@@ -74,3 +76,18 @@ def conclusions(summary: Summary) -> list[str]:
 
 def _claimed(contrast: ContrastResult) -> str:
     return f'"{contrast.claim}" ' if contrast.claim else ""
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="claims, first, or a .toml file (docs/experiments.md)")
+    parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
+    parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")
+    parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
+    parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
+    add_plugins(parser)
+    add_quiet(parser)
+    add_json(parser)
+
+
+COMMAND = Command("compare", "run a comparison of models that a spec declares", _options, compare)

@@ -182,12 +182,17 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
-        train_nats=trainer.state.smooth_nats,
+        train_nats=_per_char(trainer),
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=training.floor_nats,
         cost=_cost(trainer),
     )
+
+
+def _per_char(trainer: Trainer) -> float | None:
+    nats = trainer.state.smooth_nats
+    return None if nats is None else nats / trainer.text.train.chars_per_token
 
 
 def _scores(scores: list[tuple[str, Score]]) -> Valid:
@@ -209,12 +214,13 @@ def first_batches(trainer: Trainer) -> str:
 
 def _cost(trainer: Trainer) -> Cost:
     config, cost = trainer.config, size(trainer.config.model)
-    chars = trainer.state.step * config.chars_per_step
+    tokens = trainer.state.step * config.chars_per_step
+    chars = round(tokens * trainer.text.train.chars_per_token)
     return Cost(
         seconds=trainer.state.seconds,
         chars=chars,
         chars_per_second=chars / trainer.state.seconds,
-        train_flops=float(chars * cost.train_flops),
+        train_flops=float(tokens * cost.train_flops),
         train_flops_per_char=cost.train_flops,
         parameters=cost.parameters,
         cache_bytes=cost.cache_bytes,

@@ -82,8 +82,8 @@ class ModelConfig:
         )
         for name in positive:
             number = getattr(self, name)
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1")
+            if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 2**53:
+                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1, below 2^53")
         if not isinstance(self.vocab_size, int) or self.vocab_size < 0:
             raise ValueError(f"vocab_size is {self.vocab_size!r}: choose a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
@@ -175,6 +175,8 @@ class ModelConfig:
 
 def _placement(value: Any, n_layers: int) -> Any:
     """One kind for all layers, or a tuple of one a layer; equal kinds for all layers become one."""
+    if isinstance(value, str) and "," in value:
+        value = tuple(value.split(","))
     if isinstance(value, list | tuple):
         return value[0] if len(value) == n_layers and len(set(value)) == 1 else tuple(value)
     return value

@@ -20,7 +20,7 @@ from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import Decoding, Engine
-from aeattn.generation.sampling import SamplingRule
+from aeattn.generation.sampling import Sampling
 from aeattn.generation.stopping import Stopper
 
 
@@ -113,17 +113,17 @@ class Writer:
         Temperature 0 is greedy; `top_k` and `top_p` of None keep all. An empty prompt starts as after a line
         break, if the vocabulary has one, else after its first token.
         A passage ends before the first of the `stop` strings. Each has random numbers of its own, so it is the
-        same whatever is written beside it. Raises InputError for prompts or a rule that cannot be.
+        same whatever is written beside it. Raises InputError for prompts or sampling that cannot be.
         """
         if not prompts or (chars is not None and chars < 0):
             raise InputError(f"{len(prompts)} prompts, {chars} characters: choose at least 1 prompt, 0 characters")
         stops = [self.read_prompt(text) for text in stop]
         if "" in stops:
             raise InputError("a stop string is empty, once it is normalised: name at least one character")
-        rule = SamplingRule(temperature, top_k, top_p)
+        sampling = Sampling(temperature, top_k, top_p)
         ids = [self._read(prompt) for prompt in prompts]
         passages = [Passage(self.tokenizer, stops, chars) for _ in prompts]
-        decoding = self.engine.start(ids, rule, seed)
+        decoding = self.engine.start(ids, sampling, seed)
         return Writing(decoding, self.tokenizer, passages, self.engine.block)
 
     def _read(self, prompt: str) -> Ids:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import cpu_has
+from aeattn.kernels.build import SWITCH
 
-SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
 LANES = 16  # a width must be a multiple of it
 # what of these the processor must have, for each type of numbers
 NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}

@@ -25,7 +25,7 @@ from aeattn.config.model import ModelConfig
 from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.host import cache_dir, cxx
-from aeattn.kernels.available import SWITCH
+from aeattn.kernels.build import SWITCH
 
 COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before

@@ -59,16 +59,17 @@ class Training:
 def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
     """Read the text, build the model, and only then make the run folder; `more` hooks are called before
     checkpoints are written. Raises InputError."""
-    text = _prepare(plan.corpus, reporter)
+    text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(config, text)
     run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
+    kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
     reporter.note(
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
-        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
+        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
     )
     environment = {
         **hardware.describe(),
@@ -144,7 +145,7 @@ def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Repor
     tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
     text = _prepare(plan.corpus, reporter, tokenizer)
     if changes := list(text_changes(before, text_facts(text))):
-        vocabulary = prepare(plan.corpus).tokenizer
+        vocabulary = prepare(plan.corpus, spec=plan.config.data.tokenizer).tokenizer
         _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
     return text
 
@@ -161,8 +162,10 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
     return checkpoints * bytes_of(trainer.model, trainer.optimizers) + 2 * weights
 
 
-def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None) -> Prepared:
-    text = prepare(corpus, tokenizer, reporter.note)
+def _prepare(
+    corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None, spec: str = "char"
+) -> Prepared:
+    text = prepare(corpus, tokenizer, reporter.note, spec=spec)
     for note in text.notes:
         reporter.note(note)
     return text

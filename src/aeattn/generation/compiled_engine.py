@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
-from aeattn.generation.engine import Ids
-from aeattn.generation.fast import decode
-from aeattn.generation.fast.layout import LANES, Layout, Weights, aligned, lay_out
-from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.nn.size import weight_shapes
+from aeattn.data.tokenizer import Ids
+from aeattn.generation.layout import Layout, Weights, aligned, lay_out
+from aeattn.generation.sampling import RandomStream, Sampling
+from aeattn.kernels import decode
 
 
-class FastDecoding:
+class CompiledDecoding:
     """Sequences written by compiled code."""
 
     def __init__(
@@ -31,12 +30,12 @@ class FastDecoding:
         layout: Layout,
         config: ModelConfig,
         prompts: Sequence[Ids],
-        rule: SamplingRule,
+        sampling: Sampling,
         seed: int,
         threads: int,
     ) -> None:
         n = len(prompts)
-        self.layout, self.rule, self.stream = layout, rule, RandomStream(seed, n)
+        self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n)
         self.windows = np.zeros((n, config.context), np.int32)
         self.lengths = np.zeros(n, np.int64)
         for row, prompt in enumerate(prompts):
@@ -45,12 +44,9 @@ class FastDecoding:
         self.caches = aligned(n * layout.cache_numbers)
         self._logits = np.zeros((n, config.vocab_size), np.float32)
         edges = [n * i // threads for i in range(threads + 1)]
-        self.parts = [
-            _Part(a, b, aligned(layout.work_numbers), np.zeros(config.d_ff + 2 * LANES, np.int32))
-            for a, b in itertools.pairwise(edges)
-            if b > a
-        ]
-        self.pool = ThreadPoolExecutor(len(self.parts)) if len(self.parts) > 1 else None
+        numbers = decode.work_numbers(layout.model, layout.layers)
+        self.parts = [(first, last, aligned(numbers)) for first, last in itertools.pairwise(edges)]
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._draw(0, fresh=True)
 
     def write(self, n: int) -> Ids:
@@ -64,15 +60,25 @@ class FastDecoding:
         return int(self.caches.nbytes)
 
     def _draw(self, n: int, fresh: bool) -> Ids:
-        uniforms, out = self.stream.take(n), np.empty((len(self.windows), n), np.int32)
-        rule, layout = self.rule, self.layout
+        uniforms, out = np.ascontiguousarray(self.stream.take(n)), np.empty((len(self.windows), n), np.int32)
+        sampling = (self.sampling.temperature, self.sampling.top_k or 0, self.sampling.top_p or 0.0)
+        model, layers, weights = self.layout.model, self.layout.layers, self.layout.weights
 
-        def work(part: _Part) -> None:
-            decode.write(
-                layout.model, layout.layers, layout.weights, self.caches, part.work, part.indices, self.windows,
-                self.lengths, self._logits, uniforms, out, part.first, part.last, fresh, float(rule.temperature),
-                rule.top_k or 0, float(rule.top_p or 0.0),
-            )  # fmt: skip
+        def work(part: tuple[int, int, npt.NDArray[np.float32]]) -> None:
+            first, last, room = part
+            arrays = (
+                model,
+                layers,
+                weights,
+                self.caches,
+                room,
+                self.windows,
+                self.lengths,
+                self._logits,
+                uniforms,
+                out,
+            )
+            decode.generate(arrays, n, first, last, fresh, sampling)
 
         if self.pool is None:
             work(self.parts[0])
@@ -81,16 +87,7 @@ class FastDecoding:
         return out
 
 
-class _Part:
-    """The sequences of one thread, and its room to work."""
-
-    def __init__(
-        self, first: int, last: int, work: npt.NDArray[np.float32], indices: npt.NDArray[np.int32]
-    ) -> None:
-        self.first, self.last, self.work, self.indices = first, last, work, indices
-
-
-class FastEngine:
+class CompiledEngine:
     """The compiled engine over weights by name, as `LanguageModel(config)` calls them."""
 
     name, block = "fast", 64
@@ -99,16 +96,9 @@ class FastEngine:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> FastDecoding:
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> CompiledDecoding:
         threads = min(len(prompts), _processors())
-        return FastDecoding(self.layout, self.config, prompts, rule, seed, threads)
-
-
-def compile_now() -> None:
-    """Compile, or load what was compiled before: the machine code is the same for all models."""
-    config = ModelConfig(vocab_size=2, context=4, d_model=4, n_layers=1, n_heads=1, d_ff=4, bottleneck=2)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config).items()}
-    FastEngine(config, weights, latent=True).start([np.zeros(1, np.int32)], SamplingRule(), seed=0)
+        return CompiledDecoding(self.layout, self.config, prompts, sampling, seed, threads)
 
 
 def _processors() -> int:

@@ -1,7 +1,7 @@
 """Writes the report: one HTML file without anything from outside, its tables in Markdown, its first picture.
 
 The content policy of the page forbids everything but its own style sheet and script, which it names by hash: what
-a model wrote, or someone put into a spec, cannot run.
+a model generated, or someone put into a spec, cannot run.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def make_page(folder: Path) -> Page:
     """What the folder has to say. Raises InputError where it is neither a comparison nor a run."""
     fresh_ids()
     if Folder(folder).spec.exists():
-        from aeattn.report import data, sections  # these bring PyTorch with them
+        from aeattn.report import comparison, data
 
-        return sections.make_page(data.load(folder))
+        return comparison.make_page(data.load(folder))
     if RunFolder(folder).config.exists():
-        from aeattn.report import run as single
+        from aeattn.report import run
 
-        return single.make_page(folder)
+        return run.make_page(folder)
     raise InputError(f"{folder} is neither a comparison nor a run folder: there is no spec.json or config.json")
 
 
@@ -75,10 +75,8 @@ def _asset(name: str) -> str:
 
 
 def _policy(css: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src '{_hash(css)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    sources = "; ".join(f"{kind}-src '{_hash(text)}'" for kind, text in (("style", css), ("script", script)))
+    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:
