@@ -12,6 +12,7 @@ from aeattn.cli import bench, compare, evaluate, generate, inspect, report, size
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import settle_waiting
+from aeattn.terminal.tables import print_any_text, say
 from aeattn.version import VERSION
 
 COMMANDS: tuple[Command, ...] = (
@@ -22,6 +23,7 @@ COMMANDS: tuple[Command, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
+    print_any_text()
     options = make_parser().parse_args(arguments)
     settle_waiting()
     warnings.formatwarning = _warning_line
@@ -53,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"aeattn: {' '.join(message.split())}", file=sys.stderr)
+    say(f"aeattn: {' '.join(message.split())}")
     return code
 
 

@@ -49,6 +49,7 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     gpu: str | None
     commit: str | None
     dirty: bool | None
+    kernels: str | None = None
 
 
 class Point(Struct, frozen=True, omit_defaults=True):

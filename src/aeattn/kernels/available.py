@@ -11,12 +11,18 @@ import torch
 from torch import Tensor
 
 from aeattn.errors import InputError, SlowerWarning
-from aeattn.host import cpu_has
+from aeattn.host import cpu_has, cxx
 from aeattn.kernels.build import SWITCH
 
 LANES = 16  # a width must be a multiple of it
 # what of these the processor must have, for each type of numbers
 NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}
+
+
+def in_use() -> str:
+    """Whose kernels compute on this machine: they round differently."""
+    ours = os.environ.get(SWITCH) != "off" and cpu_has(*NEEDED[torch.float32]) and cxx() is not None
+    return "aeattn" if ours else "PyTorch"
 
 
 def can_load(load: Callable[[], object], dtype: torch.dtype) -> bool:

@@ -19,6 +19,7 @@ from aeattn.files import read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
+    MACHINE,
     config_changes,
     machine_changes,
     text_changes,
@@ -115,7 +116,7 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if plan.accept or config != plan.config:
-        versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
+        versions = {name: here[name] for name in ("packages", *MACHINE)} if plan.accept else {}
         write_json(
             run.environment, {**environment, **versions, "text": text_facts(text), "config": config.to_dict()}
         )
