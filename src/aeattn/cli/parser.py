@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import settle_waiting
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
 
 
@@ -18,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
     options = make_parser().parse_args(arguments)
     settle_waiting()
+    keep_compiled()
     warnings.formatwarning = _warning_line
     try:
         from aeattn.cli import commands

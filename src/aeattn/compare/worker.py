@@ -36,6 +36,7 @@ from aeattn.runs.checkpoint import all_checkpoints
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, total
 from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
@@ -251,6 +252,7 @@ def _made(path: Path) -> Path:
 def main(arguments: list[str]) -> int:
     """Exit codes as those of the command line; the last line on standard error says what was wrong."""
     folder, name = Folder(Path(arguments[0])), arguments[1]
+    keep_compiled()
     try:
         with Stop() as stop, Startup() as startup:
             return work(folder, name, stop, startup)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,13 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn import hardware
-from aeattn.config.run import Precision, RunConfig
+from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
 from aeattn.kernels.causal_attention import is_ready
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.random_state import random_states, set_random_states, untouched
 from aeattn.training import compiling
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, evaluate_store, total
 from aeattn.training.guard import BadValidation, Diverged, Spike, name_windows
 from aeattn.training.hooks import Evaluate, Guard, Hook
@@ -50,12 +52,12 @@ class Trainer:
         settings = config.training
         self.text, self.world = text, world
         self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
-        compiling.keep_compiled()
+        self._compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
         self.dtype = hardware.pick_precision(settings.precision, self.device)
-        precision: Precision = "fp32" if self.dtype == torch.float32 else "bf16"
-        self.config = replace(config, training=replace(settings, device=self.device.type, precision=precision))
+        self.config = config
+        self._settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model = LanguageModel(config.model).to(self.device)
         if not world.main:
             torch.manual_seed(world.seed(settings.seed))  # the same weights, but dropout of its own
@@ -63,7 +65,7 @@ class Trainer:
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
-        self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
+        self.loss: compiling.Step = self._loss
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
         self.state = State()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
@@ -234,8 +236,7 @@ class Trainer:
         steps = settings.steps
         if settings.minutes is not None:
             steps = max(1, round(settings.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
-        settled = replace(settings, steps=steps, minutes=None, compile="on" if self.compiled else "off")
-        self.config = replace(self.config, training=settled)
+        self._settle(steps=steps, minutes=None, compile="on" if self.compiled else "off")
 
     @property
     def compiled(self) -> bool:
@@ -246,15 +247,32 @@ class Trainer:
         if not wanted:
             return
         compiling.check_compiler(self.device)
+        if self._compiler_note:
+            self.say(self._compiler_note)
         if not self.compiled_before:
             self.say("compiling the training step (the first time takes about half a minute)")
+        step = compiling.compile_safely(self._compiled_step, self._try_out, partial(self.say, warning=True))
+        if step is None:
+            self.loss = self._loss
+            self._settle(compile="off")
+        else:
+            self.compiled_before.note()
+
+    def _compiled_step(self) -> compiling.Step:
         native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
         accumulate = self.config.training.accumulate
-        self.loss = compiling.compile_step(self._loss, self.device, accumulate, built_before=native)
-        with untouched(self.device):
-            self._gradients(self.loader.at(self.state.batch))
-        self.model.zero_grad(set_to_none=True)
-        self.compiled_before.note()
+        return compiling.compile_step(self._loss, self.device, accumulate, built_before=native)
+
+    def _try_out(self, step: compiling.Step) -> None:
+        self.loss = step
+        try:
+            with untouched(self.device):
+                self._gradients(self.loader.at(self.state.batch))
+        finally:
+            self.model.zero_grad(set_to_none=True)
+
+    def _settle(self, **settings: Any) -> None:
+        self.config = replace(self.config, training=replace(self.config.training, **settings))
 
     def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
