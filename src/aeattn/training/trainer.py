@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class Trainer:
         self.loader = Loader(self.batches, self.device, world)
         self.loss: compiling.Step = self._loss
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
-        self.state = State()
+        self.state, self.stop = State(), Stop()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._clock = 0.0
         self._drawn_from = random_states(self.device)  # before the update that is being made
@@ -81,11 +81,13 @@ class Trainer:
         Raises Diverged, Interrupted, and OSError where something cannot be written.
         """
         hardware.keep_freed_memory()
+        self.stop = stop or self.stop
         try:
             self.prepare()
             prepared()
-            self._train(stop or Stop())
-            return self._finish()
+            with self.stop.patiently():
+                self._train()
+                return self._finish()
         except BadValidation as error:
             raise BadValidation(f"{error}{self.kept()}: lower the learning rate") from error
         except Diverged as error:
@@ -94,39 +96,57 @@ class Trainer:
             for hook in self.hooks:
                 hook.close()
 
-    def _train(self, stop: Stop) -> None:
-        """All updates that are left. A signal lets the one that is being made be finished and saved."""
+    def _train(self) -> None:
+        """All updates that are left."""
         for hook in self.hooks:
             hook.start(self)
         self._clock = time.perf_counter() - self.state.seconds
-        with stop.patiently():
-            while self.state.step < self.config.training.steps:
-                try:
-                    self.update()
-                except Spike as spike:
-                    self._pass_over(spike)
-                    continue
-                self._after_update()
-                if stop.number is not None:
-                    raise Interrupted(stop.number, saved=self._save())
+        if self.state.unfinished:
+            self._after_update()
+        while self.state.step < self.config.training.steps:
+            try:
+                self.update()
+            except Spike as spike:
+                self._pass_over(spike)
+                continue
+            except Interrupted as error:  # between micro-batches
+                self._undo_gradients()
+                self._leave(error.number)
+            self._after_update()
+            if self.stop.number is not None:
+                self._leave(self.stop.number)
 
     def _after_update(self) -> None:
-        pause = time.perf_counter()
-        for hook in self.hooks:
-            hook.after_update(self)
+        pause, self.state.unfinished = time.perf_counter(), None
+        try:
+            for hook in self.hooks:
+                hook.after_update(self)
+        except Interrupted as error:
+            self.state.unfinished = True
+            self._leave(error.number)
         self._clock += time.perf_counter() - pause
+
+    def _leave(self, number: int) -> NoReturn:
+        """Save, and stop as a signal asked for."""
+        raise Interrupted(number, saved=self._save())
 
     def _finish(self) -> Score:
         self._save()
-        self.file_scores = evaluate_store(
-            self.model, self.text.valid, self.config.model.context, self.text.tokenizer
-        )
-        whole = total(score for _, score in self.file_scores)
-        self.state.valid_nats = whole.nats_per_char
-        self.evaluated(whole)
-        for hook in self.hooks:
-            hook.end(self, whole)
+        try:
+            with self.stop.promptly():
+                whole = self._evaluate()
+            self.state.valid_nats = whole.nats_per_char
+            self.evaluated(whole)
+            for hook in self.hooks:
+                hook.end(self, whole)
+        except Interrupted as error:  # resumed, a run that has made its updates does all of this again
+            self._leave(error.number)
         return whole
+
+    def _evaluate(self) -> Score:
+        context, tokenizer = self.config.model.context, self.text.tokenizer
+        self.file_scores = evaluate_store(self.model, self.text.valid, context, tokenizer)
+        return total(score for _, score in self.file_scores)
 
     # -- what hooks are told -----------------------------------------------------------------------------
 
@@ -161,13 +181,18 @@ class Trainer:
 
     def _after_divergence(self, error: Diverged) -> str:
         """Save the state before the update, if it is sound; says what is left, and what to do."""
-        set_random_states(self._drawn_from)
+        self._undo_gradients()
         with suppress(Diverged):
             self._save()
         return (
             f"{error} at step {self.state.step}, before the update{self.kept()}; the batch was "
             f"{self._windows()}: lower the learning rate, or train with --precision fp32"
         )
+
+    def _undo_gradients(self) -> None:
+        """Back to the moment before the update that is being made."""
+        set_random_states(self._drawn_from)
+        self.model.zero_grad(set_to_none=True)
 
     def kept(self) -> str:
         """Where the last good state is, as the end of a sentence; empty where nothing is kept."""
@@ -200,6 +225,7 @@ class Trainer:
         parts = windows.chunk(self.config.training.accumulate)
         loss = 0.0
         for ids in parts:
+            self.stop.heed()
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self._autocast():  # outside of what is compiled, which could not be cached with it
