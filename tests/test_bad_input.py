@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from aeattn import InputError
 from aeattn.cli import main
 from aeattn.generation.engine import why_not_fast
+from aeattn.kernels import build, decode
 from aeattn.runs.folder import RunFolder
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
@@ -91,7 +91,7 @@ def test_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--positions", "nowhere"], "positions is 'nowhere'"),
         (["--preset", "460K"], "did you mean '460k'"),
         (["--recipe", "books10"], "books10m"),
-        (["--steps", "0"], "no whole number of at least 1"),
+        (["--steps", "0"], "steps is 0: choose at least 1"),
         (["--chars", "many"], "no whole number of at least 1"),
         (["--minutes", "-1"], "minutes is -1.0: choose more than 0"),
         (["--learning-rate", "nan"], "learning_rate is nan: choose more than 0"),
@@ -167,16 +167,19 @@ def test_a_latent_cache_is_refused_with_the_reason(tmp_path: Path, capsys: pytes
     assert main(["generate", out, "--chars", "3"]) == 0
 
 
-def test_without_numba_there_is_text_and_a_word_about_it(
+def test_without_a_compiler_there_is_text_and_a_word_about_it(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "aeattn.generation.fast.engine", None)
+    decode.library.cache_clear()
+    monkeypatch.setattr(build, "cxx", lambda: None)
     why_not_fast.cache_clear()
     try:
         assert main(["generate", str(run), "--chars", "7", "--prompt", "the"]) == 0
         captured = capsys.readouterr()
         assert len(captured.out) == 3 + 7 + 1
-        assert "the simple engine writes, many times slower: numba does not work here" in captured.err
+        assert (
+            "the simple engine writes, many times slower: it cannot be compiled (no C++ compiler" in captured.err
+        )
     finally:
         why_not_fast.cache_clear()
 

@@ -62,6 +62,12 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write(path: Path, content: bytes) -> None:
+    """A file of this content in place of whatever is at `path`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """A folder of these files in place of whatever is at `path`. All of it is on the disk before it has that
     name; an older folder of the name is put aside only then."""
@@ -155,19 +161,17 @@ def read_bytes(path: Path, most: int) -> bytes:
         return file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
 
 
-def to_json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=2) + "\n"
+def to_json(values: Mapping[str, Any], path: Path | None = None, most: int = JSON_BYTES) -> bytes:
+    """The content of a JSON file. Raises InputError for what `read_json` would find too large."""
+    content = f"{json.dumps(values, indent=2)}\n".encode()
+    if len(content) > most:
+        raise InputError(f"{path} would take {len(content):,} bytes, of {most:,} at most: name fewer files")
+    return content
 
 
 def write_json(path: Path, values: Mapping[str, Any], most: int = JSON_BYTES) -> None:
     """Raises InputError, before anything is written, for what `read_json` would find too large."""
-    content = to_json(values).encode()
-    if len(content) > most:
-        raise InputError(
-            f"{path} would take {len(content):,} bytes, of {most:,} at most: name fewer files at once"
-        )
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write(path, to_json(values, path, most))
 
 
 def read_json(path: Path, complaint: str, most: int = JSON_BYTES) -> Json:
@@ -258,7 +262,7 @@ def cached_json(path: Path, make: Callable[[], Mapping[str, Any]], check: Callab
             warn_of_damage(str(error))
     values = dict(make())
     with cache_entry(path) as partial:
-        partial.write_text(to_json(sealed(values)), encoding="utf-8")
+        partial.write_bytes(to_json(sealed(values)))
     return values
 
 

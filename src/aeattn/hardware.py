@@ -15,6 +15,7 @@ import torch
 from aeattn.config.run import Precision
 from aeattn.errors import InputError
 from aeattn.host import cpu_fact, cpu_has
+from aeattn.kernels.available import in_use
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -64,6 +65,7 @@ def describe() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in packages},
         "cpu": cpu_fact("model name") or platform.processor(),
         "threads": torch.get_num_threads(),
+        "kernels": in_use(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         **revision(),
     }

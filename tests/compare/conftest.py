@@ -28,7 +28,7 @@ def words(count: int, seed: int) -> str:
     return " ".join(drawn) + "\n"
 
 
-def no_pace(configs: Any) -> list[float]:
+def nothing_timed(configs: Any) -> list[float]:
     raise AssertionError("nothing is to be measured here")
 
 
@@ -67,13 +67,13 @@ def declare_in(tmp_path: Path, spec_values: dict[str, Any]) -> Declare:
     """Declares the small comparison, with changes, in a folder."""
 
     def make(
-        changes: dict[str, Any] | None = None, *, amend: bool = False, pace: Any = no_pace
+        changes: dict[str, Any] | None = None, *, amend: bool = False, measure: Any = nothing_timed
     ) -> tuple[Folder, Declaration]:
         spec = parse(overlay(spec_values, changes or {}), "small")
         source = tmp_path / "spec.toml"
         source.write_text("# as given\n")
         folder = Folder(tmp_path / "out")
-        return folder, declared(spec, source, folder, pace, lambda _: None, amend)
+        return folder, declared(spec, source, folder, measure, lambda _: None, amend)
 
     return make
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from aeattn.compare.match import match_cost, match_pace
+from aeattn.compare.match import match_cost, match_time
 from aeattn.config.presets import PRESETS
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
@@ -59,33 +59,33 @@ def test_what_cannot_be_matched_says_how_near_it_came() -> None:
         match_cost(config, "parameters", 9e6, "bottleneck", 0.005, "arms.x")
 
 
-def _pace(configs: Sequence[RunConfig]) -> list[float]:
+def _seconds(configs: Sequence[RunConfig]) -> list[float]:
     """A machine on which an update takes as long as the widths say."""
     return [
         1e-3 * c.training.batch * (10 + c.model.d_ff**1.5 + 50 * (c.model.key == "autoencoder")) for c in configs
     ]
 
 
-def test_the_pace_is_matched_by_measuring_again() -> None:
+def test_the_time_is_matched_by_measuring_again() -> None:
     reference, slow, fast = _config(key="linear", d_ff=40), _config(d_ff=40), _config(key="linear", d_ff=16)
     larger = replace(slow, training=TrainingConfig(batch=48))
     arms = {"slow": slow, "fast": fast, "larger": larger}
-    matched = match_pace(arms, reference, "d_ff", 0.005, _pace)
+    matched = match_time(arms, reference, "d_ff", 0.005, _seconds)
     assert [m.config.model.d_ff for m in matched] == [35, 40, 35]
     assert [m.off_by for m in matched] == pytest.approx([0, 0, 0], abs=0.025)
 
 
-def test_a_pace_that_cannot_be_matched_says_how_near_it_came() -> None:
+def test_a_time_that_cannot_be_matched_says_how_near_it_came() -> None:
     slow = _config(d_ff=40)
     with pytest.raises(InputError, match=r"arms.x cannot .* d_ff = 1, took \+188 % more time"):
-        match_pace({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 0.005, _pace)
-    [matched] = match_pace({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 3.0, _pace)
+        match_time({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 0.005, _seconds)
+    [matched] = match_time({"arms.x": slow}, _config(key="linear", d_ff=5), "d_ff", 3.0, _seconds)
     assert matched.off_by == pytest.approx(61 / (10 + 5**1.5) - 1)
 
 
-def test_a_pace_that_does_not_depend_on_the_width_leaves_it_alone() -> None:
-    def pace(configs: Sequence[RunConfig]) -> list[float]:
+def test_a_time_that_does_not_depend_on_the_width_leaves_it_alone() -> None:
+    def measure(configs: Sequence[RunConfig]) -> list[float]:
         return [1.0] * len(configs)
 
-    [matched] = match_pace({"arms.x": _config(d_ff=40)}, _config(), "d_ff", 0.005, pace)
+    [matched] = match_time({"arms.x": _config(d_ff=40)}, _config(), "d_ff", 0.005, measure)
     assert matched.config.model.d_ff == 40

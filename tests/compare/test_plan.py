@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from aeattn.compare import plan
 from aeattn.compare.declaration import read_declaration
+from aeattn.compare.parse import find_spec, read_spec, shipped
+from aeattn.compare.records import Text, TextSide
+from aeattn.config.convert import read_toml
 from aeattn.config.model import ModelConfig
+from aeattn.config.run import DataConfig
 from aeattn.errors import InputError
 from aeattn.nn.size import size
-from tests.compare.conftest import Declare
+from tests.compare.conftest import Declare, nothing_timed
 
 
 def test_a_declaration_comes_back_as_it_was_written(declare_in: Declare) -> None:
@@ -61,7 +66,7 @@ def test_a_folder_of_other_files_is_left_alone(declare_in: Declare, tmp_path: An
 def test_an_arm_that_is_left_alone_says_how_far_it_is_off(kind: str, declare_in: Declare) -> None:
     arms = {"auto": {"match": False, "model": {"d_ff": 48}}}
     _, declaration = declare_in(
-        {"matching": {"by": [kind]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
+        {"matching": {"by": [kind]}, "arms": arms}, measure=lambda configs: [c.model.d_ff for c in configs]
     )
     assert declaration.arm("auto").run_config.model.d_ff == 48
     assert (declaration.arm("auto").off_by or 0) > 0.1
@@ -95,7 +100,7 @@ def test_budgets_become_steps(
     budget: dict[str, float], steps: list[int] | None, declare_in: Declare, spec_values: dict[str, Any]
 ) -> None:
     spec_values["budget"] = budget
-    _, declaration = declare_in(pace=lambda configs: [0.1, 0.2])
+    _, declaration = declare_in(measure=lambda configs: [0.1, 0.2])
     if steps is None:
         costs = [64 * size(ModelConfig(**arm.config["model"])).train_flops for arm in declaration.arms]
         steps = [int(1e9 // cost) for cost in costs]
@@ -116,3 +121,40 @@ def test_arms_may_read_texts_of_their_own(declare_in: Declare) -> None:
     assert [arm.text for arm in declaration.arms] == [0, 1]
     assert declaration.text[1].valid.chars == 150
     assert declaration.text[1].valid.files == ("a", "b", "c")
+
+
+SHIPPED = [
+    (name, budget) for name in shipped() for budget in read_toml(find_spec(name)).get("budgets", {None: {}})
+]
+
+
+@pytest.mark.parametrize(("name", "budget"), SHIPPED)
+def test_every_shipped_spec_can_be_declared_in_every_budget(
+    name: str, budget: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in(self: plan._Resolver, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
+        self._known.append((data, data, 49))
+        self.texts.append(Text(TextSide(1, ""), TextSide(1, "")))
+        return data, 49
+
+    monkeypatch.setattr(plan._Resolver, "_text", stand_in)
+    declaration = plan.declare(read_spec(find_spec(name), budget), "", nothing_timed, lambda _: None)
+    assert len(declaration.arms) >= 3
+    assert all(arm.run_config.model.d_ff > 1 for arm in declaration.arms)  # an arm without a feed-forward is none
+    for contrast in declaration.contrasts:
+        assert {contrast.arm, contrast.than} <= {arm.id for arm in declaration.arms}
+
+
+def test_an_arm_may_be_matched_in_some_ways_alone(declare_in: Declare) -> None:
+    arms = {"auto": {"match": ["parameters"], "model": {"d_ff": 48}}}
+    _, declaration = declare_in({"matching": {"by": ["parameters", "flops"], "tolerance": 0.02}, "arms": arms})
+    matched, left = declaration.arm("auto@parameters"), declaration.arm("auto@flops")
+    assert matched.off_by is not None
+    assert abs(matched.off_by) <= 0.02
+    assert left.run_config.model.d_ff == 48
+    assert (left.off_by or 0) > 0.1
+
+
+def test_replaced_records_are_not_ignored(declare_in: Declare) -> None:
+    folder, _ = declare_in()
+    assert folder.ignore.read_text() == "/runs/\n/logs/\n/stale/*/runs/\n/.lock\n"

@@ -22,7 +22,7 @@ from aeattn.cli import main
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
-from aeattn.compare.progress import GridProgress, Run
+from aeattn.compare.progress import GridProgress, Line, Run
 from aeattn.compare.runner import NoRoom, Runner, Stopped, worker_environment
 from aeattn.errors import InputError
 from aeattn.files import Lock
@@ -35,9 +35,9 @@ with open(folder / "asked", "a") as file:
     file.write(name + "\\n")
 path = folder / "records" / f"{name}.json"
 record = json.loads(path.read_text())
-assert record["status"] == "running"
 print(json.dumps({"step": 1, "steps": 8, "train_nats": 2.0, "chars_per_second": 5.0}), flush=True)
 BODY
+assert record["status"] == "running"
 record |= {"status": "done", "valid": {"nats_per_char": 1.0 + record["seed"] / 100, "chars": 9, "files": []}}
 path.write_text(json.dumps(record))
 """
@@ -140,6 +140,45 @@ def test_what_is_wrong_with_everything_stops_everything(
     assert len(run_with(folder, declaration)[0]) == 6
 
 
+@pytest.mark.parametrize("tuning", [{}, {"tuning": {"rates": [1, 2]}}])
+def test_a_run_that_cannot_be_done_stops_no_other(
+    tuning: dict[str, Any], declare_in: Declare, run_with: Any
+) -> None:
+    folder, declaration = declare_in(tuning)
+    first = _names(declaration)[0]
+    body = f"if name == {first!r}: print('the text is not there', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(InputError, match=f"1 of the runs could not be done \\({first}\\): the text is not there"):
+        run_with(folder, declaration, body)
+    assert [r.name for r in folder.read_records() if r.status == "running"] == [first]
+    assert sum(r.status == "done" for r in folder.read_records()) == len(_names(declaration)) - 1
+    assert first in run_with(folder, declaration)[0]
+    assert not folder.stale.exists()
+
+
+def test_a_record_of_a_later_version_is_left_where_it_is(declare_in: Declare, run_with: Any) -> None:
+    folder, declaration = declare_in()
+    folder.records.mkdir()
+    folder.record_path("final-auto-seed2").write_text('{"format": 99}')
+    with pytest.raises(InputError, match="update aeattn"):
+        run_with(folder, declaration)
+    assert not folder.stale.exists()
+
+
+def test_a_lost_analysis_is_made_again(declare_in: Declare, run_with: Any) -> None:
+    folder, declaration = declare_in({"attention": True})
+    run_with(folder, declaration)
+    assert run_with(folder, declaration)[0] == []  # runs that were deleted cannot be measured
+    folder.run("final-auto-seed2").path.mkdir(parents=True)
+    folder.run("final-auto-seed2").model.touch()
+    before = folder.record_path("final-auto-seed2").read_text()
+    measure = "(folder / 'measured').write_text(name); sys.exit(0)"
+    assert run_with(folder, declaration, measure)[0] == ["final-auto-seed2"]
+    assert (folder.path / "measured").read_text() == "final-auto-seed2"
+    assert folder.record_path("final-auto-seed2").read_text() == before
+    with pytest.raises(InputError, match="its attention cannot be measured: out of luck"):
+        run_with(folder, declaration, "sys.exit('out of luck')")
+
+
 def test_runs_may_go_on_at_once(declare_in: Declare, run_with: Any) -> None:
     folder, declaration = declare_in({"seeds": [1]})
     both = """
@@ -212,8 +251,8 @@ def test_progress_counts_work_not_runs() -> None:
     progress.count(total=4, done=1, failed=1, pending_work=300.0)
     run = Run(work=100.0)
     assert progress.summary({"a": run}) == "1 of 4 runs done, 1 failed, ? left"
-    run.update({"step": 1, "steps": 100, "train_nats": 2.0, "chars_per_second": 10.0})
-    run.update({"step": 50, "steps": 100, "valid_nats": 1.5})
+    run.update(Line(1, 100, 10.0, train_nats=2.0))
+    run.update(Line(50, 100, 10.0, valid_nats=1.5))
     progress._begin = time.monotonic() - 10.0
     assert progress.time_left({"a": run}) == "1:10"  # 50 in 10 s, 350 are left
     assert run.describe("a") == "a 50/100 valid 1.5000 10 chars/s"
@@ -261,6 +300,17 @@ def _spec(tmp_path: Path, values: dict[str, Any]) -> str:
     path = tmp_path / "small.toml"
     path.write_text(_toml(values))
     return str(path)
+
+
+def test_a_comparison_whose_runs_crashed_ends_with_1(
+    tmp_path: Path,
+    spec_values: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Runner, "command", (sys.executable, "-c", "raise SystemExit('Boom')"))
+    assert main(["compare", _spec(tmp_path, spec_values), "--out", str(tmp_path / "out"), "--quiet"]) == 1
+    assert "6 of the runs crashed (final-standard-seed1, " in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_comparison_from_the_command_line(

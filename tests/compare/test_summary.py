@@ -6,17 +6,19 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
+from aeattn.compare.intervals import estimate
 from aeattn.compare.jobs import jobs
 from aeattn.compare.records import Record
-from aeattn.compare.results import Bootstrap, RunCounts, Summary, TuningResult
+from aeattn.compare.results import Bootstrap, ContrastResult, RunCounts, Summary, TuningResult
 from aeattn.compare.sentences import edges
-from aeattn.compare.summary import summarise
+from aeattn.compare.summary import summarise, together
 from tests.compare.conftest import Declare, done, failed
 from tests.compare.made_up import with_gini
 
@@ -114,7 +116,7 @@ def test_a_measure_that_one_arm_lacks_is_no_missing_run(declare_in: Declare) -> 
 def test_an_arm_that_was_not_matched_is_never_called_equal(by: str, declare_in: Declare) -> None:
     arms = {"auto": {"match": False, "model": {"d_ff": 48}}}
     folder, declaration = declare_in(
-        {"matching": {"by": [by]}, "arms": arms}, pace=lambda configs: [c.model.d_ff for c in configs]
+        {"matching": {"by": [by]}, "arms": arms}, measure=lambda configs: [c.model.d_ff for c in configs]
     )
     summary = summarise(folder, declaration, _records(declaration, _less(0.011, 0.012, 0.013)))
     sentence = summary.contrasts[-1].sentence
@@ -179,6 +181,85 @@ def test_many_contrasts_are_corrected(declare_in: Declare) -> None:
     found = summarise(folder, declaration, records).contrasts
     assert found[0].p_holm == pytest.approx(3 * found[0].p)
     assert found[2].p == found[2].p_holm == 1.0
+
+
+def test_speed_of_runs_that_shared_the_machine_is_not_compared(declare_in: Declare) -> None:
+    speed = {"arm": "auto", "than": "standard", "measure": "chars_per_second"}
+    folder, declaration = declare_in({"contrasts": [{"arm": "auto", "than": "standard"}, speed]})
+    records = _records(declaration, _less(0.010, 0.012, 0.017))
+    assert summarise(folder, declaration, records).contrasts[1].n == 3
+    shared = {name: replace(r, started="2026-01-01", finished="2026-01-02") for name, r in records.items()}
+    loss, found = summarise(folder, declaration, shared).contrasts
+    assert (found.verdict, found.mean, found.n, found.lost) == ("not comparable", None, 0, 0)
+    assert found.sentence.endswith(
+        "training speed was measured in runs that shared the machine, so nothing is compared."
+    )
+    assert loss.n == 3
+
+
+def test_only_the_primary_contrast_has_an_interval_of_its_own(declare_in: Declare) -> None:
+    arms = {"wide": {"model": {"d_ff": 40}}, "deep": {"model": {"n_layers": 2}}}
+    folder, declaration = declare_in({"arms": arms})
+    records = {
+        job.name: done(job, 1.3 + 0.01 * (job.seed % 2) - (0.004 * job.seed if job.arm != "standard" else 0))
+        for job in jobs(declaration, {})
+    }
+    summary = summarise(folder, declaration, records)
+    primary, *others = summary.contrasts
+    assert primary.shown == primary.interval
+    assert primary.simultaneous is None
+    assert not summary.answer.startswith("Exploratory")
+    for other in others:
+        assert other.interval == pytest.approx(primary.interval)
+        wanted = stats.ttest_1samp(list(other.differences.values()), 0).confidence_interval(1 - 0.05 / 2)
+        assert other.shown == pytest.approx(tuple(wanted))
+        assert other.sentence.startswith("Exploratory: ")
+
+
+def test_intervals_of_exploratory_contrasts_hold_0_all_at_once_where_there_is_no_difference() -> None:
+    """Five arms without any difference against one baseline, 400 times: at least one of the bare intervals misses
+    0 far more often than once in twenty, of the simultaneous ones no more often, up to the simulation error."""
+    random = np.random.default_rng(7)
+    times, missed = 400, {"interval": 0, "simultaneous": 0}
+    for losses in random.normal(0, 0.002, (times, 6, 6)):  # seeds 6, the baseline first
+        contrasts = together([_null(arm - losses[0]) for arm in losses[1:]])
+        for name in missed:
+            missed[name] += any(not low <= 0 <= high for low, high in (getattr(c, name) for c in contrasts))
+    assert missed["interval"] / times > 0.12
+    assert missed["simultaneous"] / times <= 0.05 + 2 * (0.05 * 0.95 / times) ** 0.5
+
+
+def _null(differences: np.ndarray[Any, Any]) -> ContrastResult:
+    found = estimate(list(differences))
+    return ContrastResult(
+        id="", arm="a", than="b", measure="valid_nats", matching="width", size=None, primary=False, claim=None,
+        labels=("a", "b"), unit="nats", n=6, seeds=(), lost=0, differences=dict(enumerate(differences)),
+        mean=found.mean, interval=found.interval, p=found.p, baseline=None, bootstrap=None,
+        percent_perplexity=None, paired_batches=True, verdict="one seed",
+    )  # fmt: skip
+
+
+def test_the_conditions_of_an_answer_are_said(declare_in: Declare, text: dict[str, Any]) -> None:
+    assert _summary(declare_in, {}).conditions == (
+        "Found at 2.56K and 2.82K parameters, 512 characters of train.txt, three seeds, learning rates not tuned."
+    )
+    tuning = {"rates": [1.0, 2.0], "share": 0.5}
+    folder, declaration = declare_in({"tuning": tuning, "smallest_effect": 0.01}, amend=True)
+    [amendment] = declaration.amended
+    assert amendment.changed[:2] == ("seeds.tuning was [], is [1001]", "smallest_effect was 0.005, is 0.01")
+    said = summarise(folder, declaration, {}).conditions
+    assert (
+        "three seeds, learning rates tuned on half of the budget with one other seed; amended once after" in said
+    )
+    assert "(seeds.tuning was [], is [1001]; smallest_effect was 0.005, is 0.01" in said
+
+
+def test_runs_that_were_resumed_are_named(declare_in: Declare) -> None:
+    folder, declaration = declare_in()
+    records = _records(declaration, _less(0.010, 0.012, 0.017))
+    records["final-auto-seed2"] = replace(records["final-auto-seed2"], resumed=(4,))
+    notes = summarise(folder, declaration, records).notes
+    assert "Interrupted, and resumed from a checkpoint: final-auto-seed2." in notes
 
 
 def test_a_measure_of_attention_is_read_from_the_analysis(declare_in: Declare) -> None:

@@ -21,6 +21,7 @@ from aeattn.compare.jobs import jobs
 from aeattn.compare.records import Record
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters
+from aeattn.runs.folder import RunFolder
 from aeattn.training.trainer import Trainer
 from tests.compare.conftest import Declare
 from tests.compare.made_up import with_gini
@@ -113,6 +114,8 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(
     assert worker.main([str(folder.path), job.name]) == 1
     again = _work(folder, job)
     assert steps == [1, 2, 3, 4, 5, -1, 6, 7, 8]
+    assert again.resumed == (5,)
+    assert whole.resumed == ()
     assert again.nats_per_char == whole.nats_per_char
     assert [point.step for point in again.curve] == [point.step for point in whole.curve]
     assert again.samples == whole.samples
@@ -126,7 +129,60 @@ def test_a_run_folder_that_is_damaged_is_started_again(
     whole = _work(folder, job)
     folder.run(job.name).config.write_text("{")
     assert _work(folder, job).nats_per_char == whole.nats_per_char
-    assert "cannot go on" in capsys.readouterr().err
+    assert "begins anew" in capsys.readouterr().err
+    aside = folder.stale / f"{job.name}-1" / "runs"
+    assert (aside / "config.json").read_text() == "{"
+    assert (aside / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder, run: shutil.rmtree(folder.path.parent / "texts"), "texts"),
+        (lambda folder, run: _another_torch(run), "another version of torch"),
+        (
+            lambda folder, run: run.config.write_text(run.config.read_text().replace("{", '{"later": 1,', 1)),
+            "later",
+        ),
+    ],
+)
+def test_a_run_that_cannot_go_on_as_things_are_is_left_as_it_is(
+    spoil: Any, message: str, declare_in: Declare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in ("train", "a"):
+        shutil.copy(tmp_path / f"{name}.txt", texts)
+    data = {"corpus": [str(texts / "train.txt")], "valid": [str(texts / "a.txt")]}
+    folder, declaration = declare_in({"base": {"data": data}})
+    job = _job(declaration, "auto", 1)
+    _work(folder, job)
+    run = folder.run(job.name)
+    spoil(folder, run)
+    before = {path: path.stat().st_mtime_ns for path in sorted(run.path.rglob("*"))}
+    folder.write_record(job)
+    assert worker.main([str(folder.path), job.name]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert {path: path.stat().st_mtime_ns for path in sorted(run.path.rglob("*"))} == before
+    assert not folder.stale.exists()
+
+
+def _another_torch(run: RunFolder) -> None:
+    values = json.loads(run.environment.read_text())
+    values["packages"]["torch"] = "0.1"
+    run.environment.write_text(json.dumps(values))
+
+
+def test_another_text_leaves_no_run_folder_that_is_in_the_way(declare_in: Declare, text: dict[str, Any]) -> None:
+    folder, declaration = declare_in()
+    job = _job(declaration, "auto", 1)
+    book = Path(text["valid"][0])
+    before = book.read_text()
+    book.write_text("the quick brown fox\n")
+    folder.write_record(job)
+    assert worker.main([str(folder.path), job.name]) == 2
+    book.write_text(before)
+    assert _work(folder, job).status == "done"
 
 
 def test_a_run_folder_where_somebody_else_trains_is_left_alone(

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from aeattn.config.convert import overlay, read_toml
+from aeattn.config.convert import overlay
 from aeattn.config.presets import PRESETS, preset
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.sources import read_toml
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.training.plan import corpus_of

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeattn.config.text import TextOptions
-from aeattn.data import fetch
+from aeattn.data import fetch, manifest
 from aeattn.data.corpora import RECIPES, Corpus, Document, documents_to_evaluate, resolve
 from aeattn.data.manifest import author_of, sha256_of, shipped
 from aeattn.data.splits import TextFile, split_files
@@ -44,8 +44,8 @@ def tales(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[int, in
         return f"{stream} {seed}: Once.\n".ljust(chars, "x"), 0.5 * chars
 
     module = ModuleType("aeattn.data.tales")
-    module.__file__ = str(tmp_path / "tales.py")
-    (tmp_path / "tales.py").write_text("version 1")
+    module.__file__ = str(tmp_path / "tales" / "__init__.py")
+    write(tmp_path / "tales", words="version 1")
     module.generate = generate  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "aeattn.data.tales", module)
     return calls
@@ -106,7 +106,7 @@ def test_tales_are_the_default_and_are_generated_once(tales: list[tuple[int, int
 
 def test_another_grammar_is_another_text(tales: list[tuple[int, int, str]], tmp_path: Path) -> None:
     resolve(tales_chars=500, tales_valid_chars=70)
-    (tmp_path / "tales.py").write_text("version 2")
+    write(tmp_path / "tales", words="version 2")
     resolve(tales_chars=500, tales_valid_chars=70)
     assert len(tales) == 4
 
@@ -227,8 +227,9 @@ def test_files_given_twice_count_once(tmp_path: Path) -> None:
 
 def test_authors_stay_on_one_side(tmp_path: Path) -> None:
     folder = write(tmp_path / "f", **{name: name * 100 for name in LETTERS * 2})
-    lines = [f"f/{name}.txt\t{'early' if name < 'f' else name}" for name in LETTERS]
-    (tmp_path / "MANIFEST.tsv").write_text("\n".join(["file\tauthor", *lines]) + "\n")
+    lines = [f"{name}.txt\t{'early' if name < 'f' else name}" for name in LETTERS]
+    (folder / "MANIFEST.tsv").write_text("\n".join(["file\tauthor", *lines]) + "\n")
+    (tmp_path / "MANIFEST.tsv").write_text("file\tauthor\nf/a.txt\tj\n")
     for seed in range(20):
         corpus = resolve([str(folder)], seed=seed)
         assert not {d.author for d in corpus.train} & {d.author for d in corpus.valid}
@@ -272,6 +273,45 @@ def test_a_corpus_wins_over_a_folder_of_its_name(tales: list[tuple[int, int, str
     assert "write ./tales" in corpus.notes[0]
     folder = resolve(["./tales"])
     assert sorted(d.name for d in folder.train + folder.valid) == ["a", "b"]
+
+
+# What is no text
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv", "parquet", "html", "xml", "JSONL", "jsonl.gz"])
+def test_files_of_markup_are_refused_with_a_hint(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"a.{ending}").write_text('{"text": "once"}\n' * 50)
+    for name in (f"a.{ending}", f"*.{ending}"):
+        with pytest.raises(InputError, match=rf"a\.{ending} is .* write its text alone into a \.txt file"):
+            resolve([str(tmp_path / name)])
+        with pytest.raises(InputError, match="write its text alone"):
+            documents_to_evaluate([str(tmp_path / name)], TextOptions())
+
+
+def test_files_that_are_passed_over_are_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "f", a="aa", b="bbb")
+    for name in ("one.jsonl", "two.md", "three.csv", "four.pdf", "MANIFEST.tsv", ".hidden"):
+        (folder / name).write_text("x")
+    expected = "4 file(s) passed over that are no .txt or .txt.gz: four.pdf, one.jsonl, three.csv and 1 more"
+    assert resolve([str(folder)]).notes == (f"{folder}: {expected}",)
+    corpus = resolve([f"{folder}/*"])
+    assert [note for note in corpus.notes if "passed over" in note] == [
+        f"{folder}/*: 2 file(s) passed over that are no .txt or .txt.gz: one.jsonl, three.csv"
+    ]
+    assert not [d for side in names(corpus) for d in side if "jsonl" in d or "csv" in d]
+
+
+def test_the_manifest_of_the_texts_own_folder_alone_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "f", a="aa") / "a.txt"
+    with open(tmp_path / "MANIFEST.tsv", "wb") as file:  # another user's, and larger than memory
+        file.truncate(1 << 40)
+    assert author_of(path) is None
+    with open(path.with_name("MANIFEST.tsv"), "wb") as file:
+        file.truncate(1 << 40)
+    assert author_of(path) is None
+    path.with_name("MANIFEST.tsv").write_text("file\tauthor\na.txt\tAnn\n")
+    manifest._authors_in.cache_clear()
+    assert author_of(path) == "Ann"
 
 
 # Bad input

@@ -58,6 +58,7 @@ def test_a_store_holds_what_went_in(tmp_path: Path) -> None:
     assert store.unknown == Counter("é")
     again = build_store([], tokenizer, PLAIN, tmp_path / "a.ids")  # what is there is taken
     assert (again.documents, again.unknown, again.sha256) == (store.documents, store.unknown, store.sha256)
+    assert [(d.chars, d.bytes) for d in store.documents] == [(11, 11), (0, 0), (5, 6), (5000, 5000)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ids", "a.ids.json"]
 
 

@@ -7,19 +7,23 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations, islice
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeattn.data import tales, tales_plots, tales_words
-from aeattn.data.tales_grammar import Choice, Grammar, Literal, Node, Pick, Recall
+from aeattn.data import tales
+from aeattn.data.tales import words as tales_words
+from aeattn.data.tales.grammar import Grammar
+from aeattn.data.tales.nodes import Choice, Literal, Node, Pick, Recall
 
 KINDS = {
     "name": [{"": "Mara", "he": "she"}, {"": "Ned", "he": "he"}, {"": "Nedda", "he": "she"}],
     "pet": [{"": "fox"}, {"": "owl"}],
 }
+PLOTS = Path(tales.__file__).with_name("plots.txt").read_text(encoding="utf-8")
 SMALL = """
 story:
     {who=name} saw {sight}. Then {who.he} {left}. / @3
@@ -66,7 +70,7 @@ def test_probabilities_of_a_small_grammar_sum_to_one() -> None:
 
 @pytest.mark.parametrize("rule", ["a_place", "ware", "chattel"])
 def test_probabilities_of_parts_of_the_corpus_sum_to_one(rule: str) -> None:
-    derivations = list(Grammar(tales_plots.SOURCE, tales_words.kinds(), rule).derivations())
+    derivations = list(Grammar(PLOTS, tales_words.kinds(), rule).derivations())
     assert math.fsum(math.exp(-d.nats) for d in derivations) == pytest.approx(1, abs=1e-12)
     assert len({d.text for d in derivations}) == len(derivations)
 
@@ -266,6 +270,10 @@ def test_texts_are_the_same_everywhere() -> None:
         "44fb4dcee61c3c57bd258b83d73c402fe3a205177ebac64afc44c1c844849e03"
     )
     assert nats == pytest.approx(23011.388658, rel=1e-9)
+    everything = "".join(tales.generate(20_000, seed, stream)[0] for seed in range(3) for stream in tales.STREAMS)
+    assert hashlib.sha256(everything.encode("ascii")).hexdigest() == (
+        "c2957f2afb6ae1b5fd85e8886f946d1e650fcc63d7091881baf2e3dcb816082f"
+    )
 
 
 def test_streams_and_seeds_share_no_story() -> None:

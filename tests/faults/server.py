@@ -23,7 +23,7 @@ from tests.faults import events
 
 
 def serve() -> None:
-    for name in ("matplotlib.figure", "torch._dynamo", "torch.distributed.tensor", "aeattn.cli.commands",
+    for name in ("matplotlib.figure", "torch._dynamo", "torch.distributed.tensor", "aeattn.cli.train",
                  "aeattn.training.evaluate_run", "aeattn.training.start", "aeattn.cli.finish"):  # fmt: skip
         importlib.import_module(name)
     print("ready", flush=True)

@@ -184,7 +184,7 @@ def test_hostile_checkpoints_with_true_checksums(
         content = (folder / name).read_bytes()
         state["files"][name] = {"bytes": len(content), "sha256": sha256(content)}
         state.pop("checksum")
-        (folder / "state.json").write_text(to_json(sealed(state)))
+        (folder / "state.json").write_bytes(to_json(sealed(state)))
     result = bench.resume(out, memory_mb=MEMORY_MB)
     assert tally.count(KIND, result.code == 2 and name in result.complaint), result.errors
 
@@ -247,7 +247,7 @@ TOML: dict[str, tuple[str, str]] = {
     "inline": ("a = " + "{a=" * 100_000, "cannot be read"),
     "large": ("# " + "x" * 2_000_000, "more than a mebibyte"),
     "huge number": ("[training]\nsteps = 1" + "0" * 400, "steps is 10*: choose at least 1, below"),
-    "huge rate": ("[training]\nlearning_rate = 1" + "0" * 400, "training: int too large"),
+    "huge rate": ("[training]\nlearning_rate = 1" + "0" * 400, "learning_rate is 10*: give a value of type float"),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 from aeattn.generation import engine as engines
-from aeattn.generation.engine import Engine, Ids, fast_engine, pick
-from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.generation.torch_engine import SimpleEngine
-from aeattn.generation.torch_sampling import choose, probabilities
-from aeattn.nn.size import size
+from aeattn.generation.engine import Engine, fast_engine, pick
+from aeattn.generation.sampling import RandomStream, Sampling
+from aeattn.generation.torch_engine import SimpleEngine, choose, probabilities
+from aeattn.kernels import build, decode
+from aeattn.nn.size import not_compiled, size
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
@@ -32,12 +35,12 @@ def _fast(model: LanguageModel, cache: CacheKind = "auto") -> Engine:
 def test_every_prediction_is_that_of_a_full_pass(name: str, cache: CacheKind, kind: str) -> None:
     """Prompts of different lengths side by side, one longer than the context, and on beyond it."""
     model = lively_model(tiny_config(**VARIANTS[name]))
-    if kind == "fast" and name == "residual":
-        with pytest.raises(InputError, match="residual projections need the simple one"):
+    if kind == "fast" and not_compiled(model.config):
+        with pytest.raises(InputError, match="projections need the simple one"):
             _fast(model, cache)
         return
     engine = _fast(model, cache) if kind == "fast" else SimpleEngine(model, cache)
-    decoding = engine.start(PROMPTS, SamplingRule(), seed=1)
+    decoding = engine.start(PROMPTS, Sampling(), seed=1)
     windows = [prompt[-16:].tolist() for prompt in PROMPTS]
     for _ in range(30):
         logits = torch.from_numpy(decoding.logits())
@@ -50,12 +53,12 @@ def test_every_prediction_is_that_of_a_full_pass(name: str, cache: CacheKind, ki
             window.append(new)
 
 
-RULES = [SamplingRule(0.0), SamplingRule(0.8), SamplingRule(1.3, top_k=3), SamplingRule(1.0, None, 0.7),
-         SamplingRule(0.9, 6, 0.8), SamplingRule(1.0, 99)]  # fmt: skip
+RULES = [Sampling(0.0), Sampling(0.8), Sampling(1.3, top_k=3), Sampling(1.0, None, 0.7),
+         Sampling(0.9, 6, 0.8), Sampling(1.0, 99)]  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_engines_write_the_same_text(rule: SamplingRule) -> None:
+def test_engines_write_the_same_text(rule: Sampling) -> None:
     model = lively_model(tiny_config())
     texts = [e.start(PROMPTS, rule, seed=3).write(60) for e in (_fast(model), SimpleEngine(model))]
     assert np.array_equal(*texts)
@@ -63,8 +66,8 @@ def test_engines_write_the_same_text(rule: SamplingRule) -> None:
 
 def test_a_sequence_is_the_same_alone_in_parts_and_beside_many() -> None:
     engine = _fast(lively_model(tiny_config()))
-    whole = engine.start([PROMPTS[0]] * 70, SamplingRule(), seed=5).write(40)  # more than one pass takes
-    alone = engine.start([PROMPTS[0]], SamplingRule(), seed=5)
+    whole = engine.start([PROMPTS[0]] * 70, Sampling(), seed=5).write(40)  # more than one pass takes
+    alone = engine.start([PROMPTS[0]], Sampling(), seed=5)
     assert np.array_equal(whole[0], np.concatenate([alone.write(n)[0] for n in (1, 0, 30, 9)]))
     assert not np.array_equal(whole[0], whole[1])
 
@@ -75,7 +78,7 @@ WIDE = {"d_model": 72, "n_heads": 3, "bottleneck": 18, "d_ff": 50, "context": 64
 @pytest.mark.parametrize("value", ["autoencoder", "shared"])
 def test_widths_that_fill_no_vector(value: str) -> None:
     model = lively_model(tiny_config(**WIDE, value=value))
-    decoding = _fast(model).start([np.arange(50)], SamplingRule(), seed=0)
+    decoding = _fast(model).start([np.arange(50)], Sampling(), seed=0)
     with torch.inference_mode():
         expected = model(torch.arange(50)[None])[0, -1]
     assert torch.allclose(torch.from_numpy(decoding.logits()[0]), expected, atol=1e-4)
@@ -93,9 +96,9 @@ def test_cache_bytes_are_those_that_the_sizes_promise(name: str, cache: CacheKin
     assert per_char is not None
     convolutions = 4 * config.n_layers * max(0, config.conv - 1) * config.d_model
     model = lively_model(config)
-    for engine in ([] if name == "residual" else [_fast(model, cache)]) + [SimpleEngine(model, cache)]:
+    for engine in ([] if not_compiled(config) else [_fast(model, cache)]) + [SimpleEngine(model, cache)]:
         assert engine.latent == latent
-        decoding = engine.start([np.array([1])] * 2, SamplingRule(), seed=0)
+        decoding = engine.start([np.array([1])] * 2, Sampling(), seed=0)
         decoding.write(2)
         assert decoding.cache_bytes == 2 * (32 * per_char + convolutions)
 
@@ -118,28 +121,26 @@ def test_a_latent_cache_that_is_not_exact_is_refused() -> None:
 def test_the_compiled_draw_is_the_plain_one(
     logits: list[float], uniform: float, temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
-    from aeattn.generation.fast.decode import choose as compiled_choose
-
-    row, rule = np.array(logits, np.float32), SamplingRule(temperature, top_k, top_p)
+    row, rule = np.array(logits, np.float32), Sampling(temperature, top_k, top_p)
     chances = probabilities(torch.from_numpy(row)[None], rule)
     expected = choose(chances, torch.tensor([uniform], dtype=torch.float64)).item()
     room = np.empty(len(row)), np.empty(len(row), np.int64)
-    found = compiled_choose(row, *room, temperature, top_k or 0, top_p or 0.0, uniform)
+    found = decode.draw(row, *room, temperature, top_k or 0, top_p or 0.0, uniform)
     if found != expected:  # only where the running sum ties with the drawn number, or top-p with a mass
         sums = chances[0].cumsum(-1)
         nearest = (sums - uniform).abs().min().item()
-        mass = probabilities(torch.from_numpy(row)[None], SamplingRule(temperature, top_k))[0]
+        mass = probabilities(torch.from_numpy(row)[None], Sampling(temperature, top_k))[0]
         edges = mass.sort(descending=True).values.cumsum(-1)
         assert nearest < 1e-9 or (edges - (top_p or 2.0)).abs().min().item() < 1e-9
 
 
 @pytest.mark.parametrize(("x", "n"), [(-40.0, 9), (0.0, 9)])
 def test_compiled_exponentials(x: float, n: int) -> None:
-    from aeattn.generation.fast.elementwise import exponential, exponential_double
-
+    library = decode.library()
     for value in np.linspace(x - 40, x, n):
-        assert exponential(np.float32(value)) == pytest.approx(np.exp(np.float64(np.float32(value))), rel=3e-7)
-        assert exponential_double(float(value)) == pytest.approx(np.exp(value), rel=3e-15)
+        single = np.exp(np.float64(np.float32(value)))
+        assert library.exp_float(ctypes.c_float(value)) == pytest.approx(single, rel=3e-7)
+        assert library.exp_double(ctypes.c_double(value)) == pytest.approx(np.exp(value), rel=3e-15)
 
 
 def test_numbers_taken_together_are_those_taken_one_by_one() -> None:
@@ -154,20 +155,25 @@ def test_without_a_compiler_there_is_still_an_engine(monkeypatch: pytest.MonkeyP
     assert pick("auto", on_cpu=False) == pick("simple", on_cpu=True) == "simple"
     with pytest.raises(InputError, match="runs on the CPU"):
         pick("fast", on_cpu=False)
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-    engines.why_not_fast.cache_clear()
-    try:
-        assert pick("auto", on_cpu=True) == "simple"
-        with pytest.raises(InputError, match="numba is not installed: pip install"):
-            pick("fast", on_cpu=True)
-    finally:
+    decode.library.cache_clear()
+    for change, reason in (
+        (lambda: monkeypatch.setattr(build, "cxx", lambda: None), "no C.. compiler such as g.. is installed"),
+        (lambda: monkeypatch.setenv("AEATTN_KERNELS", "off"), "AEATTN_KERNELS is off"),
+    ):
+        change()
         engines.why_not_fast.cache_clear()
+        try:
+            assert pick("auto", on_cpu=True) == "simple"
+            with pytest.raises(InputError, match=reason):
+                pick("fast", on_cpu=True)
+        finally:
+            engines.why_not_fast.cache_clear()
 
 
 def test_long_prompts_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeattn.generation.torch_engine.PIECE", 5)
     model = lively_model(ModelConfig(vocab_size=11, context=64, d_model=16, n_heads=2, d_ff=24, bottleneck=4))
-    decoding = SimpleEngine(model).start([np.arange(60) % 11], SamplingRule(), seed=0)
+    decoding = SimpleEngine(model).start([np.arange(60) % 11], Sampling(), seed=0)
     with torch.inference_mode():
         expected = model(torch.arange(60)[None] % 11)[0, -1]
     assert torch.allclose(torch.from_numpy(decoding.logits()[0]), expected, atol=1e-4)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn.errors import InputError
-from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.generation.torch_sampling import choose, probabilities
+from aeattn.generation.sampling import RandomStream, Sampling
+from aeattn.generation.torch_engine import choose, probabilities
 
 LOGITS = st.lists(st.floats(-8, 8), min_size=1, max_size=12)
 
 
-def _by_definition(logits: list[float], rule: SamplingRule) -> list[float]:
+def _by_definition(logits: list[float], rule: Sampling) -> list[float]:
     """Slow and plain: the rule in words."""
     top = max(logits)
     chances = [math.exp((x - top) / rule.temperature) for x in logits]
@@ -46,7 +46,7 @@ def _by_definition(logits: list[float], rule: SamplingRule) -> list[float]:
 def test_probabilities_follow_their_definition(
     logits: list[float], temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
-    rule = SamplingRule(temperature, top_k, top_p)
+    rule = Sampling(temperature, top_k, top_p)
     ours = probabilities(torch.tensor([logits], dtype=torch.float64), rule)[0]
     assert ours.sum().item() == pytest.approx(1)
     expected = _by_definition(logits, rule)
@@ -59,13 +59,13 @@ def test_probabilities_follow_their_definition(
 
 @given(LOGITS)
 def test_temperature_zero_is_greedy(logits: list[float]) -> None:
-    chances = probabilities(torch.tensor([logits]), SamplingRule(0.0))
+    chances = probabilities(torch.tensor([logits]), Sampling(0.0))
     assert chances[0].argmax().item() == int(np.argmax(np.array(logits, dtype=np.float32)))
     assert chances.sum().item() == 1
 
 
 def test_the_sampler_draws_what_the_probabilities_say() -> None:
-    chances = probabilities(torch.tensor([[0.0, 1.0, 2.0, -1.0, 0.5]]), SamplingRule(0.9, top_k=4))
+    chances = probabilities(torch.tensor([[0.0, 1.0, 2.0, -1.0, 0.5]]), Sampling(0.9, top_k=4))
     draws, stream = 40_000, RandomStream(5, 1)
     uniform = torch.tensor([stream.draw()[0] for _ in range(draws)])
     ids = choose(chances.expand(draws, -1), uniform)
@@ -79,7 +79,7 @@ def test_the_sampler_draws_what_the_probabilities_say() -> None:
 
 @given(st.floats(0, 1, exclude_max=True), LOGITS)
 def test_nothing_impossible_is_ever_drawn(uniform: float, logits: list[float]) -> None:
-    chances = probabilities(torch.tensor([logits]), SamplingRule(1.0, top_k=1))
+    chances = probabilities(torch.tensor([logits]), Sampling(1.0, top_k=1))
     chosen = choose(chances, torch.tensor([uniform], dtype=torch.float64))
     assert chances[0, chosen.item()] > 0  # type: ignore[index]
     last = torch.tensor([np.nextafter(1.0, 0.0)], dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_the_random_stream_is_pinned() -> None:
 )
 def test_impossible_rules_are_refused(values: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="choose"):
-        SamplingRule(*values)  # type: ignore[arg-type]
+        Sampling(*values)  # type: ignore[arg-type]
 
 
 def test_seeds_out_of_range_are_refused() -> None:

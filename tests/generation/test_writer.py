@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn.config.text import TextOptions
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.decoder import Decoder
+from aeattn.data.tokenizer import CharTokenizer, Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import EngineKind
 from aeattn.generation.stopping import Stopper
 from aeattn.generation.text_model import TextModel
+from aeattn.generation.writer import Writer
 from tests.conftest import lively_model, tiny_config
 
 TOKENIZER = CharTokenizer("\n abcdefghi")
@@ -63,6 +71,7 @@ def test_what_cannot_be_written_is_refused() -> None:
         ([], {}, "at least 1 prompt"),
         (["a"], {"chars": -1}, "0 characters"),
         (["a"], {"stop": [""]}, "stop string is empty"),
+        (["a"], {"stop": ["a", "\ufeff"]}, "stop string is empty"),  # a byte-order mark is dropped
         (["a"], {"stop": ["xyz"]}, "outside the vocabulary"),
         (["a", "xyz"], {}, "outside the vocabulary"),
     ):
@@ -81,3 +90,68 @@ def test_memory_does_not_grow_with_the_text() -> None:
         assert tracemalloc.get_traced_memory()[1] < 50_000
     finally:
         tracemalloc.stop()
+
+
+class Bytes(Tokenizer):
+    """Characters of up to four tokens."""
+
+    vocab_size = 256
+    bytes_per_token = np.ones(256, np.int64)
+    chars_per_token = (np.arange(256) & 0xC0 != 0x80).astype(np.int64)
+
+    def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
+        return np.frombuffer(bytearray(text.encode()), np.uint8)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        return np.asarray(ids, np.uint8).tobytes().decode("utf-8", "replace")
+
+
+@given(st.text(max_size=20) | st.binary(max_size=30), st.lists(st.integers(0, 5), max_size=20))
+def test_characters_of_several_tokens_come_whole(text: str | bytes, cuts: list[int]) -> None:
+    tokenizer = Bytes()
+    data = text.encode() if isinstance(text, str) else text
+    ids = np.frombuffer(data, np.uint8)
+    edges = np.cumsum([0, *cuts])
+    decoder = Decoder(tokenizer)
+    pieces = [decoder.push(part) for part in (*(ids[a:b] for a, b in pairwise(edges)), ids[edges[-1] :])]
+    assert "".join(pieces) + decoder.close() == data.decode("utf-8", "replace")
+    if isinstance(text, str) and "\ufffd" not in text:
+        assert "\ufffd" not in "".join(pieces)
+
+
+def test_a_limit_counts_characters_not_tokens() -> None:
+    class Engine:  # says the same to everybody
+        name, latent, block = "made up", False, 7
+
+        def start(self, prompts: Sequence[Ids], sampling: object, seed: int) -> Engine:
+            self.left = [list("né€😀ab\n".encode() * 9) for _ in prompts]
+            return self
+
+        def write(self, n: int) -> Ids:
+            taken = [row[:n] for row in self.left]
+            self.left = [row[n:] for row in self.left]
+            return np.array(taken, np.int32)
+
+        cache_bytes = 0
+
+    writer = Writer(Engine(), Bytes(), TextOptions())  # type: ignore[arg-type]
+    for chars in range(30):
+        writing = writer.write(["x", "€"], chars=chars)
+        texts = ["".join(column) for column in zip(*writing, strict=True)]
+        assert texts == (["" + ("né€😀ab\n" * 9)[:chars]] * 2 if chars else [])
+        assert writing.chars == 2 * chars
+    assert "".join(p[0] for p in writer.write(["x"], chars=40, stop=["😀a"])) == "né€"
+
+
+def test_nothing_is_dropped_out_while_writing() -> None:
+    model = _model("simple", dropout=0.5)
+    text, logits = model.generate("abc", chars=40), model.logits(torch.tensor([1, 2, 3]))
+    model.train()
+    assert model.generate("abc", chars=40) == text
+    assert torch.equal(model.logits(torch.tensor([1, 2, 3])), logits)
+    assert model.model.training
+
+
+def test_arguments_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(TypeError, match="temprature"):
+        _model().generate("a", temprature=0.5)  # type: ignore[call-arg]

@@ -75,7 +75,7 @@ FIELD_CHANGES: dict[str, object] = {
     "vocab_size": 12, "context": 8, "d_model": 32, "n_layers": 1, "n_heads": 4, "d_ff": 25, "query": "linear",
     "key": "bottleneck", "value": "linear", "bottleneck": 5, "middle": True, "per_head": True,
     "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "conv": 0, "tied": True,
-    "zero_init": False, "dropout": 0.5, "d_rotary": 6,
+    "zero_init": False, "dropout": 0.5, "d_rotary": 6, "n_kv_heads": 1,
 }  # fmt: skip
 
 

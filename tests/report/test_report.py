@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -14,18 +16,22 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.cli import main
+from aeattn.compare.records import Point
+from aeattn.compare.results import ContrastResult
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.report import write_report
 from aeattn.report.attention import NAMES, attention_blocks
 from aeattn.report.blocks import Cell, Page, Section, Table, Text, to_markdown
+from aeattn.report.charts import contrast_row, curve, whole_text
+from aeattn.report.curve import draw, learning_curve
 from aeattn.report.data import load, over_seeds
-from aeattn.report.figures import contrast_row, curve
 from aeattn.report.snapshots import at_loss
 from aeattn.report.svg import Scale, short, spread
 from aeattn.runs.folder import RunFolder
-from tests.compare.made_up import ARMS, HOSTILE, STEPS, make
+from tests.compare.made_up import ARMS, HOSTILE, STEPS, make, with_gini
 from tests.conftest import tiny_config
 
 SECTIONS = ["Arms", "Learning curves", "Contrasts", "Cost against loss", "Learning rates", "Sizes",
@@ -251,7 +257,7 @@ def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     for folder, message in (
         (tmp_path / "nowhere", "neither a comparison nor a run folder"),
         (tmp_path / "empty", "neither a comparison nor a run folder"),
-        (broken.path, "names no arms"),
+        (broken.path, "is damaged"),
         (newer.path, "update aeattn"),
     ):
         capsys.readouterr()
@@ -272,10 +278,10 @@ def test_curves_are_means_over_the_evaluations_that_all_seeds_have(tmp_path: Pat
     runs = material.finals("standard")
     runs[0] = replace(runs[0], curve=(runs[0].curve[0], *runs[0].curve[2:]))
     points = curve(runs)
-    assert [chars for chars, _, _ in points] == [s * 40_000 for s in STEPS if s != STEPS[1]]
+    assert [point.chars for point in points] == [s * 40_000 for s in STEPS if s != STEPS[1]]
     last = [record.curve[-1].valid_nats or 0.0 for record in runs]
-    assert points[-1][1] == pytest.approx(np.mean(last))
-    low, high = points[-1][2] or (0.0, 0.0)
+    assert points[-1].nats == pytest.approx(np.mean(last))
+    low, high = points[-1].interval or (0.0, 0.0)
     half = 4.302653 * np.std(last, ddof=1) / np.sqrt(3)  # Student's t with two degrees of freedom
     assert (high - low) / 2 == pytest.approx(half, rel=1e-5)
 
@@ -286,15 +292,18 @@ def test_figures_over_seeds() -> None:
 
 
 def test_at_equal_loss_is_between_the_checkpoints_around_it() -> None:
-    looks = [(2.0, 10.0), (1.5, 20.0), (1.0, 40.0)]
-    analysis = {"at": [{"valid_nats": a, "measured": {"x": {"y": b}}} for a, b in looks]}
-    assert at_loss(analysis, 1.75, "x.y") == pytest.approx(15.0)
-    assert at_loss(analysis, 1.1, "x.y") == pytest.approx(36.0)
-    assert at_loss(analysis, 1.0, "x.y") == pytest.approx(40.0)
-    assert at_loss(analysis, 0.9, "x.y") is None
-    assert at_loss(analysis, 2.5, "x.y") is None
-    assert at_loss(None, 1.0, "x.y") is None
-    assert at_loss(analysis, 1.5, "x.z") is None
+    ginis = [(2.0, 10.0), (1.5, 20.0), (1.0, 40.0)]
+    at = tuple(Snapshot(i, nats, with_gini(gini)) for i, (nats, gini) in enumerate(ginis))
+    analysis, gini = RunAnalysis("a", "00", at), "attention.gini"
+    assert at_loss(analysis, 1.75, gini) == pytest.approx(15.0)
+    assert at_loss(analysis, 1.1, gini) == pytest.approx(36.0)
+    assert at_loss(analysis, 1.0, gini) == pytest.approx(40.0)
+    assert at_loss(analysis, 0.9, gini) is None
+    assert at_loss(analysis, 2.5, gini) is None
+    assert at_loss(analysis, 1.5, "attention.entropy") is None
+    assert at_loss(replace(analysis, at=(*at, Snapshot(3, None, with_gini(50.0)))), 1.1, gini) == pytest.approx(
+        36.0
+    )
 
 
 def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
@@ -328,10 +337,15 @@ def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
 
 
 def test_percent_of_what_is_negative_keeps_its_direction() -> None:
-    gap = {"measure": "gap", "baseline": -0.02, "mean": -0.002, "interval": [-0.01, 0.006]}
-    row = contrast_row({**gap, "arm": "a", "than": "b"})
-    assert row["mean"] == pytest.approx(-10.0)
-    assert row["interval"] == pytest.approx([-50.0, 30.0])
+    gap = ContrastResult(
+        id="a-vs-b", arm="a", than="b", measure="gap", matching="width", size=None, primary=False, claim=None,
+        labels=("a", "b"), unit="nats", n=2, seeds=(1, 2), lost=0, differences={}, mean=-0.002, interval=None,
+        p=None, baseline=-0.02, bootstrap=None, percent_perplexity=None, paired_batches=True,
+        verdict="no difference found", simultaneous=(-0.01, 0.006),
+    )  # fmt: skip
+    row = contrast_row(gap)
+    assert row.mean == pytest.approx(-10.0)
+    assert row.interval == pytest.approx((-50.0, 30.0))
 
 
 def test_scales() -> None:
@@ -361,3 +375,83 @@ def test_runs_that_read_another_text_are_pointed_out(tmp_path: Path) -> None:
     path = next(folder.analysis.glob("final-standard-*"))
     path.write_text(path.read_text().replace('"digest": "d"', '"digest": "other"'))
     assert "Not all runs were measured on the same text" in _report(folder.path)[1]
+
+
+def test_a_curve_is_drawn_even_from_nothing(tmp_path: Path) -> None:
+    for name, points in (("none.png", []), ("some.png", [Point(1, 10, 0.1, 2.0, 1.9)])):
+        draw(learning_curve(points, floor_nats=1.0), tmp_path / name, "a $title$ \x1b \udcff")
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_loss_on_the_whole_text_is_no_point_of_a_curve_on_a_part_of_it(tmp_path: Path) -> None:
+    points = [Point(i, 100 * i, 0.1, 2.0, 1.5 - i / 10, 200) for i in (1, 2)]
+    curve_ = learning_curve([*points, Point(3, 300, 0.1, 2.0, 1.6, 5000)])
+    assert [nats for _, nats in curve_.valid] == pytest.approx([1.4, 1.3])
+    assert curve_.whole == [(0.0003, 1.6)]
+    assert not learning_curve(points).whole
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    for record in load(folder.path).records:
+        if record.phase == "final":
+            last = Point(501, 20_040_000, 250.5, 1.2, 1.7, 2_700_000)
+            valid = replace(record.valid, nats_per_char=1.7, chars=2_700_000) if record.valid else None
+            folder.write_record(replace(record, curve=(*record.curve, last), valid=valid))
+    comparison = load(folder.path)
+    runs = comparison.finals("standard")
+    assert [point.chars for point in curve(runs)] == [step * 40_000 for step in STEPS]
+    whole = whole_text(runs)
+    assert whole is not None
+    assert (whole.chars, whole.nats) == (20_040_000, pytest.approx(1.7))
+    _, html, markdown = _report(folder.path)
+    assert html.count("on the whole validation text, after training") > 1
+    assert "losses on two texts do not compare" in markdown
+
+
+def test_losses_on_another_text_are_not_read_at_equal_loss(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    name = "final-standard-seed1"
+    record = json.loads(folder.record_path(name).read_text())
+    record["curve"][-1] |= {"valid_chars": 2_700_000, "valid_nats": 9.0}
+    folder.record_path(name).write_text(json.dumps(record))
+    losses = [snapshot.valid_nats for snapshot in load(folder.path).analyses[name].at]
+    assert losses[-1] is None
+    assert None not in losses[:-1]
+
+
+def test_runs_that_shared_the_machine_are_not_compared_in_time(tmp_path: Path) -> None:
+    folder = make(tmp_path / "c", seeds=(1, 2))
+    assert "characters/s" in _costs_of(_report(folder.path)[2])
+    for record in load(folder.path).records:
+        folder.write_record(replace(record, started="2026-11-22T10:00:00", finished="2026-11-22T11:00:00"))
+    _, html, markdown = _report(folder.path)
+    assert "Runs shared the machine" in markdown
+    assert "characters/s" not in _costs_of(markdown).replace("seconds and characters/s are not compared", "")
+    assert "Loss against seconds" not in html
+
+
+def _costs_of(markdown: str) -> str:
+    return markdown.split("## Cost against loss")[1].split("\n## ")[0]
+
+
+def test_the_conditions_stand_beside_the_answer_and_exploratory_contrasts_are_called_so(
+    whole: tuple[Path, Reader, str, str],
+) -> None:
+    _, _, html, markdown = whole
+    conditions = "Found at 460K parameters, 20M characters, made up."
+    for text in (html, markdown):
+        assert text.index(conditions) < text.index("Learning curves")
+    rows = [line for line in markdown.splitlines() if " validation loss |" in line]
+    assert [("primary" in row, "exploratory" in row) for row in rows] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_reporting_one_run_loads_no_torch(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(RunConfig(tiny_config(), TrainingConfig(), DataConfig()), CharTokenizer("abcdefghijk"), {})
+    run.append_metrics({"step": 2, "chars": 64, "seconds": 0.1, "train_nats": 2.0, "valid_nats": 2.1})
+    run.unlock()
+    code = f"""import sys; from aeattn.cli import main; assert main(["report", {str(run.path)!r}]) == 0
+assert 'torch' not in sys.modules"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

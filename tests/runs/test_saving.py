@@ -20,7 +20,7 @@ from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
 from aeattn.training.guard import Diverged, Spike, check
 from aeattn.training.optimizers import make_optimizers
-from aeattn.training.saving import LARGEST_SHARE, Saver, check_space
+from aeattn.training.saving import LARGEST_SHARE, Saver
 from aeattn.training.state import State
 from tests.conftest import lively_model, tiny_config
 
@@ -147,9 +147,9 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 def test_room_is_checked_in_the_nearest_folder_that_is_there(tmp_path: Path) -> None:
-    check_space(tmp_path / "not" / "yet", 1)
+    RunFolder(tmp_path / "not" / "yet").check_space(1)
     with pytest.raises(InputError, match=r"the run needs about .* are free: make room"):
-        check_space(tmp_path / "not" / "yet", 1 << 60)
+        RunFolder(tmp_path / "not" / "yet").check_space(1 << 60)
 
 
 def test_a_failed_replacement_leaves_what_was(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
-from aeattn.training import compiled_cache, compiling, curve, hooks
+from aeattn.training import compiled_cache, compiling, hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.guard import Diverged
 from aeattn.training.start import Training, add_hooks
@@ -255,9 +255,3 @@ def test_reporters_show_losses_and_escape_samples(kind: type[PlainReporter]) -> 
     reporter.close()
     assert "1.4000 nats" in out.getvalue()
     assert "once ⏎ \\x1b[2Jupon" in out.getvalue()
-
-
-def test_a_curve_is_drawn_even_from_nothing(tmp_path: Path) -> None:
-    for name, metrics in (("none.png", []), ("some.png", [{"chars": 10, "train_nats": 2.0, "valid_nats": 1.9}])):
-        curve.draw(metrics, tmp_path / name, "title", floor_nats=1.0)
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -4,7 +4,8 @@ It takes queries, keys, values and biases from the module's own parts and change
 are caught with hooks, weights are computed again from them, a block of queries at a time, so that memory grows
 with the length of a window and not with its square.
 
-Shapes: B batch, T time, D width, H heads, C head width, Q queries of a block, K keys up to its end.
+Shapes: B batch, T time, D width, H heads, G heads of keys and values, C head width, Q queries of a block,
+K keys up to its end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeattn.nn.attention import Attention
+from aeattn.nn.attention import Attention, by_group
 from aeattn.nn.transformer import Block, LanguageModel
 
 QUERIES_AT_ONCE = 128
@@ -40,11 +41,11 @@ def catching_inputs(model: LanguageModel) -> Iterator[list[Tensor]]:
         yield caught
 
 
-def all_scores(attention: Attention, q_BHTC: Tensor, k_BHTC: Tensor) -> Iterator[tuple[int, Tensor]]:
+def all_scores(attention: Attention, q_BHTC: Tensor, k_BGTC: Tensor) -> Iterator[tuple[int, Tensor]]:
     """The scores before the softmax, (B, H, Q, K), and the place of the first query, block by block."""
     for start in range(0, q_BHTC.shape[2], QUERIES_AT_ONCE):
         end = min(start + QUERIES_AT_ONCE, q_BHTC.shape[2])
-        scores = (q_BHTC[:, :, start:end] @ k_BHTC[:, :, :end].transpose(-2, -1)).float()
+        scores = by_group(q_BHTC[:, :, start:end], k_BGTC[:, :, :end].transpose(-2, -1)).float()
         bias = attention.bias(end - start, end, None, scores.device)
         yield start, scores if bias is None else scores + bias
 
@@ -67,7 +68,7 @@ def rebuild(attention: Attention, x: Tensor, keep: Keep | None = None) -> Tensor
     blocks = []
     for start, scores in all_scores(attention, q, k):
         kept = scores if keep is None else keep(scores, start)
-        blocks.append(kept.softmax(dim=-1).to(v.dtype) @ v[:, :, : scores.shape[-1]])
+        blocks.append(by_group(kept.softmax(dim=-1).to(v.dtype), v[:, :, : scores.shape[-1]]))
     return attention.merge(torch.cat(blocks, dim=2))
 
 

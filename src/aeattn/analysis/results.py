@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from aeattn.errors import InputError
 
-T = TypeVar("T")
 FORMAT = 1  # of both kinds of file; raised when older versions of this package could not read them
 TOP = (1, 4, 16)
 
@@ -178,6 +177,19 @@ class Inspection:
     projections: tuple[CodeMeasures, ...]
     maps: Maps | None
 
+    @property
+    def by_head(self) -> dict[str, HeadMeasures]:
+        """Heads by `layer/head`, both from 1."""
+        return {f"{layer.layer + 1}/{head.head + 1}": head for layer in self.layers for head in layer.heads}
+
+    @property
+    def by_projection(self) -> dict[str, CodeMeasures]:
+        """Codes by `layer/projection`, and `/head` where each head has its own, from 1."""
+        return {
+            f"{p.layer + 1}/{p.projection}" + ("" if p.head is None else f"/{p.head + 1}"): p
+            for p in self.projections
+        }
+
     def figure(self, path: str) -> float | None:
         """The figure under a dotted name, as `attention.gini` or `loss.added.top4`; None where there is none."""
         found: object = self
@@ -187,7 +199,7 @@ class Inspection:
         return float(found) if is_number else None  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
-        values = {"format": FORMAT, **asdict(self)}
+        values = {"format": FORMAT, **msgspec.to_builtins(self, str_keys=True)}
         return values | {"loss": {**values["loss"], "added": self.loss.added}}
 
 
@@ -221,33 +233,9 @@ class RunAnalysis:
     def from_dict(cls, values: object, where: str) -> RunAnalysis:
         """Raises InputError for what is no analysis of a run."""
         try:
-            found: RunAnalysis = _read(cls, values)
-        except (TypeError, ValueError) as error:
+            found = msgspec.convert(values, cls, str_keys=True)
+        except msgspec.ValidationError as error:
             raise InputError(f"{where} is damaged ({error}): delete it") from error
         if not found.at:
             raise InputError(f"{where} holds no snapshot: delete it")
         return found
-
-
-@cache
-def _fields(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _read(kind: Any, value: Any) -> Any:
-    """A JSON value as `kind`: dataclasses, tuples, dictionaries, numbers, strings, or None. What a dataclass does
-    not name is passed over. Raises TypeError or ValueError for anything else."""
-    origin, of = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return None if value is None else _read(of[0], value)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        return kind(**{name: _read(each, value.get(name)) for name, each in _fields(kind).items()})
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_read(of[0], each) for each in value)
-    if origin is dict and isinstance(value, dict):
-        return {of[0](name): _read(of[1], each) for name, each in value.items()}
-    if kind in (int, str) and isinstance(value, kind) and not isinstance(value, bool):
-        return value
-    if kind is float and isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    raise TypeError(f"{repr(value)[:60]} where {getattr(kind, '__name__', kind)} belongs")

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeattn.data.batches import Ids, Int64
+from aeattn.data.batches import Int64
 from aeattn.data.store import TokenStore
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
 

@@ -24,7 +24,7 @@ from aeattn.benchmarks.train import VOCABULARY, model_pair
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.errors import InputError
 from aeattn.generation.engine import Engine, fast_engine, pick
-from aeattn.generation.sampling import SamplingRule
+from aeattn.generation.sampling import Sampling
 from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.nn.size import not_absorbable, parameters, size
 from aeattn.nn.transformer import LanguageModel
@@ -113,7 +113,7 @@ def _kind(engine: Engine) -> CacheKind:
 
 
 def _cache_bytes(engine: Engine, batch: int) -> int:
-    return engine.start([np.zeros(1, np.int64)] * batch, SamplingRule(), seed=0).cache_bytes
+    return engine.start([np.zeros(1, np.int64)] * batch, Sampling(), seed=0).cache_bytes
 
 
 def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
@@ -129,7 +129,7 @@ def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
 
 def own_work(engine: Engine, batch: int, chars: int) -> Work:
     """Generate from one character on, in the blocks that a stream would take."""
-    prompts, rule, seeds = [np.zeros(1, np.int64)] * batch, SamplingRule(TEMPERATURE), iter(range(1 << 30))
+    prompts, rule, seeds = [np.zeros(1, np.int64)] * batch, Sampling(TEMPERATURE), iter(range(1 << 30))
 
     def work() -> float:
         decoding = engine.start(prompts, rule, seed=next(seeds))
@@ -204,7 +204,7 @@ def _at_length(engine: Engine, length: int) -> tuple[int, float]:
     ids = np.arange(length - LONG_CHARS) % len(VOCABULARY)
     best = 0.0
     for seed in range(3):
-        decoding = engine.start([ids], SamplingRule(TEMPERATURE), seed)
+        decoding = engine.start([ids], Sampling(TEMPERATURE), seed)
         rates = alternate({"all": lambda: float(decoding.write(LONG_CHARS // 2).size)}, rounds=1)  # noqa: B023
         best = max(best, rates["all"].median)
     return decoding.cache_bytes, best

@@ -81,7 +81,9 @@ def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
     feed-forward, and as many heads share the width."""
     ours = ModelConfig(**{**preset(name)["model"], "vocab_size": len(VOCABULARY), "context": context})
     heads = next(n for n in range(ours.n_heads, ours.d_model + 1) if ours.d_model % n == 0)
-    standard = replace(ours, query="linear", key="linear", value="linear", n_heads=heads, per_head=False)
+    standard = replace(
+        ours, query="linear", key="linear", value="linear", n_heads=heads, n_kv_heads=None, per_head=False
+    )
     return {OURS: ours, STANDARD: solve_width(standard, parameters(ours))}
 
 

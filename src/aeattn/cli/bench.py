@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeattn.cli.options import Command, Parser, add_json, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -53,3 +55,41 @@ def _print(blocks: Iterable[Block]) -> None:
             print(block)
         else:
             print_table(block.heading, block.rows)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="bench", required=True, metavar="WHAT", parser_class=Parser)
+    train = kinds.add_parser("train", help="training steps")
+    train.add_argument("--preset", default="460k", metavar="NAME", help="model to time (default 460k)")
+    train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows a step (default 64)")
+    train.add_argument(
+        "--context", type=whole, nargs="+", default=[128, 256], metavar="N", help="(default 128 256)"
+    )
+    _shared(train, rounds=7)
+    _add_bench_generate(kinds.add_parser("generate", help="writing"))
+
+
+def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
+    name = parser.prog.split()[-1]
+    parser.add_argument(
+        "--rounds", type=whole, default=rounds, metavar="N", help=f"of all in turn (default {rounds})"
+    )
+    parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
+    parser.add_argument("--no-peers", action="store_true", help="only ours")
+    parser.add_argument("--picture", type=Path, default=Path(f"bench-{name}.png"), metavar="FILE")
+    add_json(parser)
+
+
+def _add_bench_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
+    parser.add_argument("--chars", type=whole, default=200, metavar="N", help="each writes (default 200)")
+    parser.add_argument(
+        "--batch", type=whole, nargs="+", default=[1, 64], metavar="N", help="sequences at once (default 1 64)"
+    )
+    lengths = [256, 512, 1024, 2048, 4096, 8192]
+    parser.add_argument("--lengths", type=whole, nargs="+", default=lengths, metavar="N", help="for the curves")
+    parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
+    _shared(parser, rounds=5)
+
+
+COMMAND = Command("bench", "measure speed against peers and the machine's limits", _options, bench)

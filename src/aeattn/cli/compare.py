@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ def compare(options: argparse.Namespace) -> int:
     from aeattn.compare.parse import find_spec, read_spec
 
     source = find_spec(options.spec)
-    spec = read_spec(source, options.budget)
+    spec = read_spec(source, options.budget, options.plugin)
 
     from rich.console import Console  # from here on PyTorch is loaded, which takes seconds
 
@@ -40,7 +42,12 @@ def compare(options: argparse.Namespace) -> int:
         for line in conclusions(summary):
             print(line)
         print(f"more: aeattn report {folder.path}")
-    return 0
+    crashed = [run.name for run in summary.failed if run.failure == "crashed"]
+    if crashed:
+        say(
+            f"aeattn: {len(crashed)} of the runs crashed ({', '.join(crashed)}); the same command tries them again"
+        )
+    return 1 if crashed else 0
 
 
 COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "characters/s")
@@ -64,8 +71,23 @@ def _shown(value: float | None, how: str) -> str:
 def conclusions(summary: Summary) -> list[str]:
     """The answer, the other contrasts, and what must be known besides."""
     others = [f"- {_claimed(c)}{c.sentence}" for c in summary.contrasts if not c.primary]
-    return [summary.answer, *others, *(f"note: {note}" for note in summary.notes)]
+    return [summary.answer, summary.conditions, *others, *(f"note: {note}" for note in summary.notes)]
 
 
 def _claimed(contrast: ContrastResult) -> str:
     return f'"{contrast.claim}" ' if contrast.claim else ""
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", metavar="SPEC", help="claims, first, or a .toml file (docs/experiments.md)")
+    parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
+    parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")
+    parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
+    parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
+    add_plugins(parser)
+    add_quiet(parser)
+    add_json(parser)
+
+
+COMMAND = Command("compare", "run a comparison of models that a spec declares", _options, compare)

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def finish(training: Training, score: Score) -> Sequence[str]:
     """Draw the learning curve, let the model generate, and return the lines to show."""
+    from aeattn.report import curve
     from aeattn.runs.load import load
-    from aeattn.training import curve
 
     run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
-    curve.draw(run.read_metrics(), run.curve, run.path.name, floor)
+    curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
     nats, bits = score.nats_per_char, score.bits_per_char
     lines = [f"\n{passage.strip()}\n"]

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeattn.cli.options import Command, add_device, add_json, add_run, whole
 from aeattn.errors import InputError
 from aeattn.terminal.tables import print_json, say, shown
 
@@ -122,3 +123,31 @@ def _read_text(name: str) -> str:
         raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error
     except OSError as error:
         raise InputError(f"the prompt {name} cannot be read: {error.strerror}") from error
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--prompt", default="", metavar="S")
+    source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
+    source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
+    parser.add_argument("--chars", type=whole, default=500, metavar="N", help="new characters (default 500)")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
+    parser.add_argument("--top-k", type=int, metavar="N")
+    parser.add_argument("--top-p", type=float, metavar="X")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="S", help="end before this text; may be repeated"
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
+    parser.add_argument(
+        "--engine", choices=("auto", "fast", "simple"), default="auto", help="compiled, or PyTorch"
+    )
+    parser.add_argument(
+        "--cache", choices=("auto", "latent", "full"), default="auto", help="codes, or keys and values"
+    )
+    add_device(parser, "cpu")
+    add_json(parser)
+
+
+COMMAND = Command("generate", "let a model write", _options, generate)

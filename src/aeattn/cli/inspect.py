@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 
@@ -32,3 +33,18 @@ def inspect(options: argparse.Namespace) -> int:
         print_table(columns, rows)
     print(f"picture: {drawn}")
     return 0
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_texts(parser, "*", " (default: what the run was validated on)")
+    parser.add_argument("--step", type=whole, metavar="N", help="look at this checkpoint (default: the end)")
+    parser.add_argument("--chars", type=whole, default=16_384, metavar="N", help="to read (default 16,384)")
+    parser.add_argument(
+        "--context", type=whole, metavar="N", help="characters that the model sees, at most its own"
+    )
+    add_device(parser, "cpu")
+    add_json(parser)
+
+
+COMMAND = Command("inspect", "what attention looks at, and what bottlenecks keep", _options, inspect)

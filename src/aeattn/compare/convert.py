@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 
 FORMAT = 1  # of the files of a comparison; raised when older versions of this package could not read them
 T = TypeVar("T")
 
 
 def from_json(kind: type[T], values: object, where: str) -> T:
-    """JSON values as a dataclass. Raises InputError, naming the field, for what is none."""
+    """JSON values as a dataclass. Raises Damaged, naming the field, for what is none."""
     try:
         return msgspec.convert(values, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise InputError(f"{where} is damaged ({error}): restore it") from error
+        raise Damaged(f"{where} is damaged ({error}): restore it") from error
 
 
 def to_json(value: object) -> Any:

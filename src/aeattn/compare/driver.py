@@ -49,7 +49,7 @@ def compare(
     with folder.locked() as lock:
         if lock.warning:
             progress.note(f"warning: {lock.warning}")
-        declaration = declared(spec, source, folder, _pace(at_once), progress.note, amend)
+        declaration = declared(spec, source, folder, _throughput(at_once), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
         records: Records = {}
@@ -64,7 +64,7 @@ def compare(
     return folder, summary
 
 
-def _pace(at_once: int) -> Callable[[Sequence[RunConfig]], list[float]]:
+def _throughput(at_once: int) -> Callable[[Sequence[RunConfig]], list[float]]:
     return lambda configs: throughput.measure(configs, worker_environment(at_once))
 
 

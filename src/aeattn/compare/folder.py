@@ -12,7 +12,7 @@ from typing import Any
 from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.convert import check_format
 from aeattn.compare.records import Record
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 from aeattn.files import Lock, read_json, write_json
 from aeattn.runs.folder import RunFolder
 
@@ -62,7 +62,7 @@ class Folder:
             try:
                 record = self.read_record(path.stem)
                 if record is not None and record.name != path.stem:
-                    raise InputError(f"record {path} calls itself {record.name!r}: give it back its own name")
+                    raise Damaged(f"record {path} calls itself {record.name!r}: give it back its own name")
             except InputError as error:
                 if on_damage is None:
                     raise
@@ -80,14 +80,24 @@ class Folder:
         check_format(values, str(path))
         return RunAnalysis.from_dict(values, str(path))
 
+    def write_analysis(self, analysis: RunAnalysis) -> None:
+        self.analysis.mkdir(parents=True, exist_ok=True)
+        write_json(self.analysis / f"{analysis.name}.json", analysis.to_dict())
+
     def set_aside(self, name: str) -> None:
         """Move what is there of a run to `stale/`, where nothing is averaged and nothing lost."""
+        self._set_aside(name, self.record_path(name), self.analysis / f"{name}.json", self.runs / name)
+
+    def set_run_aside(self, name: str) -> None:
+        """The same of the run folder alone: its record says what to do."""
+        self._set_aside(name, self.runs / name)
+
+    def _set_aside(self, name: str, *sources: Path) -> None:
         target = next(p for i in count(1) if not (p := self.stale / f"{name}-{i}").exists())
-        sources = (self.record_path(name), self.analysis / f"{name}.json", self.runs / name)
         for source in sources:
             if source.exists():
                 target.mkdir(parents=True, exist_ok=True)
-                shutil.move(source, target / f"{source.parent.name}{source.suffix}")
+                shutil.move(source, target / f"{source.parent.name}{'' if source.is_dir() else '.json'}")
 
     @contextmanager
     def locked(self) -> Iterator[Lock]:

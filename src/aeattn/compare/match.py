@@ -11,11 +11,11 @@ from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters, size, solve_width
 
-Pace = Callable[[Sequence[RunConfig]], list[float]]
+Throughput = Callable[[Sequence[RunConfig]], list[float]]
 """Seconds an update of several configs, measured turn by turn on this machine."""
 
-PACE_TRIES = 4
-PACE_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
+TIME_TRIES = 4
+TIME_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
 
 COSTS: dict[str, tuple[str, Callable[[ModelConfig], float]]] = {
     "parameters": ("parameters", parameters),
@@ -69,26 +69,26 @@ def _with(model: ModelConfig, vary: str, width: int) -> ModelConfig:
     return replace(model, **changes)
 
 
-def match_pace(
-    configs: dict[str, RunConfig], reference: RunConfig, vary: str, tolerance: float, pace: Pace
+def match_time(
+    configs: dict[str, RunConfig], reference: RunConfig, vary: str, tolerance: float, measure: Throughput
 ) -> list[Matched]:
     """Configs whose characters take as long to train on as the reference's: measured at two widths, then where the
     line through the two nearest says, and once more for `off_by`.
 
     `configs` are named for messages. Raises InputError, which says how near it came, where one is further off than
-    the tolerance, or than `PACE_TOLERANCE` where that is more.
+    the tolerance, or than `TIME_TOLERANCE` where that is more.
     """
     tried: list[dict[int, float]] = [{} for _ in configs]
     widths = [getattr(config.model, vary) for config in configs.values()]
-    for _ in range(PACE_TRIES):
-        shares = _shares(reference, _at_widths(configs, vary, widths), pace)
+    for _ in range(TIME_TRIES):
+        shares = _shares(reference, _at_widths(configs, vary, widths), measure)
         for known, width, share in zip(tried, widths, shares, strict=True):
             known[width] = share
         widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
     nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
-    shares = _shares(reference, nearest, pace)
+    shares = _shares(reference, nearest, measure)
     for name, config, share in zip(configs, nearest, shares, strict=True):
-        if abs(share - 1) > max(tolerance, PACE_TOLERANCE):
+        if abs(share - 1) > max(tolerance, TIME_TOLERANCE):
             width = getattr(config.model, vary)
             raise InputError(
                 f"{name} cannot be matched by wall-clock: the nearest, {vary} = {width}, took "
@@ -98,9 +98,9 @@ def match_pace(
     return _matched(nearest, shares)
 
 
-def compare_pace(configs: Sequence[RunConfig], reference: RunConfig, pace: Pace) -> list[Matched]:
+def compare_time(configs: Sequence[RunConfig], reference: RunConfig, measure: Throughput) -> list[Matched]:
     """Configs as they are, and by how much more time than the reference's a character of theirs takes."""
-    return _matched(configs, _shares(reference, configs, pace))
+    return _matched(configs, _shares(reference, configs, measure))
 
 
 def _matched(configs: Sequence[RunConfig], shares: Sequence[float]) -> list[Matched]:
@@ -113,12 +113,12 @@ def _at_widths(configs: dict[str, RunConfig], vary: str, widths: Sequence[int]) 
     ]
 
 
-def _shares(reference: RunConfig, configs: Sequence[RunConfig], pace: Pace) -> list[float]:
+def _shares(reference: RunConfig, configs: Sequence[RunConfig], measure: Throughput) -> list[float]:
     """Each config's time for a character, in the reference's."""
     if not configs:
         return []
     everyone = [reference, *configs]
-    target, *others = (s / c.chars_per_step for s, c in zip(pace(everyone), everyone, strict=True))
+    target, *others = (s / c.chars_per_step for s, c in zip(measure(everyone), everyone, strict=True))
     return [seconds / target for seconds in others]
 
 

@@ -22,8 +22,9 @@ from aeattn.compare.spec import (
     Spec,
     Tuning,
 )
-from aeattn.config.convert import build, check_keys, overlay, read_toml
+from aeattn.config.convert import build, check_keys, overlay
 from aeattn.config.run import RunConfig
+from aeattn.config.sources import located, read_toml, with_plugins
 from aeattn.errors import InputError
 
 T = TypeVar("T")
@@ -52,17 +53,17 @@ def find_spec(name: str) -> Path:
     return path
 
 
-def read_spec(path: Path, budget: str | None = None) -> Spec:
+def read_spec(path: Path, budget: str | None = None, plugins: Sequence[str] = ()) -> Spec:
     """A spec from a TOML file, with one of its named budgets. Raises InputError for what cannot be."""
     try:
-        return parse(read_toml(path), path.stem, budget)
+        return parse(with_plugins(located(read_toml(path), path), plugins), path.stem, budget)
     except InputError as error:
         where = str(path)
         raise InputError(str(error) if where in str(error) else f"{path.name}: {error}") from error
 
 
 KNOWN = ["title", "question", "smallest_effect", "seeds", "budget", "matching", "tuning", "attention", "base"]
-KNOWN += ["arms", "sizes", "contrasts", "budgets", "without_books", "jobs"]
+KNOWN += ["arms", "sizes", "contrasts", "budgets", "without_books", "jobs", "plugins"]
 
 
 def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
@@ -140,10 +141,18 @@ def _arm(name: str, values: Any) -> Arm:
         raise InputError(f"{where} is {values!r}: write a table of settings there")
     check_keys(values, [*SETTINGS, "label", "about", "match"], where)
     settings = {key: value for key, value in values.items() if key in SETTINGS}
+    return Arm(name, _text(values, "label", name), _text(values, "about", ""), settings, _matched(values, where))
+
+
+def _matched(values: dict[str, Any], where: str) -> tuple[MatchKind, ...]:
+    """The ways in which an arm is matched: all, none, or those that are listed."""
     match = values.get("match", True)
-    if not isinstance(match, bool):
-        raise InputError(f"{where}.match is {match!r}: write true or false")
-    return Arm(name, _text(values, "label", name), _text(values, "about", ""), settings, match)
+    if isinstance(match, bool):
+        return get_args(MatchKind) if match else ()
+    if not isinstance(match, list):
+        raise InputError(f"{where}.match is {match!r}: write true, false or a list of ways")
+    check_keys(dict.fromkeys(map(str, match)), list(get_args(MatchKind)), f"{where}.match")
+    return tuple(match)
 
 
 def _sizes(values: dict[str, Any]) -> dict[str, Settings]:

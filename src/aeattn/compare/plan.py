@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from aeattn.compare.declaration import (
     read_declaration,
 )
 from aeattn.compare.folder import Folder
-from aeattn.compare.match import COSTS, Matched, Pace, compare_cost, compare_pace, match_cost, match_pace
+from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text, TextSide
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, all_settings
 from aeattn.config.run import DataConfig, RunConfig
@@ -28,14 +28,17 @@ from aeattn.data.store import prepare
 from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.nn.size import size as size_of
-from aeattn.runs.identity import text_facts
+from aeattn.runs.identity import config_changes, text_facts
 from aeattn.training.plan import corpus_of, located
 
 Say = Callable[[str], None]
+IGNORED = "/runs/\n/logs/\n/stale/*/runs/\n/.lock\n"  # records that were replaced are kept with the others
 Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
 
 
-def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, amend: bool = False) -> Declaration:
+def declared(
+    spec: Spec, source: Path, folder: Folder, measure: Throughput, say: Say, amend: bool = False
+) -> Declaration:
     """The declaration of a folder: what it holds if it was made from this very spec, else made now and written.
 
     Raises InputError where the folder was declared with another spec, unless told to amend it.
@@ -51,20 +54,32 @@ def declared(spec: Spec, source: Path, folder: Folder, pace: Pace, say: Say, ame
         )
     if before is None and folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()):
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
-    declaration = declare(spec.with_texts_at_hand(), given, pace, say)
+    declaration = declare(spec.with_texts_at_hand(), given, measure, say)
     if before is not None:
-        amendment = Amendment(before.hash, before.declared)
+        amendment = Amendment(before.hash, before.declared, tuple(_changes(before, declaration)))
         declaration = replace(declaration, amended=(*before.amended, amendment))
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.ignore.write_text("/runs/\n/logs/\n/stale/\n/.lock\n", encoding="utf-8")
+    folder.ignore.write_text(IGNORED, encoding="utf-8")
     shutil.copyfile(source, folder.toml)
     write_json(folder.spec, declaration.to_dict())
     return declaration
 
 
-def declare(spec: Spec, given: str, pace: Pace, say: Say) -> Declaration:
+def _changes(before: Declaration, now: Declaration) -> Iterator[str]:
+    """What an amendment changed, one phrase a setting; arms and contrasts by their ids."""
+    old, new = (_by_id(to_json(each)) for each in (before, now))
+    return config_changes(old, new)
+
+
+def _by_id(values: dict[str, Any]) -> dict[str, Any]:
+    named = {name: {each.pop("id"): each for each in values.pop(name)} for name in ("arms", "contrasts")}
+    apart = ("given", "declared", "amended", "text", "name")
+    return {key: value for key, value in (values | named).items() if key not in apart}
+
+
+def declare(spec: Spec, given: str, measure: Throughput, say: Say) -> Declaration:
     """Read the texts, match the arms, count the steps. Raises InputError where arms cannot be matched."""
-    resolver = _Resolver(spec, pace, say)
+    resolver = _Resolver(spec, measure, say)
     arms, ids = resolver.arms()
     return Declaration(
         name=spec.name,
@@ -87,8 +102,8 @@ def declare(spec: Spec, given: str, pace: Pace, say: Say) -> Declaration:
 class _Resolver:
     """Texts that were read, and arms that were made of them."""
 
-    def __init__(self, spec: Spec, pace: Pace, say: Say) -> None:
-        self.spec, self.pace, self.say = spec, pace, say
+    def __init__(self, spec: Spec, measure: Throughput, say: Say) -> None:
+        self.spec, self.measure, self.say = spec, measure, say
         self.texts: list[Text] = []
         self._known: list[tuple[DataConfig, DataConfig, int]] = []  # as set, as resolved, vocabulary
 
@@ -111,7 +126,7 @@ class _Resolver:
             if known == data:
                 return resolved, vocabulary
         corpus = corpus_of(data, seed, self.say)
-        text = prepare(corpus, progress=self.say)
+        text = prepare(corpus, progress=self.say, spec=data.tokenizer)
         for note in text.notes:
             self.say(note)
         names = tuple(document.name for document in text.valid.documents)
@@ -128,12 +143,12 @@ class _Resolver:
         matching = self.spec.matching
         reference = configs[matching.reference or self.spec.arms[0].name]
         others = [arm for arm in self.spec.arms if matching.target or configs[arm.name] != reference]
-        free = {(arm.name, kind, size): configs[arm.name] for arm in others if arm.match}
-        as_declared = {(arm.name, kind, size): configs[arm.name] for arm in others if not arm.match}
+        free = {(arm.name, kind, size): configs[arm.name] for arm in others if kind in arm.match}
+        as_declared = {(arm.name, kind, size): configs[arm.name] for arm in others if kind not in arm.match}
         if kind == "wall-clock":
             named = {f"arms.{key[0]}": config for key, config in free.items()}
-            solved = match_pace(named, reference, matching.vary, matching.tolerance, self._measured)
-            left = compare_pace(list(as_declared.values()), reference, self._measured)
+            solved = match_time(named, reference, matching.vary, matching.tolerance, self._measured)
+            left = compare_time(list(as_declared.values()), reference, self._measured)
         else:
             target = matching.target or COSTS[kind][1](reference.model)
             solved = [
@@ -184,7 +199,7 @@ class _Resolver:
 
     def _measured(self, configs: Sequence[RunConfig]) -> list[float]:
         self.say(f"measuring how fast {len(configs)} configs train, turn by turn")
-        return self.pace(configs)
+        return self.measure(configs)
 
     def _steps(self, configs: list[RunConfig]) -> list[int]:
         """Updates of each config that the budget pays for."""

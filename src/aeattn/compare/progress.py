@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -14,6 +13,17 @@ from rich.text import Text
 
 from aeattn.compare.records import Record
 from aeattn.terminal.progress import clock
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a worker says of itself: where its training stands."""
+
+    step: int
+    steps: int
+    chars_per_second: float
+    train_nats: float | None = None
+    valid_nats: float | None = None
 
 
 @dataclass
@@ -28,13 +38,13 @@ class Run:
     valid_nats: float | None = None
     chars_per_second: float = 0.0
 
-    def update(self, values: dict[str, Any]) -> None:
+    def update(self, line: Line) -> None:
         """Take in a line of the worker."""
-        if self.first is None and "step" in values:
-            self.first = max(0, values["step"] - 1)
-        for name, value in values.items():
-            if name in ("step", "steps", "train_nats", "valid_nats", "chars_per_second"):
-                setattr(self, name, value)
+        if self.first is None:
+            self.first = max(0, line.step - 1)
+        self.step, self.steps, self.chars_per_second = line.step, line.steps, line.chars_per_second
+        self.train_nats = self.train_nats if line.train_nats is None else line.train_nats
+        self.valid_nats = self.valid_nats if line.valid_nats is None else line.valid_nats
 
     @property
     def left(self) -> float:
@@ -83,7 +93,7 @@ class GridProgress:
             self.note(line)
 
     def summary(self, runs: Mapping[str, Run]) -> str:
-        """How much is done, and how long the rest takes at the pace so far."""
+        """How much is done, and how long the rest takes at the speed so far."""
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.done} of {self.total} runs done{failed}, {self.time_left(runs)} left"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class Environment(Struct, frozen=True, omit_defaults=True):
     gpu: str | None
     commit: str | None
     dirty: bool | None
+    kernels: str | None = None
 
 
 class Point(Struct, frozen=True, omit_defaults=True):
@@ -60,6 +62,13 @@ class Point(Struct, frozen=True, omit_defaults=True):
     train_nats: float | None
     valid_nats: float | None = None
     valid_chars: int | None = None
+
+
+def comparable(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Those of them that were evaluated on the part of the validation text that most were evaluated on."""
+    scored = [point for point in points if point.valid_nats is not None]
+    parts = Counter(point.valid_chars for point in scored).most_common(1)
+    return tuple(point for point in scored if point.valid_chars == parts[0][0])
 
 
 @dataclass(frozen=True)
@@ -164,9 +173,7 @@ class Record:
     def learning_curve(self) -> tuple[Point, ...]:
         """The evaluations of one and the same part of the validation text. The last one is usually of the whole
         text and not among them: on another text a loss is another."""
-        scored = [point for point in self.curve if point.valid_nats is not None]
-        parts = Counter(point.valid_chars for point in scored).most_common(1)
-        return tuple(point for point in scored if point.valid_chars == parts[0][0])
+        return comparable(self.curve)
 
     def to_dict(self) -> dict[str, Any]:
         values = {"format": FORMAT, **to_json(self)}

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from aeattn.compare.convert import from_json
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import Records, is_current, jobs, untuned_work, work
-from aeattn.compare.progress import GridProgress, Run
+from aeattn.compare.progress import GridProgress, Line, Run
 from aeattn.compare.records import Record, now
-from aeattn.errors import InputError
+from aeattn.errors import Damaged, InputError
 from aeattn.host import SPIN_COUNT, WAIT_POLICY
 
 POLL_SECONDS = 0.1
@@ -61,7 +62,7 @@ class Worker:
         with self.process.stdout as lines, suppress(OSError):
             for line in lines:
                 with suppress(ValueError):
-                    self.run.update(json.loads(line))
+                    self.run.update(from_json(Line, json.loads(line), "a line of the worker"))
 
     def wait(self) -> int:
         """The exit code, when all has been heard."""
@@ -88,22 +89,29 @@ class Runner:
         self.at_once, self.lock = at_once, lock
         self.records: dict[str, Record] = {}
         self.attempted: set[str] = set()
+        self.undone: dict[str, str] = {}  # runs that cannot be done as things are, and why
         self._signal: int | None = None
 
     def run(self) -> Records:
-        """Do everything; returns the records. Raises Stopped, NoRoom, and InputError where a run has bad input."""
+        """Do everything; returns the records. Raises Stopped and NoRoom; InputError, after all else is done, where
+        runs have bad input."""
         self.records = {record.name: record for record in self.folder.read_records(self._damaged)}
         workers: list[Worker] = []
         with self._signals(), self._killing(workers):
             while (pending := self._pending(workers)) or workers:
                 workers += [self._start(job) for job in pending[: self.at_once - len(workers)]]
                 self._wait(workers)
+        if self.undone:
+            names, (reason, *_) = ", ".join(self.undone), self.undone.values()
+            raise InputError(f"{len(self.undone)} of the runs could not be done ({names}): {reason}")
         self._set_unwanted_aside()
         return self.records
 
     # -- which runs --------------------------------------------------------------------------------------
 
     def _damaged(self, path: Path, error: InputError) -> None:
+        if not isinstance(error, Damaged):
+            raise error
         self.progress.note(f"warning: {error}; it was moved to {self.folder.stale} and is made again")
         self.folder.set_aside(path.stem)
 
@@ -118,7 +126,7 @@ class Runner:
     def _pending(self, workers: list[Worker]) -> list[Record]:
         """What is to be done and not under way. A run that crashed is tried again, once each time."""
         wanted = jobs(self.declaration, self.records)
-        busy = {worker.job.name for worker in workers}
+        busy = {worker.job.name for worker in workers} | set(self.undone)
         pending = [job for job in wanted if job.name not in busy and self._is_to_do(job)]
         tuning_alone = all(job.phase == "tune" for job in wanted)
         later = untuned_work(self.declaration, self.records) if tuning_alone else 0.0
@@ -130,17 +138,30 @@ class Runner:
 
     def _is_to_do(self, job: Record) -> bool:
         known = self.records.get(job.name)
-        crashed = known is not None and known.failure == "crashed" and job.name not in self.attempted
-        return crashed or not is_current(job, self.records)
+        if known is None or not is_current(job, self.records):
+            return True
+        again = known.failure == "crashed" or (known.status == "done" and self._has_lost_its_analysis(job))
+        return again and job.name not in self.attempted
+
+    def _has_lost_its_analysis(self, job: Record) -> bool:
+        """Whether attention is to be measured, and is not, though the run is still there."""
+        if not self.declaration.attention or job.phase != "final" or not self.folder.run(job.name).model.exists():
+            return False
+        try:
+            return self.folder.read_analysis(job.name) is None
+        except InputError:
+            return True
 
     # -- one run -----------------------------------------------------------------------------------------
 
     def _start(self, job: Record) -> Worker:
         self._make_way(job)
         self.attempted.add(job.name)
-        started = replace(job, started=now())
-        self.folder.write_record(started)
-        self.records[job.name] = started
+        known = self.records.get(job.name)
+        if known is None or known.status != "done" or known.hash != job.hash:
+            before = () if known is None or known.hash != job.hash else known.resumed
+            self.records[job.name] = replace(job, started=now(), resumed=before)
+            self.folder.write_record(self.records[job.name])
         self.folder.logs.mkdir(exist_ok=True)
         log = self.folder.logs / f"{job.name}.log"
         command = [*self.command, str(self.folder.path), job.name]
@@ -186,14 +207,22 @@ class Runner:
         if self._signal is not None and code in (130, 143, -signal.SIGTERM, -signal.SIGINT):
             raise Stopped(self._signal)
         if code == 2:
-            raise InputError(last_line(worker.log))
+            self._cannot_be_done(name, last_line(worker.log))
+            return
         if code == 3:
             raise NoRoom(f"{name}: {last_line(worker.log)}; what is done is kept, the same command goes on")
         record = self.folder.read_record(name)
+        if code and record is not None and record.status == "done":
+            self._cannot_be_done(name, f"its attention cannot be measured: {last_line(worker.log)}")
+            return
         if record is None or record.status == "running":
             record = self._crashed(worker, code)
         self.records[name] = record
         self.progress.ended(record, worker.run)
+
+    def _cannot_be_done(self, name: str, reason: str) -> None:
+        self.undone[name] = reason
+        self.progress.note(f"{name} could not be done: {reason}")
 
     def _crashed(self, worker: Worker, code: int) -> Record:
         reason = f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(worker.log)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.intervals import percent_perplexity
-from aeattn.compare.match import PACE_TOLERANCE
+from aeattn.compare.match import TIME_TOLERANCE
 from aeattn.compare.metrics import Measure, describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult, FailedRun, RunCounts, TuningResult, Verdict
@@ -102,14 +102,15 @@ def _is_equal(contrast: ContrastResult, declaration: Declaration) -> bool:
     }
     tolerance: float = declaration.matching.tolerance
     if contrast.matching == "wall-clock":
-        tolerance = max(tolerance, PACE_TOLERANCE)
+        tolerance = max(tolerance, TIME_TOLERANCE)
     return abs(shares[contrast.matching] - 1) <= 2 * tolerance  # each may be off by it
 
 
 def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: float) -> str:
     ours, theirs = contrast.labels
     if contrast.verdict == "equivalent":
-        though = f"; {ours} is {_side(contrast, found)} by less than that" if found.excludes_0 else ""
+        side = "better" if found.mean < 0 else "worse"
+        though = f"; {ours} is {side} by less than that" if found.excludes_0 else ""
         size = f"within {smallest_effect:g} nats {where}"
         return f"{ours} and {theirs} are equivalent {size}: {found.signed()}{though}."
     if contrast.verdict == "no difference found":
@@ -121,19 +122,15 @@ def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: f
     return f"{ours} has {way} {found.measure.text} than {theirs} {where}: by {found.size()}{share}."
 
 
-def _side(contrast: ContrastResult, found: Found) -> str:
-    return "better" if found.mean < 0 else "worse"
-
-
 def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
     ours, theirs = contrast.labels
     if found.is_exact:
         return f"{ours} and {theirs} have the same {found.measure.text} {where}, with every seed."
     largest = _plain(max(-found.low, found.high), found.measure)
-    together = "" if contrast.primary else ", all exploratory contrasts together"
+    no, together = ("No", "") if contrast.primary else ("no", ", all exploratory contrasts together")
     return (
-        f"No difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger than "
-        f"{largest} can be excluded at 95 % confidence{together}."
+        f"{no} difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger "
+        f"than {largest} can be excluded at 95 % confidence{together}."
     )
 
 
@@ -195,7 +192,10 @@ def conditions(declaration: Declaration) -> str:
         _counted(len(declaration.seeds.final), "seed"),
         _tuned(declaration.tuning),
     ]
-    return f"Found at {', '.join(parts)}{_amended(declaration)}."
+    said = f"Found at {', '.join(parts)}{_amended(declaration)}."
+    if len(declaration.contrasts) > 1:
+        said += " Intervals are at 95 %; those of exploratory contrasts hold all at once."
+    return said
 
 
 def _tuned(tuning: Tuning | None) -> str:

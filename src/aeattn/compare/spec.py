@@ -63,13 +63,14 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: settings that differ from the base. `match = false` leaves its size alone."""
+    """One side of the comparison: settings that differ from the base. `match` names the ways in which its width is
+    solved for; in all others its size is left alone."""
 
     name: str
     label: str
     about: str
     settings: Settings
-    match: bool
+    match: tuple[MatchKind, ...]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ class Spec:
         """Everything that is set for an arm: its preset, then base, size and arm laid over one another."""
         changes = overlay(overlay(self.given["base"], self.sizes.get(size or "", {})), arm.settings)
         name = str(changes.get("preset") or DEFAULT_PRESET)
-        return overlay({**preset(name), "data": {"seed": 0}}, {**changes, "preset": name})
+        known = {"preset": name, "plugins": self.given.get("plugins", [])}
+        return overlay({**preset(name), "data": {"seed": 0}}, {**changes, **known})
 
 
 def books_are_here() -> bool:

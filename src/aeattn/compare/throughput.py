@@ -24,7 +24,7 @@ def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = N
     given = json.dumps([config.to_dict() for config in configs])
     result = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
     if result.returncode:
-        raise InputError((result.stderr.strip().splitlines() or ["the pace of training cannot be measured"])[-1])
+        raise InputError((result.stderr.strip().splitlines() or ["the speed of training cannot be measured"])[-1])
     return list(json.loads(result.stdout))
 
 
@@ -37,7 +37,7 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     hardware.keep_freed_memory()
     timers = []
     for config in configs:
-        text = prepare(corpus_of(config.data, config.training.seed))
+        text = prepare(corpus_of(config.data, config.training.seed), spec=config.data.tokenizer)
         trainer = Trainer(config, text)
         trainer.use_compiler(config.training.compile == "on")
         timers.append(trainer.time_updates)

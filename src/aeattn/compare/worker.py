@@ -20,20 +20,18 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from aeattn import hardware
 from aeattn.analysis.results import RunAnalysis, Snapshot
-from aeattn.compare.convert import from_json
+from aeattn.compare.convert import from_json, to_json
 from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
+from aeattn.compare.progress import Line
 from aeattn.compare.records import Cost, Environment, Failure, FileScore, Passage, Point, Record, Text, Valid, now
-from aeattn.errors import InputError
-from aeattn.files import write_json
+from aeattn.errors import Damaged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
 from aeattn.runs.checkpoint import all_checkpoints
-from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.compiled_cache import keep_compiled
@@ -64,12 +62,10 @@ class PipeReporter:
     def status(self, status: Status) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + 1.0
-            self._tell({"step": status.step, "steps": status.steps, "train_nats": status.train_nats,
-                        "chars_per_second": status.chars_per_second})  # fmt: skip
+            self._tell(Line(status.step, status.steps, status.chars_per_second, train_nats=status.train_nats))
 
     def evaluated(self, status: Status) -> None:
-        self._tell({"step": status.step, "steps": status.steps, "valid_nats": status.valid_nats,
-                    "chars_per_second": status.chars_per_second})  # fmt: skip
+        self._tell(Line(status.step, status.steps, status.chars_per_second, valid_nats=status.valid_nats))
         self.note(f"step {status.step}: {status.valid_nats} nats")
 
     def sample(self, step: int, text: str) -> None:
@@ -78,21 +74,25 @@ class PipeReporter:
     def close(self) -> None:
         pass
 
-    def _tell(self, values: dict[str, Any]) -> None:
+    def _tell(self, line: Line) -> None:
         try:
-            print(json.dumps(values), flush=True)
+            print(json.dumps(to_json(line)), flush=True)
         except BrokenPipeError:  # the comparison was killed
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
-    """Do the run of a record; returns the exit code. Raises InputError, Interrupted, OSError."""
+    """Do the run of a record, or measure again what its attention does if it is done; returns the exit code.
+    Raises InputError, Interrupted, OSError."""
     job = folder.read_record(name)
     if job is None:
         raise InputError(f"there is no record {name} in {folder.path}")
     reporter = PipeReporter()
-    training = _training(folder, job, reporter)
+    if job.status == "done":
+        _analyse(folder, job, reporter)
+        return 0
+    training, job = _training(folder, job, reporter)
     try:
         score = training.run(stop, startup.over)
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
@@ -104,40 +104,63 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
         training.run_folder.unlock()
     record = _done(job, training, score)
     if job.phase == "final" and read_declaration(folder).attention:
-        reporter.note("measuring what attention does")
-        write_json(_made(folder.analysis) / f"{name}.json", _analyse(folder, record, reporter).to_dict())
+        _analyse(folder, record, reporter)
     folder.write_record(record)
     _tidy(folder, job)
     return 0
 
 
-def _training(folder: Folder, job: Record, reporter: PipeReporter) -> Training:
-    """Go on with the run folder if there is one, else start."""
+def _training(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Training, Record]:
+    """Go on with the run folder if there is one, else start. What is proven damaged is put aside; where anything
+    else is in the way, nothing is touched."""
     run, config = folder.run(job.name), job.run_config
+    corpus = corpus_of(config.data, config.training.seed, reporter.note)  # without its text, no run is begun anew
     if run.path.is_dir():
-        run.lock()  # nothing is removed where somebody else trains
+        run.lock()  # nothing is moved where somebody else trains
         run.unlock()
     if run.config.exists():
-        given = None
         try:
-            given = plan_resume(run.path, None, False, reporter.note)
-            return _checked(resume(given, reporter), job)
-        except InputError as error:
-            if given is not None:
-                given.run.unlock()
-            reporter.note(f"this run cannot go on ({error}): starting again")
-    shutil.rmtree(run.path, ignore_errors=True)
-    corpus = corpus_of(config.data, config.training.seed, reporter.note)
-    return _checked(start(Plan(config, corpus, RunFolder(run.path)), reporter), job)
+            return _resumed(folder, job, reporter)
+        except Damaged as error:
+            reporter.warn(f"{error}; the run is moved to {folder.stale} and begins anew")
+    if run.path.exists():
+        folder.set_run_aside(job.name)
+    training = start(Plan(config, corpus, run), reporter)
+    try:
+        _check_text(training, job)
+    except InputError:
+        shutil.rmtree(run.path)  # it was made a moment ago
+        raise
+    return training, replace(job, resumed=())
 
 
-def _checked(training: Training, job: Record) -> Training:
+def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Training, Record]:
+    """Go on, and say so in the record. Raises Damaged, and InputError where the run cannot go on as it is."""
+    run, given = folder.run(job.name), None
+    try:
+        given = plan_resume(run.path, None, False, reporter.note)
+        training = resume(given, reporter)
+        _check_text(training, job)
+    except InputError as error:
+        if given is not None:
+            given.run.unlock()
+        if isinstance(error, Damaged):
+            raise
+        raise InputError(
+            f"{job.name} cannot go on: {error}; or move {run.path} away, and it begins anew"
+        ) from error
+    if step := training.trainer.state.step:
+        job = replace(job, resumed=(*job.resumed, step))
+        folder.write_record(job)
+    return training, job
+
+
+def _check_text(training: Training, job: Record) -> None:
     facts = text_facts(training.trainer.text)
     if any(facts[side]["sha256"] != getattr(job.text, side).sha256 for side in ("train", "valid")):
         raise InputError(
             f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
         )
-    return training
 
 
 def _failed(job: Record, failure: Failure, reason: str) -> Record:
@@ -160,12 +183,17 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
-        train_nats=trainer.state.smooth_nats,
+        train_nats=_per_char(trainer),
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=training.floor_nats,
         cost=_cost(trainer),
     )
+
+
+def _per_char(trainer: Trainer) -> float | None:
+    nats = trainer.state.smooth_nats
+    return None if nats is None else nats / trainer.text.train.chars_per_token
 
 
 def _scores(scores: list[tuple[str, Score]]) -> Valid:
@@ -187,12 +215,13 @@ def first_batches(trainer: Trainer) -> str:
 
 def _cost(trainer: Trainer) -> Cost:
     config, cost = trainer.config, size(trainer.config.model)
-    chars = trainer.state.step * config.chars_per_step
+    tokens = trainer.state.step * config.chars_per_step
+    chars = round(tokens * trainer.text.train.chars_per_token)
     return Cost(
         seconds=trainer.state.seconds,
         chars=chars,
         chars_per_second=chars / trainer.state.seconds,
-        train_flops=float(chars * cost.train_flops),
+        train_flops=float(tokens * cost.train_flops),
         train_flops_per_char=cost.train_flops,
         parameters=cost.parameters,
         cache_bytes=cost.cache_bytes,
@@ -216,21 +245,21 @@ def _peak_memory(trainer: Trainer) -> int:
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> RunAnalysis:
-    """Attention of the last weights, and of some of the checkpoints that were evaluated, evenly spaced."""
+def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> None:
+    """Measure attention with the last weights, and at some checkpoints that are there and were evaluated."""
     from aeattn.analysis.inspection import inspect_run
 
+    reporter.note("measuring what attention does")
     run = folder.run(record.name).path
     losses = {point.step: point.valid_nats for point in record.curve if point.valid_nats is not None}
     kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
     *way, last = sorted(losses)
-    measured = [
-        (step, inspect_run(run, step=step, maps=False, chars=WAY_CHARS))
+    at = [
+        Snapshot(step, losses[step], inspect_run(run, step=step, maps=False, chars=WAY_CHARS))
         for step in evenly([step for step in way if step in kept], WAY_POINTS)
     ]
-    measured.append((last, inspect_run(run, say=reporter.note)))
-    at = tuple(Snapshot(step, losses[step], found) for step, found in measured)
-    return RunAnalysis(record.name, record.hash, at)
+    at.append(Snapshot(last, losses[last], inspect_run(run, say=reporter.note)))
+    folder.write_analysis(RunAnalysis(record.name, record.hash, tuple(at)))
 
 
 def evenly(items: list[int], most: int) -> list[int]:
@@ -242,11 +271,6 @@ def _tidy(folder: Folder, job: Record) -> None:
     """Weights of tuning runs, and checkpoints that were for resuming, are not wanted any more."""
     run = folder.run(job.name)
     shutil.rmtree(run.path if job.phase == "tune" else run.checkpoints, ignore_errors=True)
-
-
-def _made(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def main(arguments: list[str]) -> int:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
-import tomllib
 from functools import reduce
 from operator import or_
-from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from aeattn.config.fields import settings, type_name
 from aeattn.errors import InputError
-from aeattn.files import read_bytes
 
 T = TypeVar("T")
 
@@ -40,6 +36,8 @@ def _value(type_: Any, value: Any, where: str) -> Any:
         return build(type_, value, where)  # type: ignore[arg-type]
     import msgspec
 
+    if isinstance(value, str) and type_ == tuple[str, ...]:
+        return (value,)  # one name needs no list
     wanted = _without_choices(type_)
     try:
         return msgspec.convert(value, wanted)
@@ -74,25 +72,6 @@ def check_keys(values: dict[str, Any], known: list[str], where: str) -> None:
             near = difflib.get_close_matches(str(key)[:100], known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
-
-
-_CONFIG_BYTES = 1 << 20
-_DEEP = re.compile(
-    r"""(?:[\w"'-]+\s*\.\s*){20}"""
-)  # tables in tables, each a step of the parser through all above it
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A config file as nested dictionaries. Raises InputError where it cannot be read."""
-    try:
-        text = read_bytes(path, _CONFIG_BYTES).decode("utf-8")
-        if len(text) > _CONFIG_BYTES or _DEEP.search(text):
-            raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
-        return tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"config file {path} is not there: check the path") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"config file {path} cannot be read: {' '.join(str(error).split())[:200]}") from error
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:

@@ -10,23 +10,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from aeattn.config.fields import setting, to_dict
+from aeattn.config.projections import ROLES, Kind, Role, find, kinds_of
 
-ProjectionKind = Literal["linear", "bottleneck", "autoencoder", "residual"]
-PROJECTION_KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
-ValueKind = ProjectionKind | Literal["shared"]
-VALUE_KINDS: tuple[ValueKind, ...] = (*PROJECTION_KINDS, "shared")
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
 POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)
 NormKind = Literal["layer", "rms"]
 ActivationKind = Literal["gelu", "relu2"]
 CacheKind = Literal["auto", "latent", "full"]
-Placement = ProjectionKind | tuple[ProjectionKind, ...]
-ValuePlacement = ValueKind | tuple[ValueKind, ...]
+Placement = str | tuple[str, ...]  # a kind of projection for all layers, or one a layer
 MOST_LAYERS = 10_000  # a layer is some dozen objects, however narrow it is
 
 
-def _kinds(of: str, more: str = "") -> str:
-    return f"what makes {of}: {', '.join(PROJECTION_KINDS)}{more}; or one a layer: a,b,c"
+def _kinds(role: Role, of: str) -> str:
+    kinds = (f"{kind.name} ({kind.help})" if kind.shares_code else kind.name for kind in kinds_of(role))
+    return f"what makes {of}: {', '.join(kinds)} or one of your own; or one a layer: a,b,c"
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,9 @@ class ModelConfig:
     n_layers: int = setting(3, "layers", metavar="N", flag=True)
     n_heads: int = setting(4, "heads", metavar="N", flag=True)
     d_ff: int = setting(416, "width of the feed-forward", metavar="N", flag=True)
-    query: Placement = setting("autoencoder", _kinds("queries"), metavar="KIND", flag=True)
-    key: Placement = setting("autoencoder", _kinds("keys"), metavar="KIND", flag=True)
-    value: ValuePlacement = setting(
-        "autoencoder", _kinds("values", ", or shared (the keys' codes)"), metavar="KIND", flag=True
-    )
+    query: Placement = setting("autoencoder", _kinds("query", "queries"), metavar="KIND", flag=True)
+    key: Placement = setting("autoencoder", _kinds("key", "keys"), metavar="KIND", flag=True)
+    value: Placement = setting("autoencoder", _kinds("value", "values"), metavar="KIND", flag=True)
     bottleneck: int = setting(32, "width of the bottleneck", metavar="N", flag=True)
     middle: bool = setting(False, "a hidden layer between encoder and bottleneck")
     per_head: bool = setting(False, "projections of its own for every head", flag=True)
@@ -65,6 +60,9 @@ class ModelConfig:
     tied: bool = setting(False, "one matrix for the embedding and the output")
     zero_init: bool = setting(True, "what a block adds to the stream begins at zero")
     dropout: float = setting(0.0, "fraction of features dropped in training", metavar="X", flag=True)
+    n_kv_heads: int | None = setting(
+        None, "heads of keys and values, shared by those of queries", metavar="N", flag=True, saved=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):
@@ -84,8 +82,8 @@ class ModelConfig:
         )
         for name in positive:
             number = getattr(self, name)
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1")
+            if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 2**53:
+                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1, below 2^53")
         if not isinstance(self.vocab_size, int) or self.vocab_size < 0:
             raise ValueError(f"vocab_size is {self.vocab_size!r}: choose a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
@@ -97,6 +95,7 @@ class ModelConfig:
                 f"{self.n_heads} heads do not divide the width {self.d_model}: choose "
                 f"{_nearest_divisor(self.d_model, self.n_heads)} heads, or another width"
             )
+        self._check_kv_heads()
         if self.bottleneck > self.d_model:
             raise ValueError(
                 f"bottleneck is {self.bottleneck}, wider than the width {self.d_model}: choose at most that"
@@ -104,6 +103,16 @@ class ModelConfig:
         if self.positions in ("rotary", "decoupled") and self._rotated_width() % 2:
             raise ValueError(
                 f"rotary positions turn pairs of features, {self._rotated_width()} is odd: choose an even width"
+            )
+
+    def _check_kv_heads(self) -> None:
+        number = self.n_kv_heads
+        if number is None:
+            return
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1 or self.n_heads % number:
+            raise ValueError(
+                f"n_kv_heads is {number!r}: choose a divisor of the {self.n_heads} heads of queries, such as "
+                f"{_nearest_divisor(self.n_heads, number if isinstance(number, int) else 1)}"
             )
 
     def _check_choices(self) -> None:
@@ -116,28 +125,26 @@ class ModelConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}: choose one of {', '.join(map(str, choices))}"
                 )
-        for name in ("query", "key"):
-            self._check_placement(name, getattr(self, name), PROJECTION_KINDS)
-        self._check_placement("value", self.value, VALUE_KINDS)
+        for role in ROLES:
+            self._check_placement(role)
         same_everywhere = isinstance(self.value, str) and isinstance(self.key, str)
         for layer in range(1 if same_everywhere else self.n_layers):
-            key = self.kind("key", layer)
-            if self.kind("value", layer) == "shared" and key in ("linear", "residual"):
+            key, value = self.projection("key", layer), self.projection("value", layer)
+            if value.shares_code and not key.has_narrow_code:
                 raise ValueError(
-                    f"value is shared in layer {layer}, where the key is {key} and has no code: choose "
+                    f"value is {value.name} in layer {layer}, where the key is {key.name} and has no code: choose "
                     "bottleneck or autoencoder for the key"
                 )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}: choose a number from 0 to below 1")
 
-    def _check_placement(self, name: str, placement: ValuePlacement, choices: tuple[ValueKind, ...]) -> None:
-        kinds = (placement,) if isinstance(placement, str) else placement
-        for kind in kinds:
-            if kind not in choices:
-                raise ValueError(f"{name} projection {kind!r} is unknown: choose one of {', '.join(choices)}")
+    def _check_placement(self, role: Role) -> None:
+        placement: Placement = getattr(self, role)
+        for name in (placement,) if isinstance(placement, str) else placement:
+            find(name, role)
         if not isinstance(placement, str) and len(placement) != self.n_layers:
             raise ValueError(
-                f"{name} names {len(placement)} projections for {self.n_layers} layers: name one, or one a layer"
+                f"{role} names {len(placement)} projections for {self.n_layers} layers: name one, or one a layer"
             )
 
     def _rotated_width(self) -> int:
@@ -148,10 +155,18 @@ class ModelConfig:
         """Width of one head: the full width where every head has projections of its own."""
         return self.d_model if self.per_head else self.d_model // self.n_heads
 
-    def kind(self, name: Literal["query", "key", "value"], layer: int) -> ValueKind:
-        """The projection of `query`, `key` or `value` in a layer, counted from 0."""
-        placement: ValuePlacement = getattr(self, name)
+    def kind(self, role: Role, layer: int) -> str:
+        """The name of what makes queries, keys or values in a layer, counted from 0."""
+        placement: Placement = getattr(self, role)
         return placement if isinstance(placement, str) else placement[layer]
+
+    def projection(self, role: Role, layer: int) -> Kind:
+        """What makes queries, keys or values in a layer."""
+        return find(self.kind(role, layer), role)
+
+    def heads(self, role: Role) -> int:
+        """How many heads of queries, keys or values there are."""
+        return self.n_heads if role == "query" else self.n_kv_heads or self.n_heads
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
@@ -160,6 +175,8 @@ class ModelConfig:
 
 def _placement(value: Any, n_layers: int) -> Any:
     """One kind for all layers, or a tuple of one a layer; equal kinds for all layers become one."""
+    if isinstance(value, str) and "," in value:
+        value = tuple(value.split(","))
     if isinstance(value, list | tuple):
         return value[0] if len(value) == n_layers and len(set(value)) == 1 else tuple(value)
     return value

@@ -54,6 +54,11 @@ class Kind:
     compiled: Literal["linear", "gelu"] | None = None
 
     @property
+    def has_narrow_code(self) -> bool:
+        """Whether a cache can keep its codes, and values decode those of keys."""
+        return self.has_decoder and self.not_absorbable is None
+
+    @property
     def roles(self) -> tuple[Role, ...]:
         """What it can make."""
         return ("value",) if self.shares_code else ROLES
@@ -86,9 +91,14 @@ def register(kind: Kind) -> None:
     _KINDS[kind.name] = kind
 
 
-def names(role: Role | None = None) -> tuple[str, ...]:
+def kinds_of(role: Role | None = None) -> tuple[Kind, ...]:
     """All kinds, or those that can make queries, keys or values."""
-    return tuple(name for name, kind in _KINDS.items() if role is None or role in kind.roles)
+    return tuple(kind for kind in _KINDS.values() if role is None or role in kind.roles)
+
+
+def names(role: Role | None = None) -> tuple[str, ...]:
+    """Their names."""
+    return tuple(kind.name for kind in kinds_of(role))
 
 
 def find(name: object, role: Role | None = None) -> Kind:
@@ -137,7 +147,7 @@ for _kind in (
     Kind("residual", "linear and autoencoder added up", f"{_HOME}:Residual", _residual,
          lambda w: w.d_out + w.bottleneck,
          not_absorbable="residual projections have no narrow code: use `autoencoder`"),
-    Kind("shared", "a decoder of the keys' code", f"{_HOME}:Shared", _decoder, _narrow, shares_code=True,
+    Kind("shared", "a decoder of the keys' codes", f"{_HOME}:Shared", _decoder, _narrow, shares_code=True,
          compiled="linear"),
 ):  # fmt: skip
     register(_kind)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from aeattn.config.convert import build, nested, overlay
 from aeattn.config.fields import setting, to_dict
 from aeattn.config.model import ModelConfig
+from aeattn.config.plugins import load_plugins
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
 
@@ -80,7 +81,7 @@ class TrainingConfig:
             "spike_rollbacks",
         ):
             value = getattr(self, name)
-            _require(value is None or 0 <= value < float("inf"), name, value, "0 or more")
+            _require(value is None or 0 <= value < 2**53, name, value, "0 or more, below 2^53")
         _require(
             0 <= self.sample_chars <= LONGEST_SAMPLE,
             "sample_chars",
@@ -88,10 +89,10 @@ class TrainingConfig:
             f"at most {LONGEST_SAMPLE:,} (training waits for samples; `aeattn generate` makes longer texts)",
         )
         factor, minutes = self.spike_factor, self.minutes
-        _require(factor == 0 or 1 < factor < float("inf"), "spike_factor", factor, "0 (off), or more than 1")
-        _require(minutes is None or 0 < minutes < float("inf"), "minutes", minutes, "more than 0")
+        _require(factor == 0 or 1 < factor < 1e38, "spike_factor", factor, "0 (off), or more than 1")
+        _require(minutes is None or 0 < minutes < 2**31, "minutes", minutes, "more than 0")
         for name in ("learning_rate", "matrix_learning_rate"):
-            _require(0 < getattr(self, name) < float("inf"), name, getattr(self, name), "more than 0")
+            _require(0 < getattr(self, name) < 3.4e38, name, getattr(self, name), "more than 0")
         for name in ("warmup", "decay", "final_rate"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         for name in ("beta1", "beta2", "momentum"):
@@ -130,6 +131,15 @@ class DataConfig:
     seed: int | None = setting(None, "draws tales and what is split off to validate on (the training's seed)")
     limit_valid_chars: int | None = setting(None, "only so many characters of each text to validate on")
     tokenizer: str = setting("char", "how text becomes tokens: char", metavar="KIND", flag=True, saved=False)
+
+    def __post_init__(self) -> None:
+        for name in ("corpus", "valid"):
+            if not all(getattr(self, name)):
+                raise InputError(f"data.{name} has an empty name: name a corpus, a file or a folder")
+        for name, least in (("seed", 0), ("limit_chars", 1), ("limit_valid_chars", 2)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < 2**63:
+                raise InputError(f"data.{name} is {value}: choose at least {least}, below 2^63")
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,10 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """Raises InputError for unknown keys, wrong types and impossible values."""
+        """Loads the plug-ins that the config names. Raises InputError for unknown keys, wrong types, impossible
+        values, and plug-ins that are not there."""
+        if isinstance(names := values.get("plugins"), list):
+            load_plugins(names)
         return build(cls, values, "config")
 
     @classmethod

@@ -7,14 +7,13 @@ A window is T + 1 neighbouring ids: inputs are its first T, targets its last T.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
-Ids = npt.NDArray[np.integer[Any]]
 Int64 = npt.NDArray[np.int64]
 
 IGNORED = -1  # the target of a position that is not scored

@@ -17,7 +17,7 @@ from typing import Any
 
 from aeattn.config.text import TextOptions
 from aeattn.data import fetch
-from aeattn.data.files import distinct, find, texts_under
+from aeattn.data.files import distinct, find, passed_over, texts_under
 from aeattn.data.manifest import author_of
 from aeattn.data.splits import VALID_SHARE, TextFile, split_files
 from aeattn.data.text import normalise, read_chunks
@@ -39,7 +39,7 @@ class Document:
 
     Attributes:
         name: short, and unique on its side of a corpus.
-        author: who wrote it, where that is known.
+        author: who wrote it, where files were split by that.
         limit: keep only so many characters of the part, counted after normalisation.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
@@ -235,12 +235,12 @@ class _Reader:
         for name in names:
             sides = self._sides_of(name)
             if sides is None:
-                loose += find(name, NAMES)
+                loose += self._found(name)
             else:
                 train += sides[0]
                 valid += sides[1] if split else []
-        files = self._files(loose)
-        pooled = self._split(files) if split and not valid else (_documents(files), [])
+        paths = distinct(loose, self.notes)
+        pooled = self._split(paths) if split and not valid else (_documents(paths), [])
         return train + pooled[0], valid + pooled[1]
 
     def valid_side(self, names: Sequence[str]) -> list[Document]:
@@ -250,8 +250,14 @@ class _Reader:
         for name in names:
             sides = self._sides_of(name)
             documents += sides[1] if sides else []
-            loose += find(name, NAMES) if sides is None else []
-        return documents + _documents(self._files(loose))
+            loose += self._found(name) if sides is None else []
+        return documents + _documents(distinct(loose, self.notes))
+
+    def _found(self, name: str) -> list[Path]:
+        paths = find(name, NAMES)
+        if note := passed_over(name):
+            self.notes.append(note)
+        return paths
 
     def without(self, train: list[Document], valid: list[Document]) -> list[Document]:
         """The training documents that are not validated on; those of named corpora are split already."""
@@ -305,27 +311,31 @@ class _Reader:
         train, valid = texts_under(folder / _TRAIN_FOLDER), texts_under(held_out)
         if beside := len(set(texts_under(folder)) - set(train) - set(valid)):
             self.notes.append(f"{folder}: {beside} file(s) outside train/ and {held_out.name}/ are left out")
-        return _documents(self._files(train)), _documents(self._files(valid))
+        if note := passed_over(str(folder)):
+            self.notes.append(note)
+        return _documents(distinct(train, self.notes)), _documents(distinct(valid, self.notes))
 
-    def _files(self, paths: Iterable[Path]) -> list[TextFile]:
-        return [TextFile(p, p.stat().st_size, author_of(p)) for p in distinct(paths, self.notes)]
-
-    def _split(self, files: list[TextFile]) -> tuple[list[Document], list[Document]]:
-        if len(files) < 2:
-            return _in_order(files[0].path) if files else ([], [])
+    def _split(self, paths: list[Path]) -> tuple[list[Document], list[Document]]:
+        if len(paths) < 2:
+            return _in_order(paths[0]) if paths else ([], [])
+        files = [TextFile(path, path.stat().st_size, author_of(path)) for path in paths]
         train, valid, notes = split_files(files, self.seed)
         self.notes += notes
-        return _documents(train), _documents(valid)
+        return [_by_author(file) for file in train], [_by_author(file) for file in valid]
 
 
-def _documents(files: Iterable[TextFile]) -> list[Document]:
+def _documents(paths: Iterable[Path]) -> list[Document]:
     """Documents that are yet to be named."""
-    return [Document("", path=file.path, author=file.author) for file in files]
+    return [Document("", path=path) for path in paths]
+
+
+def _by_author(file: TextFile) -> Document:
+    return Document("", path=file.path, author=file.author)
 
 
 def _in_order(path: Path, name: str = "") -> tuple[list[Document], list[Document]]:
     """The first nine tenths of a file to train on, and the rest to validate on."""
-    whole = Document(name, path=path, author=author_of(path))
+    whole = Document(name, path=path)
     cut = 1.0 - VALID_SHARE
     return [replace(whole, stop=cut)], [replace(whole, start=cut)]
 

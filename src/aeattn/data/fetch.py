@@ -151,6 +151,6 @@ def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) 
 
 
 def _version(module: Any) -> str:
-    """Changes with the source of the tales: another grammar is another text."""
-    sources = sorted(Path(module.__file__).parent.glob("tales*.py"))
+    """Changes with grammar and words of the tales: others are another text."""
+    sources = sorted(p for p in Path(module.__file__).parent.iterdir() if p.suffix in (".py", ".txt"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]

@@ -10,9 +10,16 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
+from aeattn.data.manifest import FILE_NAME as MANIFEST
 from aeattn.data.text import read_chunks
 from aeattn.errors import InputError
 from aeattn.files import sha256_of
+
+_MARKUP = {
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), "a table"),
+    **dict.fromkeys((".htm", ".html", ".xhtml", ".xml"), "a page of tags"),
+}
 
 
 def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
@@ -24,6 +31,7 @@ def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
     if path.is_dir():
         return texts_under(path)
     if path.exists():
+        _refuse_markup([path])
         for _ in islice(read_chunks(path, 4096), 2):  # refuse at once what is no text
             pass
         return [path]
@@ -31,7 +39,35 @@ def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
     found = [file for match in matches for file in (_texts(match) if match.is_dir() else [match])]
     if not found:
         raise InputError(_not_found(name, corpora))
-    return list(dict.fromkeys(found))
+    texts = [file for file in found if _markup(file) is None]
+    if not texts:
+        _refuse_markup(found)
+    return list(dict.fromkeys(texts))
+
+
+def _markup(path: Path) -> str | None:
+    """What a file is that holds more than its text, after its name."""
+    return _MARKUP.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+
+
+def _refuse_markup(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if kind := _markup(path):
+            raise InputError(
+                f"{path} is {kind}, which would be learnt with its markup: write its text alone into a .txt file"
+            )
+
+
+def passed_over(name: str) -> str | None:
+    """One line on the files that `find` leaves out of a folder or a glob, for the user."""
+    path = Path(name).expanduser()
+    paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    left = [p for p in paths if not p.name.startswith(".") and p.name != MANIFEST and p.is_file()]
+    left = [p for p in left if (not _is_text(p) if path.is_dir() else _markup(p))]
+    if not left:
+        return None
+    shown = ", ".join(sorted(p.name for p in left)[:3]) + (f" and {len(left) - 3:,} more" if len(left) > 3 else "")
+    return f"{name}: {len(left):,} file(s) passed over that are no .txt or .txt.gz: {shown}"
 
 
 def texts_under(folder: Path) -> list[Path]:
@@ -46,8 +82,12 @@ def texts_under(folder: Path) -> list[Path]:
 
 
 def _texts(folder: Path) -> list[Path]:
-    named = (path for path in folder.rglob("*") if path.name.endswith((".txt", ".txt.gz")))
+    named = (path for path in folder.rglob("*") if _is_text(path))
     return sorted(path for path in named if path.is_file() and not path.name.startswith("."))
+
+
+def _is_text(path: Path) -> bool:
+    return path.name.endswith((".txt", ".txt.gz"))
 
 
 def distinct(paths: Iterable[Path], notes: list[str]) -> list[Path]:

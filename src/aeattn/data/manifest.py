@@ -1,7 +1,7 @@
 """Facts about texts: a manifest is a table with a line for each file (name, author, checksum, public source).
 
 One manifest ships with the package. A folder of texts may hold its own, called MANIFEST.tsv: tab-separated,
-with a header that has at least the columns `file` (relative to the manifest) and `author`.
+with a header that has at least the columns `file` (a name in that folder) and `author`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from aeattn.files import sha256_of
+from aeattn.files import read_bytes, sha256_of
 
 Row = dict[str, str]
 
-FILE_NAME = "MANIFEST.tsv"
+FILE_NAME, MOST_BYTES = "MANIFEST.tsv", 16 << 20  # a larger one is passed over
 
 
 @cache
@@ -25,19 +25,17 @@ def shipped() -> tuple[Row, ...]:
 
 
 def author_of(path: Path) -> str | None:
-    """Who wrote the file, after the MANIFEST.tsv of its folder or of one above, else the shipped one."""
+    """Who wrote the file, after the MANIFEST.tsv of its own folder, else the shipped one."""
     path = path.resolve()
-    for folder in path.parents:
-        authors = _authors_in(folder / FILE_NAME)
-        if author := authors.get(path.relative_to(folder).as_posix()):
-            return author
-    return _author_of_known_text(path)
+    return _authors_in(path.parent / FILE_NAME).get(path.name) or _author_of_known_text(path)
 
 
+@cache
 def _authors_in(path: Path) -> dict[str, str]:
     try:
-        rows = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        content = read_bytes(path, MOST_BYTES)
+        rows = _parse(content.decode("utf-8")) if len(content) <= MOST_BYTES else ()
+    except (OSError, UnicodeDecodeError, csv.Error):
         return {}
     return {row["file"]: row["author"] for row in rows if row.get("file") and row.get("author")}
 

@@ -12,12 +12,12 @@ context that never occurred has its share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Ids = npt.NDArray[np.integer[Any]]
+from aeattn.data.tokenizer import Ids
+
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 

@@ -13,15 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.decoder import Decoder
-from aeattn.data.tokenizer import Tokenizer
+from aeattn.data.tokenizer import Ids, Tokenizer
 
-Ids = npt.NDArray[np.integer[Any]]
 Hashes = npt.NDArray[np.uint64]
 Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
 

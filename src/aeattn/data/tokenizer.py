@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from aeattn.errors import Damaged, InputError
 
-Ids = npt.NDArray[np.unsignedinteger[Any]]
+Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
 
 _KIND = "characters"

@@ -6,29 +6,31 @@ character is predicted from between half a context and a whole one, and each pre
 pass over exactly those characters. A prompt longer than the context is read from its newest `context` characters
 on. All engines do the same, and draw from the same random numbers.
 
-    fast      compiled (Numba), on the CPU, without PyTorch: generation/fast
-    simple    PyTorch, on any device: generation/simple.py
+    fast      compiled from C++, on the CPU, without PyTorch: generation/compiled_engine.py
+    simple    PyTorch, on any device: generation/torch_engine.py
 
 Shapes: B sequences.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
-from aeattn.generation.sampling import SamplingRule
+from aeattn.generation.sampling import Sampling
+from aeattn.kernels.build import SWITCH
+from aeattn.kernels.decode import library
 from aeattn.nn.size import not_compiled, use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
-Ids = npt.NDArray[np.integer[Any]]
 
 
 class Decoding(Protocol):
@@ -55,7 +57,7 @@ class Engine(Protocol):
     latent: bool  # what the cache keeps: codes, or keys and values
     block: int  # characters that are best asked for at once
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> Decoding:
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> Decoding:
         """Read prompts of any lengths of at least 1."""
         ...
 
@@ -85,16 +87,14 @@ def pick(wanted: EngineKind, on_cpu: bool, config: ModelConfig | None = None) ->
 
 @cache
 def why_not_fast() -> str | None:
-    """Why the fast engine cannot be had, or None. It is compiled here, or the kept code loaded: what can go wrong
-    with a compiler goes wrong now."""
-    if importlib.util.find_spec("numba") is None:
-        return "numba is not installed: pip install 'autoencoder-attention[fast]'"
+    """Why the fast engine cannot be had, or None. It is compiled here, or what was compiled before is loaded: what
+    can go wrong with a compiler goes wrong now."""
+    if os.environ.get(SWITCH) == "off":
+        return f"{SWITCH} is off"
     try:
-        from aeattn.generation.fast.engine import compile_now
-
-        compile_now()
-    except Exception as error:  # a Numba that fits neither Python nor NumPy says so in many ways
-        return f"numba does not work here ({' '.join(str(error).split())[:100] or type(error).__name__})"
+        library()
+    except (OSError, InputError) as error:
+        return f"it cannot be compiled ({' '.join(str(error).split())[:200]})"
     return None
 
 
@@ -103,6 +103,6 @@ def fast_engine(config: ModelConfig, weights: Mapping[str, npt.NDArray[np.float3
     lacks."""
     if reason := not_compiled(config):
         raise InputError(f"no fast engine: {reason}")
-    from aeattn.generation.fast.engine import FastEngine
+    from aeattn.generation.compiled_engine import CompiledEngine
 
-    return FastEngine(config, weights, is_latent(config, cache))
+    return CompiledEngine(config, weights, is_latent(config, cache))

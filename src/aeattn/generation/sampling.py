@@ -1,4 +1,4 @@
-"""How characters are drawn: the rule, and one random stream for all engines. Needs no PyTorch."""
+"""How characters are drawn: the settings, and one random stream for all engines. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aeattn.errors import InputError
 
 
 @dataclass(frozen=True)
-class SamplingRule:
+class Sampling:
     """How the next character is drawn. Temperature 0 is greedy; `top_k` and `top_p` of None keep all.
 
     Raises InputError for values that cannot be. A `top_k` beyond the vocabulary keeps all of it.

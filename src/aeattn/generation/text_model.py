@@ -1,9 +1,10 @@
-"""A trained model together with its characters: text in, text out."""
+"""A trained model together with its tokenizer: text in, text out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from aeattn.config.text import TextOptions
 from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.generation.engine import Engine, EngineKind, fast_engine, pick
-from aeattn.generation.torch_engine import SimpleEngine
-from aeattn.generation.writer import Writer, Writing, check_vocabulary, read_prompt
+from aeattn.generation.torch_engine import SimpleEngine, evaluating
+from aeattn.generation.writer import Options, Writer, Writing, check_vocabulary, read_prompt
 from aeattn.nn.transformer import LanguageModel
 
 
@@ -46,7 +47,8 @@ class TextModel(nn.Module):
     def logits(self, ids: Tensor) -> Tensor:
         """Logits (B, T, V), or (T, V) for ids (T,), in evaluation mode."""
         batch = ids if ids.dim() == 2 else ids.unsqueeze(0)
-        logits: Tensor = self.model(batch.to(self._device))
+        with evaluating(self.model):
+            logits: Tensor = self.model(batch.to(self._device))
         return logits if ids.dim() == 2 else logits[0]
 
     @property
@@ -68,59 +70,18 @@ class TextModel(nn.Module):
         """The prompt as the model's texts were normalised. Raises InputError for what it cannot read."""
         return read_prompt(prompt, self.tokenizer, self.options)
 
-    def write(
-        self,
-        prompts: Sequence[str],
-        *,
-        chars: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Writing:
+    def write(self, prompts: Sequence[str], *, chars: int | None = None, **options: Unpack[Options]) -> Writing:
         """Go on after many prompts at once: an iterator over lists of one string a prompt (`Writer.write`)."""
-        return self.writer().write(
-            prompts, chars=chars, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop
-        )
+        return self.writer().write(prompts, chars=chars, **options)
 
-    def stream(
-        self,
-        prompt: str = "",
-        *,
-        chars: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> Iterator[str]:
-        """New characters one by one, without the prompt; endless where `chars` is None.
-
-        An empty prompt starts as after a line break, if the vocabulary has one, else after its first
-        character. Raises InputError for a prompt or a rule that cannot be.
-        """
-        writing = self.write(
-            [prompt], chars=chars, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop
-        )
+    def stream(self, prompt: str = "", *, chars: int | None = None, **options: Unpack[Options]) -> Iterator[str]:
+        """New characters one by one, without the prompt; endless where `chars` is None."""
+        writing = self.write([prompt], chars=chars, **options)
         return (character for pieces in writing for character in pieces[0])
 
-    def generate(
-        self,
-        prompt: str = "",
-        *,
-        chars: int = 500,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-    ) -> str:
-        """The prompt and `chars` new characters."""
-        new = self.stream(
-            prompt, chars=chars, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop
-        )
-        return self.read_prompt(prompt) + "".join(new)
+    def generate(self, prompt: str = "", *, chars: int = 500, **options: Unpack[Options]) -> str:
+        """The prompt and `chars` new characters: fewer where a string of `stop` comes first."""
+        return self.read_prompt(prompt) + "".join(self.stream(prompt, chars=chars, **options))
 
     def encode(self, text: str, unknown: Counter[str] | None = None) -> Tensor:
         """Ids (T,) of a text, normalised as the model's texts were; unknown characters are counted."""

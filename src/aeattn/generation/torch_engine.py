@@ -5,21 +5,35 @@ Shapes: B sequences, T time, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aeattn.config.model import CacheKind
-from aeattn.generation.engine import Ids, is_latent
-from aeattn.generation.sampling import RandomStream, SamplingRule
-from aeattn.generation.torch_sampling import choose, probabilities
+from aeattn.data.tokenizer import Ids
+from aeattn.generation.engine import is_latent
+from aeattn.generation.sampling import RandomStream, Sampling
 from aeattn.nn.cache import Cache
 from aeattn.nn.transformer import LanguageModel
 
 PIECE = 512  # characters of a prompt that are read at once: scores take memory by its square
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout, even while the model is being trained."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
 
 
 class Window:
@@ -44,7 +58,8 @@ class Window:
         else:
             fresh = torch.tensor([row[-1:] for row in self.rows], device=self.device)
         for start in range(0, fresh.shape[1], PIECE):
-            logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
+            with evaluating(self.model):
+                logits: Tensor = self.model(fresh[:, start : start + PIECE], self.cache)
         return logits[:, -1]
 
     def append(self, ids: Sequence[int]) -> None:
@@ -60,8 +75,8 @@ class Window:
 class SimpleDecoding:
     """Sequences written by PyTorch."""
 
-    def __init__(self, window: Window, rule: SamplingRule, seed: int) -> None:
-        self.window, self.rule = window, rule
+    def __init__(self, window: Window, sampling: Sampling, seed: int) -> None:
+        self.window, self.sampling = window, sampling
         self.stream = RandomStream(seed, len(window.rows))
         with torch.inference_mode():
             self._logits = window.next_logits()
@@ -70,7 +85,7 @@ class SimpleDecoding:
     def write(self, n: int) -> Ids:
         written = np.empty((len(self.window.rows), n), np.int32)
         for step in range(n):
-            chances = probabilities(self._logits, self.rule)
+            chances = probabilities(self._logits, self.sampling)
             ids = choose(chances, torch.from_numpy(self.stream.draw().copy()).to(chances.device)).tolist()
             written[:, step] = ids
             self.window.append(ids)
@@ -87,7 +102,7 @@ class SimpleDecoding:
 
 
 class SimpleEngine:
-    """The engine that runs wherever PyTorch does. The model must be in evaluation mode."""
+    """The engine that runs wherever PyTorch does."""
 
     name, block = "simple", 1
 
@@ -95,5 +110,43 @@ class SimpleEngine:
         self.model, self.kind = model, cache
         self.latent = is_latent(model.config, cache)
 
-    def start(self, prompts: Sequence[Ids], rule: SamplingRule, seed: int) -> SimpleDecoding:
-        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), rule, seed)
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> SimpleDecoding:
+        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), sampling, seed)
+
+
+def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:
+    """The distribution that is drawn from, (B, V) -> (B, V), in float64; rows sum to 1.
+
+    First temperature, then the `top_k` likeliest, then the smallest set of likeliest characters whose
+    probability reaches `top_p` (nucleus, Holtzman et al. 2020). Ties go to the lower id.
+    """
+    logits = logits.double()
+    if sampling.temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).double()
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / sampling.temperature
+    chances = scaled.softmax(dim=-1)
+    if sampling.top_k is None and sampling.top_p is None:
+        return chances
+    ranked, order = chances.sort(dim=-1, descending=True, stable=True)
+    keep = torch.ones_like(ranked, dtype=torch.bool)
+    if sampling.top_k is not None:
+        keep[:, sampling.top_k :] = False
+    if sampling.top_p is not None:
+        kept = torch.where(keep, ranked, 0.0)
+        before = kept.cumsum(dim=-1) - kept
+        keep &= before < sampling.top_p * kept.sum(dim=-1, keepdim=True)
+    kept = torch.zeros_like(chances).scatter(-1, order, torch.where(keep, ranked, 0.0))
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def choose(chances: Tensor, uniform: Tensor) -> Tensor:
+    """The character at which the running sum of chances (B, V) passes `uniform` (B,): ids (B,)."""
+    sums = chances.cumsum(dim=-1)
+    ids = torch.searchsorted(sums, (uniform * sums[:, -1]).unsqueeze(-1), right=True).squeeze(-1)
+    return torch.minimum(ids, _last_possible(chances))
+
+
+def _last_possible(chances: Tensor) -> Tensor:
+    """Rounding must never pick a character of probability 0 at the end of the vocabulary."""
+    places = torch.arange(chances.shape[-1], device=chances.device)
+    return torch.where(chances > 0, places, -1).amax(dim=-1)

@@ -8,17 +8,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
 from aeattn.config.text import TextOptions
+from aeattn.data.decoder import Decoder
 from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import Decoding, Engine
-from aeattn.generation.sampling import SamplingRule
+from aeattn.generation.sampling import Sampling
 from aeattn.generation.stopping import Stopper
+
+
+class Options(TypedDict, total=False):
+    """How text is drawn (`Writer.write`): keyword arguments of everything that generates."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int
+    stop: Sequence[str]
+
+
+class Passage:
+    """One text that is being written: ids come in; at most `chars` characters, up to a stop string, come out."""
+
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], chars: int | None) -> None:
+        self.decoder, self.stopper, self.left = Decoder(tokenizer), Stopper(stops), chars
+        self.done = chars == 0
+
+    def push(self, ids: npt.NDArray[np.integer[Any]]) -> str:
+        if self.done:
+            return ""
+        text = self.decoder.push(ids)
+        if self.left is not None:
+            text = text[: self.left]
+            self.left -= len(text)
+        passed = self.stopper.push(text)
+        self.done = self.stopper.done or self.left == 0
+        return passed + self.stopper.close() if self.done else passed
 
 
 class Writing:
@@ -27,11 +59,9 @@ class Writing:
     Strings are several characters long, or empty where a passage has ended or may be about to.
     """
 
-    def __init__(
-        self, decoding: Decoding, tokenizer: Tokenizer, rows: list[Stopper], chars: int | None, block: int
-    ):
-        self.decoding, self.tokenizer, self.rows, self.block = decoding, tokenizer, rows, block
-        self.left = chars
+    def __init__(self, decoding: Decoding, tokenizer: Tokenizer, passages: list[Passage], block: int) -> None:
+        self.decoding, self.passages, self.block = decoding, passages, block
+        self.longest_token = max(1, int(tokenizer.chars_per_token.max()))
         self.chars = 0  # written so far, over all passages
 
     @property
@@ -43,30 +73,22 @@ class Writing:
         return self
 
     def __next__(self) -> list[str]:
-        if all(row.done for row in self.rows):
+        if all(passage.done for passage in self.passages):
             raise StopIteration
-        if self.left == 0:
-            return self._finish()
-        n = self.block if self.left is None else min(self.block, self.left)
-        ids = self.decoding.write(n)
-        self.left = None if self.left is None else self.left - n
-        return self._count([row.push(self.tokenizer.decode(i)) for row, i in zip(self.rows, ids, strict=True)])
-
-    def _finish(self) -> list[str]:
-        pieces = ["" if row.done else row.close() for row in self.rows]
-        for row in self.rows:
-            row.done = True
-        if not any(pieces):
-            raise StopIteration
-        return self._count(pieces)
-
-    def _count(self, pieces: list[str]) -> list[str]:
+        ids = self.decoding.write(self._tokens())
+        pieces = [passage.push(row) for passage, row in zip(self.passages, ids, strict=True)]
         self.chars += sum(map(len, pieces))
         return pieces
 
+    def _tokens(self) -> int:
+        """How many to draw now: no more than will be needed."""
+        left = [passage.left for passage in self.passages if not passage.done]
+        wanted = max((n for n in left if n is not None), default=None)
+        return self.block if wanted is None else max(1, min(self.block, wanted // self.longest_token))
+
 
 class Writer:
-    """An engine together with its characters."""
+    """An engine together with its tokenizer."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, options: TextOptions) -> None:
         self.engine, self.tokenizer, self.options = engine, tokenizer, options
@@ -88,19 +110,21 @@ class Writer:
     ) -> Writing:
         """Go on after each prompt, all at once: at most `chars` new characters each, endless where that is None.
 
-        An empty prompt starts as after a line break, if the vocabulary has one, else after its first character.
+        Temperature 0 is greedy; `top_k` and `top_p` of None keep all. An empty prompt starts as after a line
+        break, if the vocabulary has one, else after its first token.
         A passage ends before the first of the `stop` strings. Each has random numbers of its own, so it is the
-        same whatever is written beside it. Raises InputError for prompts or a rule that cannot be.
+        same whatever is written beside it. Raises InputError for prompts or sampling that cannot be.
         """
         if not prompts or (chars is not None and chars < 0):
             raise InputError(f"{len(prompts)} prompts, {chars} characters: choose at least 1 prompt, 0 characters")
-        if "" in stop:
-            raise InputError("a stop string is empty: name at least one character")
-        rule = SamplingRule(temperature, top_k, top_p)
+        stops = [self.read_prompt(text) for text in stop]
+        if "" in stops:
+            raise InputError("a stop string is empty, once it is normalised: name at least one character")
+        sampling = Sampling(temperature, top_k, top_p)
         ids = [self._read(prompt) for prompt in prompts]
-        rows = [Stopper([self.read_prompt(text) for text in stop]) for _ in prompts]
-        decoding = self.engine.start(ids, rule, seed)
-        return Writing(decoding, self.tokenizer, rows, chars, self.engine.block)
+        passages = [Passage(self.tokenizer, stops, chars) for _ in prompts]
+        decoding = self.engine.start(ids, sampling, seed)
+        return Writing(decoding, self.tokenizer, passages, self.engine.block)
 
     def _read(self, prompt: str) -> Ids:
         text = self.read_prompt(prompt)
@@ -116,7 +140,7 @@ def start_ids(tokenizer: Tokenizer) -> Ids:
 
 
 def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
-    """Raises InputError where model and characters do not belong together."""
+    """Raises InputError where model and tokenizer do not belong together."""
     if config.vocab_size != tokenizer.vocab_size:
         raise InputError(
             f"tokenizer.json has {tokenizer.vocab_size} characters, config.json {config.vocab_size}: "

@@ -5,17 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from aeattn.errors import InputError, SlowerWarning
-from aeattn.host import cpu_has
+from aeattn.host import cpu_has, cxx
+from aeattn.kernels.build import SWITCH
 
-SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
 LANES = 16  # a width must be a multiple of it
 # what of these the processor must have, for each type of numbers
 NEEDED = {torch.float32: ("avx512f", "avx2"), torch.bfloat16: ("avx512_bf16",)}
+
+
+def in_use() -> str:
+    """Whose kernels compute on this machine: they round differently."""
+    ours = os.environ.get(SWITCH) != "off" and cpu_has(*NEEDED[torch.float32]) and cxx() is not None
+    return "aeattn" if ours else "PyTorch"
 
 
 def can_load(load: Callable[[], object], dtype: torch.dtype) -> bool:
@@ -28,6 +35,25 @@ def can_load(load: Callable[[], object], dtype: torch.dtype) -> bool:
         _warn(str(error))
         return False
     return True
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is at work: they see through PyTorch's operators, not through ours."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def gradients_again(
+    twin: Callable[..., Tensor | list[Tensor]],
+    inputs: Sequence[Tensor | None],
+    gradients: Tensor | Sequence[Tensor],
+) -> tuple[Tensor | None, ...]:
+    """The gradients of an operator's inputs by its slow twin, so that they can be differentiated in their turn."""
+    out = twin(*inputs)
+    wanted = [x for x in inputs if x is not None and x.requires_grad]
+    found = iter(torch.autograd.grad(out, wanted, gradients, create_graph=True))
+    return tuple(None if x is None or not x.requires_grad else next(found) for x in inputs)
 
 
 @functools.cache

@@ -7,16 +7,18 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from aeattn.files import cache_entry
+from aeattn.files import cached
 from aeattn.host import cache_dir, cpu_fact, cxx
 
+SWITCH = "AEATTN_KERNELS"  # `off` in this variable of the environment: do without
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=c++17", "-w")
 TIMEOUT_SECONDS = 120.0
 
 
 def load(source: Path, **macros: int) -> ctypes.CDLL:
     """The shared library of a source, compiled with these macros, or as compiled before for this processor and
-    by this compiler. Raises OSError, with the compiler's first complaint, where that cannot be done."""
+    by this compiler: an entry of the cache with its checksum, made anew where it is damaged, after a warning.
+    Raises OSError, with the compiler's first complaint, or InputError where that cannot be done."""
     compiler = cxx()
     if compiler is None:
         raise OSError("no C++ compiler such as g++ is installed")
@@ -25,9 +27,7 @@ def load(source: Path, **macros: int) -> ctypes.CDLL:
     facts = [*command, cpu_fact("model name"), cpu_fact("flags"), *texts]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
     path = cache_dir() / "compiled" / f"{source.stem}-{key}.so"
-    if not path.exists():
-        with cache_entry(path) as partial:
-            _compile([*command, "-o", str(partial)])
+    cached(path, lambda partial: _compile([*command, "-o", str(partial)]))
     return ctypes.CDLL(str(path))
 
 

@@ -1,10 +1,11 @@
 // Causal attention that never writes its scores to memory, forward and backward, in float32 or bf16. One sequence's
-// head is one task: its keys and values are packed once, queries pass in blocks of ROWS, and a block's scores stay in
+// head of keys and values is one task: its keys and values are packed once, queries pass in blocks of ROWS, and a block's scores stay in
 // the level-2 cache (the idea of Dao et al. 2022, FlashAttention; whole rows here, so that a softmax needs no
 // correction).
 //
-// Compiled with WIDTH, the head width C, a multiple of 16, and BF16 as 0 or 1. Tensors are (B, T, H, C) with any
-// strides but the last, which is 1. Scores get slope * (key - query) added.
+// Compiled with WIDTH, the head width C, a multiple of 16, and BF16 as 0 or 1. Tensors are (B, T, H, C), of keys and
+// values (B, T, G, C), with any strides but the last, which is 1: H / G heads share one of keys and values. Scores get
+// slope * (key - query) added.
 //
 // Products work on words: one float32, or, with AVX512-BF16, a pair of bf16 numbers, of which `vdpbf16ps` adds
 // a[2i] b[2i] + a[2i+1] b[2i+1] to a float32. Two packings serve all seven products:
@@ -37,10 +38,11 @@ struct Tensor {
 };
 
 struct Shape {
-    int64_t batch, time, heads;
+    int64_t batch, time, heads, groups;
 
     int64_t padded() const { return (time + ROWS - 1) / ROWS * ROWS; }
-    int64_t tasks() const { return batch * heads; }
+    int64_t tasks() const { return batch * groups; }
+    int64_t shared() const { return heads / groups; }  // heads of queries for one of keys and values
 };
 
 struct Scratch {  // one thread's memory, cut into pieces
@@ -132,14 +134,19 @@ struct Forward {
         return padded * C * 2 * sizeof(number) + ROWS * padded * (4 + sizeof(number)) + 4 * 64;
     }
 
-    void head(int64_t b, int64_t h, Scratch& memory) const {
+    void group(int64_t b, int64_t g, Scratch& memory) const {
         const int64_t padded = shape.padded();
         word* keys = memory.take<word>(padded * C / PACK);
         word* values = memory.take<word>(padded * C / PACK);
         float* scores = memory.take<float>(ROWS * padded);
         number* weights = memory.take<number>(ROWS * padded);
-        pack_columns(k.at(b, 0, h), k.time, shape.time, padded, keys);
-        pack_rows(v.at(b, 0, h), v.time, shape.time, padded, values);
+        pack_columns(k.at(b, 0, g), k.time, shape.time, padded, keys);
+        pack_rows(v.at(b, 0, g), v.time, shape.time, padded, values);
+        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++)
+            head(b, h, keys, values, scores, weights);
+    }
+
+    void head(int64_t b, int64_t h, const word* keys, const word* values, float* scores, number* weights) const {
         for (int64_t i = 0; i < shape.time; i += ROWS) {
             const int64_t n = i + ROWS;  // keys that this block may see
             float sums[ROWS];
@@ -222,7 +229,12 @@ struct Backward {
                + 3 * ROWS * padded * sizeof(number) + 10 * 64;
     }
 
-    void head(int64_t b, int64_t h, Scratch& memory) const {
+    struct Packed {  // one head of keys and values, and the sums of what reaches them
+        word *key_columns, *key_rows, *value_columns;
+        float *key_sums, *value_sums;
+    };
+
+    void group(int64_t b, int64_t g, Scratch& memory) const {
         const int64_t padded = shape.padded();
         word* key_columns = memory.take<word>(padded * C / PACK);
         word* key_rows = memory.take<word>(padded * C / PACK);
@@ -233,23 +245,30 @@ struct Backward {
         word* d_out_rows = memory.take<word>(ROWS * C / PACK);
         const Block block = {memory.take<number>(ROWS * padded), memory.take<word>(ROWS / PACK * padded),
                              memory.take<word>(ROWS / PACK * padded)};
-        pack_columns(k.at(b, 0, h), k.time, shape.time, padded, key_columns);
-        pack_rows(k.at(b, 0, h), k.time, shape.time, padded, key_rows);
-        pack_columns(v.at(b, 0, h), v.time, shape.time, padded, value_columns);
+        pack_columns(k.at(b, 0, g), k.time, shape.time, padded, key_columns);
+        pack_rows(k.at(b, 0, g), k.time, shape.time, padded, key_rows);
+        pack_columns(v.at(b, 0, g), v.time, shape.time, padded, value_columns);
         std::memset(key_sums, 0, padded * C * sizeof(float));
         std::memset(value_sums, 0, padded * C * sizeof(float));
+        const Packed packed = {key_columns, key_rows, value_columns, key_sums, value_sums};
+        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++)
+            head(b, h, packed, query_rows, d_out_rows, block);
+        round(key_sums, d_k, b, g);
+        round(value_sums, d_v, b, g);
+    }
+
+    void head(int64_t b, int64_t h, const Packed& packed, word* query_rows, word* d_out_rows,
+              const Block& block) const {
         vec d_slope = {};
         for (int64_t i = 0; i < shape.time; i += ROWS) {
             const int64_t n = i + ROWS, left = shape.time - i < ROWS ? shape.time - i : ROWS;
             pack_rows(q.at(b, i, h), q.time, left, ROWS, query_rows);
             pack_rows(d_out.at(b, i, h), d_out.time, left, ROWS, d_out_rows);
-            d_slope += through_softmax(b, h, i, n, key_columns, value_columns, block);
-            queries(b, h, i, n, block.d_scores, key_rows);
-            add_over_queries(block.weight_rows, n, d_out_rows, value_sums);
-            add_over_queries(block.d_score_rows, n, query_rows, key_sums);
+            d_slope += through_softmax(b, h, i, n, packed.key_columns, packed.value_columns, block);
+            queries(b, h, i, n, block.d_scores, packed.key_rows);
+            add_over_queries(block.weight_rows, n, d_out_rows, packed.value_sums);
+            add_over_queries(block.d_score_rows, n, query_rows, packed.key_sums);
         }
-        round(key_sums, d_k, b, h);
-        round(value_sums, d_v, b, h);
         if (d_slopes) d_slopes[b * shape.heads + h] = sum(d_slope);
     }
 
@@ -332,14 +351,14 @@ struct Backward {
 // -- entry -----------------------------------------------------------------------------------------------------
 
 template <typename Pass>
-static void over_heads(const Pass& pass, int threads) {
+static void over_groups(const Pass& pass, int threads) {
 #pragma omp parallel num_threads(threads)
     {
         Scratch memory(pass.scratch_bytes());
 #pragma omp for schedule(dynamic)
         for (int64_t x = 0; x < pass.shape.tasks(); x++) {
             memory.next = memory.start;
-            pass.head(x / pass.shape.heads, x % pass.shape.heads, memory);
+            pass.group(x / pass.shape.groups, x % pass.shape.groups, memory);
         }
     }
 }
@@ -350,17 +369,17 @@ static void tensors(void** data, const int64_t* strides, int n, Tensor* out) {
 
 // Tensors in the order q, k, v, out; strides (batch, time, head) of each.
 extern "C" void attend_forward(void** x, const int64_t* strides, const float* slopes, float* log_sums, int64_t batch,
-                               int64_t time, int64_t heads, int threads) {
+                               int64_t time, int64_t heads, int64_t groups, int threads) {
     Tensor t[4];
     tensors(x, strides, 4, t);
-    over_heads(Forward{{batch, time, heads}, t[0], t[1], t[2], t[3], slopes, log_sums}, threads);
+    over_groups(Forward{{batch, time, heads, groups}, t[0], t[1], t[2], t[3], slopes, log_sums}, threads);
 }
 
 // Tensors in the order q, k, v, out, d_out, d_q, d_k, d_v; d_slopes is (B, H), or null as slopes is.
 extern "C" void attend_backward(void** x, const int64_t* strides, const float* slopes, const float* log_sums,
-                                float* d_slopes, int64_t batch, int64_t time, int64_t heads, int threads) {
+                                float* d_slopes, int64_t batch, int64_t time, int64_t heads, int64_t groups, int threads) {
     Tensor t[8];
     tensors(x, strides, 8, t);
-    over_heads(Backward{{batch, time, heads}, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], slopes, log_sums,
+    over_groups(Backward{{batch, time, heads, groups}, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], slopes, log_sums,
                         d_slopes}, threads);
 }

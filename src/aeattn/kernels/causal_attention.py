@@ -1,6 +1,8 @@
 """Causal attention through `causal_attention.cpp`, as an operator that PyTorch differentiates and compiles around.
 
-In float32 it needs AVX2 or AVX-512, in bf16 AVX512-BF16. Shapes: B batch, H heads, T time, C head width.
+In float32 it needs AVX2 or AVX-512, in bf16 AVX512-BF16.
+
+Shapes: B batch, H heads, G heads of keys and values, T time, C head width.
 """
 
 from __future__ import annotations
@@ -16,16 +18,27 @@ from torch import Tensor, library
 from torch.utils.flop_counter import register_flop_formula
 
 from aeattn.kernels import build
-from aeattn.kernels.available import LANES, can_load, constant
+from aeattn.kernels.available import LANES, can_load, constant, gradients_again
 
 SOURCE = Path(__file__).with_name("causal_attention.cpp")
 
 
-def attend_native(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, slopes: Tensor | None) -> Tensor:
+def attend_native(q_BHTC: Tensor, k_BGTC: Tensor, v_BGTC: Tensor, slopes: Tensor | None) -> Tensor:
     """softmax(q k' - slope * distance) v over the past, (B, H, T, C), all of one type; `q` is scaled already,
-    `slopes` (H,) in float32. The slow twin is `attend_plain`. Needs `is_ready(C, type)`."""
-    mixed: Tensor = _attend(q_BHTC, k_BHTC, v_BHTC, slopes)[0]
+    `slopes` (H,) in float32. H / G heads beside each other share keys and values. Needs `is_ready(C, type)`."""
+    mixed: Tensor = _attend(q_BHTC, k_BGTC, v_BGTC, slopes)[0]
     return mixed
+
+
+def attend_slowly(q_BHTC: Tensor, k_BGTC: Tensor, v_BGTC: Tensor, slopes: Tensor | None) -> Tensor:
+    """The slow twin of `attend_native`, by PyTorch's operators, which can be differentiated again."""
+    k, v = (x.repeat_interleave(q_BHTC.shape[1] // x.shape[1], dim=1) for x in (k_BGTC, v_BGTC))
+    places = torch.arange(q_BHTC.shape[2], device=q_BHTC.device)
+    behind = places[:, None] - places
+    scores = q_BHTC.float() @ k.float().mT
+    if slopes is not None:
+        scores = scores - slopes[:, None, None] * behind
+    return scores.masked_fill(behind < 0, float("-inf")).softmax(dim=-1).to(v.dtype) @ v
 
 
 @constant
@@ -59,7 +72,7 @@ def _attend_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of queries, keys, values and, (B, H), of each sequence's slopes."""
     d_out, q, k, v, out = (_dense(x) for x in (d_out, q, k, v, out))
-    gradients = [_empty(q) for _ in range(3)]
+    gradients = [_empty(x) for x in (q, k, v)]
     d_slopes = log_sums.new_empty(log_sums.shape[:2])
     pointer = None if slopes is None else d_slopes
     _call("attend_backward", [q, k, v, out, d_out, *gradients], [slopes, log_sums, pointer])
@@ -70,7 +83,7 @@ def _attend_backward(
 def _(
     d_out: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor, slopes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _empty(q), _empty(q), _empty(q), log_sums.new_empty(log_sums.shape[:2])
+    return _empty(q), _empty(k), _empty(v), log_sums.new_empty(log_sums.shape[:2])
 
 
 def _keep(
@@ -84,6 +97,8 @@ def _differentiate(
     ctx: torch.autograd.function.FunctionCtx, d_out: Tensor, _: Tensor
 ) -> tuple[Tensor | None, ...]:
     q, k, v, out, log_sums, slopes = ctx.saved_tensors  # type: ignore[attr-defined]
+    if torch.is_grad_enabled():  # these gradients are to be differentiated, too
+        return gradients_again(attend_slowly, (q, k, v, slopes), d_out)
     d_q, d_k, d_v, d_slopes = _attend_backward(d_out, q, k, v, out, log_sums, slopes)
     return d_q, d_k, d_v, None if slopes is None else d_slopes.sum(dim=0)
 
@@ -116,14 +131,15 @@ def _empty(like: Tensor) -> Tensor:
 
 
 def _call(function: str, tensors: Sequence[Tensor], vectors: Sequence[Tensor | None]) -> None:
-    """Call the kernel with tensors (B, H, T, C) and vectors in float32."""
+    """Call the kernel with tensors (B, H or G, T, C) and vectors in float32."""
     batch, heads, time, width = tensors[0].shape
+    groups = tensors[1].shape[1]
     data = (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in tensors))
     strides = [x.stride(dim) for x in tensors for dim in (0, 2, 1)]
     getattr(_library(width, tensors[0].dtype), function)(
         data,
         (ctypes.c_int64 * len(strides))(*strides),
         *(None if x is None else ctypes.c_void_p(x.data_ptr()) for x in vectors),
-        *(ctypes.c_int64(n) for n in (batch, time, heads)),
+        *(ctypes.c_int64(n) for n in (batch, time, heads, groups)),
         ctypes.c_int(torch.get_num_threads()),
     )

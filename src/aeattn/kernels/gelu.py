@@ -13,18 +13,24 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, library
+from torch.nn import functional as F
 
 from aeattn.kernels import build
-from aeattn.kernels.available import LANES, can_load, constant
+from aeattn.kernels.available import LANES, can_load, constant, gradients_again
 
 SOURCE = Path(__file__).with_name("gelu.cpp")
 
 
 def gelu_parts(x: Tensor, widths: Sequence[int]) -> list[Tensor]:
-    """(..., K) to GELU in its tanh form of each part, (..., width), of widths that sum to K. The slow twin is
-    `activations.gelu` of what `torch.split` returns. Needs `is_ready` of these widths and this type."""
+    """(..., K) to GELU in its tanh form of each part, (..., width), of widths that sum to K. Needs
+    `is_ready` of these widths and this type."""
     parts: list[Tensor] = _gelu(x, list(widths))
     return parts
+
+
+def gelu_parts_slowly(x: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """The slow twin of `gelu_parts`, by PyTorch's operators, which can be differentiated again."""
+    return [F.gelu(part, approximate="tanh") for part in torch.split(x, list(widths), dim=-1)]
 
 
 @constant
@@ -66,10 +72,15 @@ def _keep(
     ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, list[int]], output: list[Tensor]
 ) -> None:
     ctx.save_for_backward(inputs[0])
+    ctx.widths = inputs[1]  # type: ignore[attr-defined]
 
 
-def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]) -> tuple[Tensor, None]:
+def _differentiate(
+    ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]
+) -> tuple[Tensor | None, None]:
     (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    if torch.is_grad_enabled():  # these gradients are to be differentiated, too
+        return gradients_again(lambda x: gelu_parts_slowly(x, ctx.widths), (x,), gradients)[0], None  # type: ignore[attr-defined]
     return _gelu_backward(gradients, x), None
 
 

@@ -1,10 +1,20 @@
 """Causal multi-head attention over projections that come from outside.
 
-Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C),
-and the positions to use. Three ways to compute the same weights stand side by side: `attend_plain`, whose
-products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and `attend_native`, ours for CPUs.
+Nothing here knows what a projection is made of: it takes three modules that map (B, T, D) to (B, T, H C), or to
+(B, T, G C) for keys and values, and the positions to use. H / G heads of queries share one head of keys and values
+(Ainslie et al. 2023, grouped-query attention). Three ways to compute the same weights stand side by side:
+`attend_plain`, whose products and softmax a compiler fuses, `attend_fused`, PyTorch's own kernel, and
+`attend_native`, ours for CPUs.
 
-Shapes: B batch, T time (q queries, k keys), D width, H heads, C head width.
+With a cache, attention reads what the cache keeps: decoded keys and values, or the codes themselves. A decoder D
+is linear, so it moves to the other side of the product (DeepSeek-V2, 2024, section 2.1.2):
+
+    q . k = q . (z D) = (q D') . z              queries read codes of keys
+    sum_t w_t v_t = (sum_t w_t z_t) D           one decoding after the sum, none a character
+
+Where keys are divided by their root mean square, its inverse is kept beside the code, one number a head.
+
+Shapes: B batch, T time (q queries, k keys), D width, H heads, G heads of keys and values, C head width, K code.
 """
 
 from __future__ import annotations
@@ -16,36 +26,52 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.model import PositionKind
+from aeattn.kernels.available import transformed
 from aeattn.kernels.causal_attention import attend_native, is_ready
-from aeattn.nn.absorbed import attend_cached
 from aeattn.nn.cache import LayerCache
-from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate
+from aeattn.nn.positions import alibi_bias, alibi_slopes, distances, rotate, wide
 from aeattn.nn.projection import Projection, encode_together
 
 QUERY_BLOCK = 128
 PLAIN_UP_TO = 512  # keys; beyond this PyTorch's kernel is faster on a CPU too
 
 
+def by_group(x_BHTC: Tensor, y_BGCS: Tensor) -> Tensor:
+    """x y, (B, H, T, S): H / G heads of `x` beside each other share one head of `y`, or all share the only one."""
+    batch, heads, time, width = x_BHTC.shape
+    groups = y_BGCS.shape[1]
+    if groups in (1, heads):
+        return x_BHTC @ y_BGCS
+    together = x_BHTC.reshape(batch, groups, heads // groups * time, width)
+    return (together @ y_BGCS).view(batch, heads, time, y_BGCS.shape[3])
+
+
+def for_each_head(x: Tensor, heads: int, dim: int = 1) -> Tensor:
+    """What G heads have along `dim`, again for each of the H heads that share them; one for all stays one."""
+    groups = x.shape[dim]
+    return x if groups in (1, heads) else x.repeat_interleave(heads // groups, dim)
+
+
 def attend_plain(
-    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+    q_BHTC: Tensor, k_BGTC: Tensor, v_BGTC: Tensor, bias: Tensor | None, dropout: float = 0.0
 ) -> Tensor:
     """softmax(q k' + bias) v, step by step: (B, H, Tq, C). `q` is scaled already.
 
     The sum of a row divides the mixed values, C of them, and not its Tk weights; so the gradient of the softmax
     needs no sum over keys either, and a compiler has fewer passes over the scores to make (Dao et al. 2022).
     """
-    scores = (q_BHTC @ k_BHTC.transpose(-2, -1)).float()
+    scores = wide(by_group(q_BHTC, k_BGTC.transpose(-2, -1)))
     if bias is not None:
         scores = scores + bias
     weights = (scores - scores.detach().amax(dim=-1, keepdim=True)).exp()
     sums = weights.sum(dim=-1, keepdim=True)
     weights = F.dropout(weights, dropout) if dropout > 0 else weights
-    mixed = weights.to(v_BHTC.dtype) @ v_BHTC
-    return (mixed.float() / sums).to(v_BHTC.dtype)
+    mixed = by_group(weights.to(v_BGTC.dtype), v_BGTC)
+    return (wide(mixed) / sums).to(v_BGTC.dtype)
 
 
 def attend_blockwise(
-    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+    q_BHTC: Tensor, k_BGTC: Tensor, v_BGTC: Tensor, bias: Tensor | None, dropout: float = 0.0
 ) -> Tensor:
     """`attend_plain` of a causal pass, a block of queries at a time, each with the keys up to its end
     alone: what lies in the future is never computed. `bias` must forbid the future inside a block."""
@@ -53,17 +79,18 @@ def attend_blockwise(
     for start in range(0, q_BHTC.shape[2], QUERY_BLOCK):
         end = min(start + QUERY_BLOCK, q_BHTC.shape[2])
         part = None if bias is None else bias[..., start:end, :end]
-        q, k, v = q_BHTC[:, :, start:end], k_BHTC[:, :, :end], v_BHTC[:, :, :end]
+        q, k, v = q_BHTC[:, :, start:end], k_BGTC[:, :, :end], v_BGTC[:, :, :end]
         blocks.append(attend_plain(q, k, v, part, dropout))
     return torch.cat(blocks, dim=2)
 
 
 def attend_fused(
-    q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias: Tensor | None, dropout: float = 0.0
+    q_BHTC: Tensor, k_BGTC: Tensor, v_BGTC: Tensor, bias: Tensor | None, dropout: float = 0.0
 ) -> Tensor:
     """The same through `scaled_dot_product_attention`."""
     mask = None if bias is None else bias.to(q_BHTC.dtype)
-    return F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, attn_mask=mask, dropout_p=dropout, scale=1.0)
+    k, v = (for_each_head(x, q_BHTC.shape[1]).expand(-1, q_BHTC.shape[1], -1, -1) for x in (k_BGTC, v_BGTC))
+    return F.scaled_dot_product_attention(q_BHTC, k, v, attn_mask=mask, dropout_p=dropout, scale=1.0)
 
 
 class Attention(nn.Module):
@@ -84,6 +111,7 @@ class Attention(nn.Module):
         d_head: int,
         d_model: int,
         output: nn.Linear | None,
+        n_kv_heads: int | None = None,
         positions: PositionKind = "none",
         d_rotary: int = 16,
         qk_norm: bool = False,
@@ -92,8 +120,8 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.query, self.key, self.value, self.output = query, key, value, output
-        self.n_heads, self.d_head, self.positions, self.causal = n_heads, d_head, positions, causal
-        self.dropout = dropout
+        self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
+        self.d_head, self.positions, self.causal, self.dropout = d_head, positions, causal, dropout
         self.query_gain = nn.Parameter(torch.ones(n_heads, 1, d_head)) if qk_norm else None
         if positions == "alibi":
             self.log_slopes = nn.Parameter(alibi_slopes(n_heads).log())
@@ -107,51 +135,96 @@ class Attention(nn.Module):
         x: Tensor,
         *,
         mask: Tensor | None = None,
-        blind: Tensor | None = None,
+        fully_masked: Tensor | None = None,
         cache: LayerCache | None = None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D).
 
         `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus infinity forbids, but must leave
-        every query a key. `blind`, broadcastable to (B, H, Tq, 1), is true for queries that get zeros instead.
-        With a cache, `x` holds only the new characters, and `mask` covers all keys; nothing is `blind`.
+        every query a key. `fully_masked`, broadcastable to (B, H, Tq, 1), is true for queries that get zeros
+        instead. With a cache, `x` holds only the new characters, and `mask` covers all keys.
         """
         if cache is not None:
-            return attend_cached(self, x, cache, mask)
-        q, k, v_code = self.queries_and_keys(x)
-        output = self.absorbed_output()
-        if output is None:
-            v = self.values(v_code)
+            mixed, output = self._attend_cached(x, cache, mask), None
         else:
-            v = self.value.split_code(v_code, self.n_heads).expand(-1, self.n_heads, -1, -1)
-        mixed = self.attend(q, k, v, mask)
-        mixed = mixed if blind is None else mixed.masked_fill(blind, 0.0)
+            q, k, v_code = self.queries_and_keys(x)
+            output = self.absorbed_output()
+            v = self.values(v_code) if output is None else self.value.split_code(v_code, self.n_kv_heads)
+            mixed = self.attend(q, k, v.expand(-1, self.n_kv_heads, -1, -1), mask)
+        mixed = mixed if fully_masked is None else mixed.masked_fill(fully_masked, 0.0)
         return self.merge(mixed) if output is None else F.linear(_side_by_side(mixed), output)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """Values (B, H, T, C) mixed for each query, in the fastest way that there is for them here."""
+        """Values (B, G, T, C) mixed for each query, in the fastest way that there is for them here."""
         dropout = self.dropout if self.training else 0.0
-        causal_on_cpu = self.causal and v.device.type == "cpu"
-        alone = mask is None and not dropout and q.shape == v.shape
-        if causal_on_cpu and alone and is_ready(v.shape[-1], v.dtype):
+        on_cpu = v.device.type == "cpu"
+        alone = mask is None and not dropout and q.shape[2:] == v.shape[2:] and not transformed()
+        if self.causal and on_cpu and alone and is_ready(v.shape[-1], v.dtype):
             slopes = self.log_slopes.float().exp() if self.positions == "alibi" else None
             return attend_native(q.to(v.dtype), k.to(v.dtype), v, slopes)
         bias = self.bias(q.shape[2], k.shape[2], mask, v.device)
-        blockwise = causal_on_cpu and k.shape[2] <= PLAIN_UP_TO
-        return (attend_blockwise if blockwise else attend_fused)(q, k, v, bias, dropout)
+        if not transformed() and not (on_cpu and k.shape[2] <= PLAIN_UP_TO):
+            return attend_fused(q, k, v, bias, dropout)
+        return (attend_blockwise if self.causal else attend_plain)(q, k, v, bias, dropout)
+
+    def _attend_cached(self, x: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
+        """What new characters (B, T, D) find among themselves and all before them: (B, H, T, C)."""
+        start = cache.length
+        q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
+        new, reading = self._kept_keys(k_code, self.queries(q_code, start), start, cache.latent)
+        value_decoders = self.value.head_decoders(self.n_kv_heads) if cache.latent else None
+        if not cache.latent:
+            new["values"] = self.values(v_code)
+        elif not self.value.shares_code:
+            new["values"] = self.value.split_code(v_code, self.n_kv_heads)
+        rotary_queries = None
+        if self.positions == "decoupled":
+            rotary_queries, new["rotary"] = self.rotary_parts(x, start)
+        kept = cache.append(new)
+        weights = self._cached_weights(reading, rotary_queries, kept, mask)
+        mixed = by_group(weights, kept.get("values", kept["keys"]))
+        return mixed if value_decoders is None else mixed @ for_each_head(value_decoders, self.n_heads, dim=0).mT
+
+    def _kept_keys(
+        self, code: Tensor, queries: Tensor, start: int, latent: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """What to keep of the keys, and the queries that read it: (B, H, T, C), or (B, H, T, K) for codes."""
+        decoders = self.key.head_decoders(self.n_kv_heads) if latent else None
+        if decoders is None:
+            return {"keys": self.keys(code, start)}, queries
+        new = {"keys": self.key.split_code(code, self.n_kv_heads)}
+        if self.query_gain is not None:
+            decoded = wide(self.split(self.key.decode(code), self.n_kv_heads))
+            mean = decoded.square().mean(dim=-1, keepdim=True) + torch.finfo(code.dtype).eps
+            new["norms"] = mean.rsqrt().to(code.dtype)
+        return new, queries @ for_each_head(decoders, self.n_heads, dim=0)
+
+    def _cached_weights(
+        self, queries: Tensor, rotary_queries: Tensor | None, kept: dict[str, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """The softmax over all kept characters, (B, H, Tq, Tk)."""
+        scores = wide(by_group(queries, kept["keys"].mT))
+        if "norms" in kept:
+            scores = scores * for_each_head(kept["norms"].mT, self.n_heads)
+        if rotary_queries is not None:
+            scores = scores + rotary_queries @ kept["rotary"].mT
+        bias = self.bias(scores.shape[2], scores.shape[3], mask, scores.device)
+        return (scores if bias is None else scores + bias).softmax(dim=-1).to(queries.dtype)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (scaled), keys and values of (B, T, D), each (B, H, T, C)."""
+        """Queries (scaled) of (B, T, D), (B, H, T, C), and its keys and values, (B, G, T, C)."""
         q, k, v_code = self.queries_and_keys(x)
         return q, k, self.values(v_code)
 
     def queries_and_keys(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (scaled) and keys of (B, T, D), each (B, H, T, C), and the code of the values, (B, T, K)."""
+        """Queries (scaled) of (B, T, D), (B, H, T, C), its keys, (B, G, T, C), and the code of its values,
+        (B, T, K)."""
         q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
         q, k = self.queries(q_code, start=0), self.keys(k_code, start=0)
         if self.positions == "decoupled":
             q_rotary, k_rotary = self.rotary_parts(x, start=0)
-            q, k = torch.cat([q, q_rotary], dim=-1), torch.cat([k, k_rotary.expand_as(q_rotary)], dim=-1)
+            q = torch.cat([q, q_rotary], dim=-1)
+            k = torch.cat([k, k_rotary.expand(-1, self.n_kv_heads, -1, -1)], dim=-1)
         return q, k, v_code
 
     def absorbed_output(self) -> Tensor | None:
@@ -159,34 +232,34 @@ class Attention(nn.Module):
         they are put out, so a product of weights stands for one of every character. Its slow twin is `merge` of
         mixed values. None where values have no decoder, or codes are not as wide as values are in a head: mixing
         them would cost more, or find no kernel, which wants queries, keys and values of one width."""
-        decoders = self.value.head_decoders(self.n_heads)
+        decoders = self.value.head_decoders(self.n_kv_heads)
         if self.output is None or decoders is None or decoders.shape[-1] != self.d_head:
             return None
         by_head = self.output.weight.view(-1, self.n_heads, self.d_head).transpose(0, 1)
-        absorbed: Tensor = (by_head @ decoders).transpose(0, 1).flatten(1)
+        absorbed: Tensor = (by_head @ for_each_head(decoders, self.n_heads, dim=0)).transpose(0, 1).flatten(1)
         return absorbed
 
     def queries(self, code: Tensor, start: int) -> Tensor:
         """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
-        q = self.split(self.query.decode(code))
+        q = self.split(self.query.decode(code), self.n_heads)
         if self.query_gain is not None:
             q = F.rms_norm(q, (self.d_head,)) * self.query_gain.to(q.dtype)
         return (rotate(q, start) if self.positions == "rotary" else q) * self.scale
 
     def keys(self, code: Tensor, start: int) -> Tensor:
-        """Keys (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
-        k = self.split(self.key.decode(code))
+        """Keys (B, G, T, C) of their code (B, T, K), without the decoupled rotary part."""
+        k = self.split(self.key.decode(code), self.n_kv_heads)
         if self.query_gain is not None:
             k = F.rms_norm(k, (self.d_head,))
         return rotate(k, start) if self.positions == "rotary" else k
 
     def values(self, code: Tensor) -> Tensor:
-        """Values (B, H, T, C) of their code (B, T, K)."""
-        return self.split(self.value.decode(code))
+        """Values (B, G, T, C) of their code (B, T, K)."""
+        return self.split(self.value.decode(code), self.n_kv_heads)
 
     def rotary_parts(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """The decoupled rotary part of queries (B, H, T, R), scaled, and of keys (B, 1, T, R), for all heads."""
-        q = rotate(self.split(self.query_rotary(x)), start)
+        q = rotate(self.split(self.query_rotary(x), self.n_heads), start)
         return q * self.scale, rotate(self.key_rotary(x).unsqueeze(1), start)
 
     def bias(self, n_queries: int, n_keys: int, mask: Tensor | None, device: torch.device) -> Tensor | None:
@@ -208,9 +281,9 @@ class Attention(nn.Module):
         merged: Tensor = self.output(_side_by_side(mixed_BHTC))
         return merged
 
-    def split(self, x: Tensor) -> Tensor:
-        """(B, T, H C) -> (B, H, T, C)."""
-        return x.view(*x.shape[:-1], self.n_heads, -1).transpose(1, 2)
+    def split(self, x: Tensor, heads: int) -> Tensor:
+        """(B, T, heads C) -> (B, heads, T, C)."""
+        return x.view(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(1, 2)
 
 
 def _side_by_side(x_BHTC: Tensor) -> Tensor:

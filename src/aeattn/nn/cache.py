@@ -1,7 +1,7 @@
 """What is kept of past characters, so that a new character costs one step and not a whole pass.
 
 A *full* cache keeps keys and values. A *latent* cache keeps the codes they would be decoded from, and decoded
-keys and values never exist (`absorbed.py`).
+keys and values never exist (`attention.py`).
 
 Shapes: B batch, T time, G groups of heads that share what is kept, D width.
 """
@@ -32,10 +32,16 @@ class LayerCache:
             raise ValueError(f"the cache holds {self.capacity} characters, {end} are asked for")
         if not self._kept:
             self._kept = {name: self._allocate(x) for name, x in new.items()}
+        self._check_batch(next(iter(new.values())).shape[0])
         for name, x in new.items():
             self._kept[name][:, :, self.length : end] = x
         self.length = end
         return {name: x[:, :, :end] for name, x in self._kept.items()}
+
+    def _check_batch(self, sequences: int) -> None:
+        held = next(iter(self._kept.values())).shape[0]
+        if sequences != held:
+            raise ValueError(f"the cache holds {held} sequences, not {sequences}: make a new one for each batch")
 
     def _allocate(self, like: Tensor) -> Tensor:
         return like.new_empty(like.shape[0], like.shape[1], self.capacity, like.shape[3])

@@ -10,6 +10,7 @@ from torch import Tensor, library, nn
 from torch.nn import functional as F
 
 from aeattn.config.model import ActivationKind
+from aeattn.kernels.available import transformed
 
 TANH_SCALE = math.sqrt(2 / math.pi)
 TANH_CUBE = 0.044715
@@ -52,7 +53,8 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        return dropout_by_words(x, self.p) if x.device.type == "cpu" else F.dropout(x, self.p)
+        by_words = x.device.type == "cpu" and not transformed()
+        return dropout_by_words(x, self.p) if by_words else F.dropout(x, self.p)
 
 
 def dropout_by_words(x: Tensor, p: float) -> Tensor:
@@ -73,7 +75,7 @@ class Embedding(nn.Embedding):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.weight.device.type != "cpu":
+        if self.weight.device.type != "cpu" or transformed():
             return super().forward(input)
         embedded: Tensor = _embed(self.weight, input)
         return embedded
@@ -109,6 +111,8 @@ def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor
 
 def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
     (ids,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    if torch.is_grad_enabled():  # this gradient is to be differentiated, too
+        return torch.ops.aten.embedding_dense_backward(gradient, ids, ctx.rows, -1, False), None  # type: ignore[attr-defined]
     return _embed_backward(gradient, ids, ctx.rows), None  # type: ignore[attr-defined]
 
 

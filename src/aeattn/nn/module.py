@@ -1,16 +1,21 @@
 """Autoencoder attention as one module to drop into any PyTorch model.
 
-Shapes: B batch, T time, D width, H heads.
+Shapes: B batch, T time (q queries, k keys), D width, H heads.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
-from aeattn.config.model import PositionKind, ProjectionKind, ValueKind
-from aeattn.nn.attention import Attention
-from aeattn.nn.projection import Projection, make_heads
+from aeattn.config.model import CacheKind, ModelConfig, PositionKind
+from aeattn.nn.cache import LayerCache
+from aeattn.nn.size import use_latent_cache
+from aeattn.nn.transformer import make_attention
+
+Device = torch.device | str | int
 
 
 class AutoencoderAttention(nn.Module):
@@ -19,21 +24,30 @@ class AutoencoderAttention(nn.Module):
         attention = AutoencoderAttention(d_model=128, n_heads=4, bottleneck=32)
         y = attention(x)                                    # (B, T, D) -> (B, T, D)
 
+        cache = attention.new_cache(capacity=256)           # codes alone, wherever that is exact
+        y = attention(x[:, :100], cache=cache)              # the same, piece by piece
+        y = attention(x[:, 100:], cache=cache)
+
     Args:
         d_model: width D of input and output.
         n_heads: must divide the width, unless `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
-        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention) or
-            `residual` (linear and autoencoder added up); a value may also be `shared`: it decodes the keys' codes.
+        query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention), `residual`
+            (linear and autoencoder added up) or a kind of your own; a value may also be `shared`: it decodes the
+            keys' codes.
+        n_kv_heads: heads of keys and values, as many as `n_heads` if not given; must divide them.
         middle: a second matrix inside the bottleneck.
         per_head: every head has autoencoders of its own over the full width; the heads are added up.
-        causal: no position sees a later one.
+        causal: no position sees a later one. Without it, ALiBi penalises later keys by their distance, as earlier
+            ones.
         positions: `none`, `alibi`, `decoupled` or `rotary`; `learned` positions are the model's matter.
+        d_rotary: width of the rotary part of each head under `decoupled` positions.
         qk_norm: normalise queries and keys.
         dropout: of attention weights, while training.
+        device, dtype: of the weights.
 
     Raises:
-        ValueError: widths that do not fit together.
+        ValueError: what `ModelConfig` refuses, with a mend.
     """
 
     def __init__(
@@ -42,88 +56,122 @@ class AutoencoderAttention(nn.Module):
         n_heads: int,
         bottleneck: int | None = None,
         *,
-        query: ProjectionKind = "autoencoder",
-        key: ProjectionKind = "autoencoder",
-        value: ValueKind = "autoencoder",
+        query: str = "autoencoder",
+        key: str = "autoencoder",
+        value: str = "autoencoder",
+        n_kv_heads: int | None = None,
         middle: bool = False,
         per_head: bool = False,
         causal: bool = True,
         positions: PositionKind = "none",
+        d_rotary: int = 16,
         qk_norm: bool = False,
         dropout: float = 0.0,
+        device: Device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if d_model < 1 or n_heads < 1 or (not per_head and d_model % n_heads):
-            raise ValueError(f"{n_heads} heads do not divide the width {d_model}: choose heads that do")
-        width = max(1, d_model // 4) if bottleneck is None else bottleneck
-
-        if value == "shared" and key in ("linear", "residual"):
-            raise ValueError(f"value is shared, but a {key} key has no code: choose another key")
-
-        def projection(kind: ValueKind) -> Projection:
-            own = n_heads if per_head else None
-            return make_heads(kind, d_model, d_model, width, middle=middle, own_for_each_of=own)
-
-        self.d_model = d_model
-        self.attention = Attention(
-            projection(query),
-            projection(key),
-            projection(value),
-            n_heads=n_heads,
-            d_head=d_model if per_head else d_model // n_heads,
+        if positions == "learned":
+            raise ValueError("positions is 'learned': add them to x, and choose none, alibi, rotary or decoupled")
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"dtype is {dtype}: choose a floating-point type")
+        quarter = max(1, d_model // 4) if isinstance(d_model, int) else 1
+        self.config = ModelConfig(
+            n_layers=1,
             d_model=d_model,
-            output=None if per_head else nn.Linear(d_model, d_model, bias=False),
+            n_heads=n_heads,
+            bottleneck=quarter if bottleneck is None else bottleneck,
+            query=query,
+            key=key,
+            value=value,
+            n_kv_heads=n_kv_heads,
+            middle=middle,
+            per_head=per_head,
             positions=positions,
+            d_rotary=d_rotary,
             qk_norm=qk_norm,
-            causal=causal,
             dropout=dropout,
         )
+        self.d_model = d_model
+        with nullcontext() if device is None else torch.device(device):
+            self.attention = make_attention(self.config, causal=causal, dropout=dropout)
+        self.to(dtype=dtype)
+
+    def new_cache(self, capacity: int, kind: CacheKind = "auto") -> LayerCache:
+        """An empty cache for so many positions. Raises ValueError where there can be none: attention that is not
+        causal, or a `latent` one that is not exact."""
+        if not self.attention.causal:
+            raise ValueError("a cache needs causal attention: what is kept must not change with what comes later")
+        if not isinstance(capacity, int) or capacity < 1:
+            raise ValueError(f"capacity is {capacity!r}: choose a whole number of positions of at least 1")
+        return LayerCache(capacity, use_latent_cache(self.config, kind))
 
     def forward(
-        self, x: Tensor, *, key_padding_mask: Tensor | None = None, attn_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        *,
+        key_padding_mask: Tensor | None = None,
+        attn_mask: Tensor | None = None,
+        cache: LayerCache | None = None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D), with masks as `torch.nn.MultiheadAttention` takes them.
 
-        `key_padding_mask`: (B, T), true where a position is padding. `attn_mask`: (T, T) or (B, 1 or H, T, T),
-        true where a query (row) may not look at a key (column), or floats that are added to the scores. A
-        query that may look at nothing gives zeros. Raises ValueError for other shapes.
+        `key_padding_mask`: (B, Tk). `attn_mask`: (Tq, Tk), (B H, Tq, Tk) or (B, 1 or H, Tq, Tk). Both are true
+        where a key is hidden, or floats that are added to the scores. A query that may look at nothing gives
+        zeros. With a cache, `x` are the positions after those in it, and masks cover the keys of all. Raises
+        ValueError for other shapes and types.
         """
-        if x.dim() != 3 or x.shape[-1] != self.d_model:
+        if x.dim() != 3 or x.shape[-1] != self.d_model or x.shape[1] == 0:
             raise ValueError(f"x has shape {tuple(x.shape)}: (batch, time, {self.d_model}) is expected")
-        mask = self._mask(x, key_padding_mask, attn_mask)
-        if mask is None:
-            out: Tensor = self.attention(x)
-            return out
-        blind = self._blind(mask, x.shape[1])
-        seen: Tensor = self.attention(x, mask=mask.masked_fill(blind, 0.0), blind=blind)
-        return seen
+        past = 0 if cache is None else cache.length
+        mask = self._mask(x, past + x.shape[1], key_padding_mask, attn_mask)
+        hidden = None if mask is None else self._fully_masked(mask, x.shape[1])
+        if mask is not None and hidden is not None:
+            mask = mask.masked_fill(hidden, 0.0)
+        out: Tensor = self.attention(x, mask=mask, fully_masked=hidden, cache=cache)
+        return out
 
-    def _mask(self, x: Tensor, padding: Tensor | None, extra: Tensor | None) -> Tensor | None:
-        """Both masks as one that is added to the scores, broadcastable to (B, H, T, T)."""
-        batch, time, _ = x.shape
+    def _mask(self, x: Tensor, n_keys: int, padding: Tensor | None, extra: Tensor | None) -> Tensor | None:
+        """Both masks as one that is added to the scores, broadcastable to (B, H, Tq, Tk)."""
+        batch, time, heads = x.shape[0], x.shape[1], self.attention.n_heads
         mask = None
         if padding is not None:
-            if padding.shape != (batch, time):
-                raise ValueError(f"key_padding_mask has shape {tuple(padding.shape)}: {(batch, time)} is expected")
-            mask = _additive(padding)[:, None, None, :]
-        if extra is not None:
-            if extra.shape[-2:] != (time, time) or extra.dim() not in (2, 4):
+            if padding.shape != (batch, n_keys):
                 raise ValueError(
-                    f"attn_mask has shape {tuple(extra.shape)}: {(time, time)} or (batch, heads, time, time) "
-                    "is expected"
+                    f"key_padding_mask has shape {tuple(padding.shape)}: {(batch, n_keys)} is expected"
                 )
-            mask = _additive(extra) if mask is None else mask + _additive(extra)
+            mask = _additive("key_padding_mask", padding, x)[:, None, None, :]
+        if extra is not None:
+            if not _fits(extra.shape, batch, heads, (time, n_keys)):
+                choices = f"{(time, n_keys)}, {(batch * heads, time, n_keys)} or {(batch, heads, time, n_keys)}"
+                raise ValueError(f"attn_mask has shape {tuple(extra.shape)}: {choices} is expected")
+            each = _additive("attn_mask", extra, x)
+            each = each.view(batch, heads, time, n_keys) if each.dim() == 3 else each
+            mask = each if mask is None else mask + each
         return mask
 
-    def _blind(self, mask: Tensor, time: int) -> Tensor:
-        """Which queries may look at nothing at all: broadcastable to (B, H, T, 1)."""
-        allowed = mask > float("-inf")
+    def _fully_masked(self, mask: Tensor, time: int) -> Tensor:
+        """Which queries may look at nothing at all: broadcastable to (B, H, Tq, 1)."""
+        allowed, n_keys = mask > float("-inf"), mask.shape[-1]
         if self.attention.causal:
-            allowed = allowed & torch.ones(time, time, dtype=torch.bool, device=mask.device).tril()
+            past = torch.ones(time, n_keys, dtype=torch.bool, device=mask.device).tril(n_keys - time)
+            allowed = allowed & past
         return ~allowed.any(dim=-1, keepdim=True)
 
 
-def _additive(mask: Tensor) -> Tensor:
-    if mask.dtype != torch.bool:
-        return mask.float()
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(mask, float("-inf"))
+def _fits(shape: torch.Size, batch: int, heads: int, last: tuple[int, int]) -> bool:
+    if shape[-2:] != last or len(shape) > 4:
+        return False
+    first = tuple(shape[:-2])
+    if len(first) == 2:
+        return first[0] in (1, batch) and first[1] in (1, heads)
+    return first in ((), (batch * heads,))
+
+
+def _additive(name: str, mask: Tensor, x: Tensor) -> Tensor:
+    precise = torch.promote_types(x.dtype, torch.float32)
+    if mask.dtype == torch.bool:
+        return torch.zeros(mask.shape, dtype=precise, device=mask.device).masked_fill(mask, float("-inf"))
+    if not mask.is_floating_point():
+        raise ValueError(f"{name} has type {mask.dtype}: choose bool, true where a key is hidden, or floats")
+    return mask.to(precise)

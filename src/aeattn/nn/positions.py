@@ -24,12 +24,11 @@ def alibi_slopes(n_heads: int) -> Tensor:
 
 
 def alibi_bias(slopes: Tensor, n_queries: int, n_keys: int) -> Tensor:
-    """What is added to the scores, (H, Tq, Tk) in float32: minus slope times distance.
+    """What is added to the scores, (H, Tq, Tk), at least in float32: minus slope times distance, to either side.
 
     Queries are the last `n_queries` of the `n_keys` positions.
     """
-    distance = distances(n_queries, n_keys, slopes.device)
-    return -slopes.float()[:, None, None] * distance.clamp(min=0)
+    return -wide(slopes)[:, None, None] * distances(n_queries, n_keys, slopes.device).abs()
 
 
 def distances(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
@@ -38,11 +37,16 @@ def distances(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
     return queries[:, None] - torch.arange(n_keys, device=device)[None, :]
 
 
+def wide(x: Tensor) -> Tensor:
+    """At least in float32: scores and angles want more than bf16 has."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def rotate(x: Tensor, start: int) -> Tensor:
     """Rotary embedding of (B, H, T, C), C even, whose first position is `start` (Su et al. 2021, eq. 34)."""
-    width = x.shape[-1] // 2
-    frequencies = ROTARY_BASE ** (-torch.arange(width, device=x.device, dtype=torch.float32) / width)
-    positions = torch.arange(start, start + x.shape[-2], device=x.device, dtype=torch.float32)
+    width, precise = x.shape[-1] // 2, torch.promote_types(x.dtype, torch.float32)
+    frequencies = ROTARY_BASE ** (-torch.arange(width, device=x.device, dtype=precise) / width)
+    positions = torch.arange(start, start + x.shape[-2], device=x.device, dtype=precise)
     angles = positions[:, None] * frequencies[None, :]
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     left, right = x[..., :width], x[..., width:]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.projections import Kind, Shapes, Widths, find, register
+from aeattn.kernels.available import transformed
 from aeattn.kernels.gelu import gelu_parts, is_ready
 from aeattn.nn.layers import gelu
 
@@ -59,7 +60,7 @@ class Projection(nn.Module):
 
     def split_code(self, code: Tensor, n_heads: int) -> Tensor:
         """The code (B, T, K) by heads: (B, H, T, K / H), or (B, 1, T, K) where all heads read the same."""
-        return code.view(*code.shape[:-1], n_heads, -1).transpose(1, 2)
+        return code.view(*code.shape[:-1], n_heads, self.d_code // n_heads).transpose(1, 2)
 
     def head_decoders(self, n_heads: int) -> Tensor | None:
         """Each head's part of the decoder, (H, O / H, K of its code), or None where the code is the result."""
@@ -249,7 +250,7 @@ def _cut(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[in
     while others and projections[others - 1].code_is_gelu:
         others -= 1
     rest = tuple(widths[others:])
-    if encoded.device.type == "cpu" and rest and is_ready(rest, encoded.dtype):
+    if encoded.device.type == "cpu" and rest and not transformed() and is_ready(rest, encoded.dtype):
         before, after = torch.split(encoded, [sum(widths[:others]), sum(rest)], dim=-1)
         return [*_codes(projections[:others], before, widths[:others]), *gelu_parts(after, rest)]
     return _codes(projections, encoded, widths)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aeattn.config.model import CacheKind, ModelConfig
-from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, find
+from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths
 
 KEPT: tuple[Role, ...] = ("key", "value")
 TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
@@ -81,7 +81,7 @@ Kinds = tuple[Kind, ...]
 
 def _kinds(config: ModelConfig, layer: int) -> Kinds:
     """Of queries, keys and values."""
-    return tuple(find(config.kind(role, layer)) for role in ROLES)
+    return tuple(config.projection(role, layer) for role in ROLES)
 
 
 def _layer(config: ModelConfig, kinds: Kinds) -> Shapes:
@@ -112,18 +112,13 @@ def _projection(config: ModelConfig, role: Role, kind: Kind) -> Shapes:
     one = kind.shapes(widths(config, role))
     if not config.per_head:
         return one
-    heads = range(heads_of(config, role))
+    heads = range(config.heads(role))
     return {f"heads.{head}.{name}": shape for head in heads for name, shape in one.items()}
-
-
-def heads_of(config: ModelConfig, role: Role) -> int:
-    """How many heads of queries, keys or values there are."""
-    return config.n_heads
 
 
 def widths(config: ModelConfig, role: Role) -> Widths:
     """What a projection is made for: all heads together, or one where each has its own."""
-    out = config.d_head * (1 if config.per_head else heads_of(config, role))
+    out = config.d_head * (1 if config.per_head else config.heads(role))
     return Widths(config.d_model, out, config.bottleneck, config.middle)
 
 
@@ -160,7 +155,7 @@ def forward_flops(config: ModelConfig, mean_keys: float) -> int:
 def cache_numbers(config: ModelConfig) -> int:
     """Numbers kept a character by the full cache: keys and values of every layer, and the shared rotary part."""
     rotary = config.d_rotary if config.positions == "decoupled" else 0
-    return config.n_layers * (sum(heads_of(config, role) * config.d_head for role in KEPT) + rotary)
+    return config.n_layers * (sum(config.heads(role) * config.d_head for role in KEPT) + rotary)
 
 
 def latent_cache_numbers(config: ModelConfig) -> int:
@@ -172,9 +167,9 @@ def latent_cache_numbers(config: ModelConfig) -> int:
 def _latent_layer(config: ModelConfig, kinds: Kinds) -> int:
     numbers = config.d_rotary if config.positions == "decoupled" else 0
     for role, kind in zip(KEPT, kinds[1:], strict=True):
-        codes = heads_of(config, role) if config.per_head else 1
+        codes = config.heads(role) if config.per_head else 1
         numbers += 0 if kind.shares_code else codes * kind.code(widths(config, role))
-    return numbers + (heads_of(config, "key") if config.qk_norm and kinds[1].has_decoder else 0)
+    return numbers + (config.heads("key") if config.qk_norm and kinds[1].has_decoder else 0)
 
 
 def not_absorbable(config: ModelConfig) -> str | None:
@@ -194,6 +189,8 @@ def not_compiled(config: ModelConfig) -> str | None:
     """Why only PyTorch can generate with such a model, or None where the compiled engine can too."""
     kinds = (kind for layer, _ in _layers(config) for kind in layer)
     other = next((kind.name for kind in kinds if kind.compiled is None), None)
+    if other is None and config.heads("key") != config.n_heads:
+        other = "grouped keys'"
     return None if other is None else f"{other} projections need the simple one"
 
 

@@ -16,17 +16,18 @@ from aeattn.config.projections import Role
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
+from aeattn.nn.positions import wide
 from aeattn.nn.projection import Projection, make_heads
-from aeattn.nn.size import heads_of, use_latent_cache, widths
+from aeattn.nn.size import use_latent_cache, widths
 
 
-def make_attention(config: ModelConfig, layer: int) -> Attention:
-    """The attention of a layer, with the projections that the config names for it."""
+def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0) -> Attention:
+    """The attention of a layer, with the projections that the config names for it, and dropout of its weights."""
     d, heads = config.d_model, config.n_heads
 
     def projection(name: Role) -> Projection:
         w = widths(config, name)
-        own = heads_of(config, name) if config.per_head else None
+        own = config.heads(name) if config.per_head else None
         return make_heads(
             config.kind(name, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle, own_for_each_of=own
         )
@@ -36,12 +37,15 @@ def make_attention(config: ModelConfig, layer: int) -> Attention:
         projection("key"),
         projection("value"),
         n_heads=heads,
+        n_kv_heads=config.heads("key"),
         d_head=config.d_head,
         d_model=d,
         output=None if config.per_head else nn.Linear(d, d, bias=False),
         positions=config.positions,
         d_rotary=config.d_rotary,
         qk_norm=config.qk_norm,
+        causal=causal,
+        dropout=dropout,
     )
 
 
@@ -113,7 +117,7 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Character ids (B, T) to logits (B, T, V) in float32, position t seeing characters up to t alone."""
+    """Character ids (B, T) to logits (B, T, V), at least in float32; position t sees characters up to t alone."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -141,7 +145,7 @@ class LanguageModel(nn.Module):
         for i, block in enumerate(self.blocks):
             x = block(x, None if cache is None else cache.layers[i], padding, mask)
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(self.norm(x), weight).float()
+        return wide(F.linear(self.norm(x), weight))
 
     def new_cache(self, kind: CacheKind = "auto", padding: Tensor | None = None) -> Cache:
         """An empty cache for as many characters as the context. Raises ValueError where `kind` is not exact."""

@@ -42,12 +42,16 @@ class Figure:
     narrow: Markup | None = None
 
 
+Key = tuple[str, int | None]
+"""An entry of a legend: a name and the number of its style; None for a ring."""
+
+
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side where there is room, under a legend of series (name, number of its style)."""
+    """Figures side by side where there is room, under a legend."""
 
     figures: Sequence[Figure]
-    legend: Sequence[tuple[str, int]] = ()
+    legend: Sequence[Key] = ()
     wide: bool = False
     kind: str = "figures"
 
@@ -95,7 +99,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report. `answer` is its first sentence, `hero` the picture under it, `facts` the small print."""
+    """A whole report. `answer` is its first sentence, which holds under `conditions`, `hero` the picture under it,
+    `facts` the small print."""
 
     title: str
     question: str
@@ -104,6 +109,7 @@ class Page:
     facts: Sequence[str]
     notes: Sequence[str]
     sections: Sequence[Section]
+    conditions: str = ""
 
 
 def shown(value: float | None, form: str = ",.4f") -> Cell:
@@ -124,6 +130,7 @@ def with_interval(mean: float | None, interval: Sequence[float] | None, form: st
 def to_markdown(page: Page) -> str:
     """The answer, notes and every table; pictures are in the page beside it."""
     lines = [f"# {_line(page.title)}", "", _line(page.question), "", f"**{_line(page.answer)}**", ""]
+    lines += [_line(page.conditions), ""] if page.conditions else []
     lines += [" | ".join(map(_line, page.facts)), ""]
     lines += [f"- {_line(note)}" for note in page.notes] + ([""] if page.notes else [])
     for section in page.sections:

@@ -1,67 +1,70 @@
 """Every head and every projection by itself: arms with intervals over seeds, and arm against arm.
 
-A place is `layer/head`, such as `1/4`, or `layer/projection`, such as `2/key`; seeds are paired place by place.
+Heads are named `layer/head`, such as `1/4`, projections `layer/projection`, such as `2/key`; seeds are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
+from aeattn.compare.declaration import ResolvedArm
 from aeattn.report.blocks import Block, Cell, Table, with_interval
-from aeattn.report.data import Material, over_seeds
-from aeattn.report.snapshots import at_end, common_loss, differences, last, pairs
+from aeattn.report.data import Comparison, over_seeds
+from aeattn.report.snapshots import at_end, common_loss, differences, pairs
 
-Columns = Mapping[str, str]  # a figure's dotted keys within a place, and its heading
+Columns = Mapping[str, str]
+"""A figure of a head or a projection, and its heading."""
 
 
-def place_blocks(material: Material, title: str, kind: str, columns: Columns, form: str) -> list[Block]:
-    """Folded tables of the places of a kind, `heads` or `projections`, where any were measured: what each arm does
-    there, and arm against arm at equal steps and at equal loss."""
-    tables = [_each(material, title, kind, columns, form), _against(material, title, kind, columns, f"+{form}")]
+def per_head(comparison: Comparison, title: str, part: str, columns: Columns, form: str) -> list[Block]:
+    """Folded tables of all heads or projections (`part` is `by_head` or `by_projection`), where any were measured:
+    each arm's, and arm against arm at equal steps and at equal loss."""
+    named = f"layer/{part.removeprefix('by_')}"
+    headings = [f"#{name}" for name in columns.values()]
+    tables = [
+        Table(title, ["arm", named, *headings], _each(comparison, part, columns, form), folded=True),
+        Table(
+            f"{title}, arm against arm, paired by seed",
+            ["arm", "less arm", named, "at equal", *headings],
+            [row for pair in pairs(comparison) for row in _against(comparison, *pair, part, columns, f"+{form}")],
+            folded=True,
+        ),
+    ]
     return [table for table in tables if table.rows]
 
 
-def _places(material: Material, arm_id: str, kind: str) -> list[str]:
-    """The places that any run of an arm was measured at."""
-    runs = [measured for record in material.finals(arm_id) if (measured := last(material, record))]
-    return list(dict.fromkeys(place for measured in runs for place in measured["places"].get(kind, {})))
+def _names(comparison: Comparison, arm: ResolvedArm, part: str) -> list[str]:
+    """The heads or projections that any run of an arm has."""
+    runs = comparison.analysed(arm.id).values()
+    return list(dict.fromkeys(name for run in runs for name in getattr(run.end, part)))
 
 
-def _each(material: Material, title: str, kind: str, columns: Columns, form: str) -> Table:
-    rows: list[list[Cell]] = []
-    for arm in material.arms:
-        for place in _places(material, arm["id"], kind):
-            found = [at_end(material, arm["id"], f"places.{kind}.{place}.{key}").values() for key in columns]
-            rows.append([Cell(material.full_name(arm)), Cell(place),
-                         *(with_interval(*over_seeds(values), form=form) for values in found)])  # fmt: skip
-    return Table(title, ["arm", "place", *(f"#{name}" for name in columns.values())], rows, folded=True)
-
-
-def _against(material: Material, title: str, kind: str, columns: Columns, form: str) -> Table:
-    rows = [
-        row
-        for ours, theirs in pairs(material)
-        for place in _places(material, ours["id"], kind)
-        if place in _places(material, theirs["id"], kind)
-        for row in _pair(material, ours, theirs, f"places.{kind}.{place}", list(columns), form)
-    ]
-    names = ["arm", "less arm", "place", "at equal", *(f"#{name}" for name in columns.values())]
-    return Table(f"{title}, arm against arm, paired by seed", names, rows, folded=True)
-
-
-def _pair(
-    material: Material, ours: dict[str, Any], theirs: dict[str, Any], path: str, keys: Sequence[str], form: str
-) -> list[list[Cell]]:
-    """A place at equal steps, and at equal loss where both arms have come to one."""
-    ids = (ours["id"], theirs["id"])
-    levels = {"steps": None, "loss": common_loss(material, ids)}
-    names = [material.full_name(ours), material.full_name(theirs), path.rpartition(".")[2]]
+def _each(comparison: Comparison, part: str, columns: Columns, form: str) -> list[list[Cell]]:
     return [
-        [*map(Cell, [*names, at]), *(
-            with_interval(*over_seeds(differences(material, *ids, f"{path}.{key}", level)), form=form)
-            for key in keys
+        [Cell(comparison.full_name(arm)), Cell(name), *(
+            with_interval(*over_seeds(at_end(comparison, arm.id, f"{part}.{name}.{key}").values()), form=form)
+            for key in columns
         )]
-        for at, level in levels.items()
-        if at == "steps" or level is not None
+        for arm in comparison.arms
+        for name in _names(comparison, arm, part)
+    ]  # fmt: skip
+
+
+def _against(
+    comparison: Comparison, ours: ResolvedArm, theirs: ResolvedArm, part: str, columns: Columns, form: str
+) -> list[list[Cell]]:
+    """At equal steps, and at equal loss where both arms have come to one."""
+    level = common_loss(comparison, (ours.id, theirs.id))
+    levels = {"steps": None, **({} if level is None else {"loss": level})}
+    both = set(_names(comparison, theirs, part))
+    arms = [Cell(comparison.full_name(arm)) for arm in (ours, theirs)]
+    return [
+        [*arms, Cell(name), Cell(at), *(
+            with_interval(
+                *over_seeds(differences(comparison, ours.id, theirs.id, f"{part}.{name}.{key}", nats)), form=form
+            )
+            for key in columns
+        )]
+        for name in _names(comparison, ours, part) if name in both
+        for at, nats in levels.items()
     ]  # fmt: skip

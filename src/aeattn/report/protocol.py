@@ -3,111 +3,117 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
 
+from aeattn.compare.declaration import Declaration, ResolvedArm
 from aeattn.compare.records import Record
+from aeattn.compare.spec import Matching, Tuning
 from aeattn.report.blocks import Block, Cell, Code, Table, Text, shown
-from aeattn.report.data import Material, group_name, look_up
+from aeattn.report.data import Comparison, group_name, group_of
 
 
-def protocol(material: Material) -> list[Block]:
-    spec = material.spec
-    facts = [[Cell(name), Cell(value)] for name, value in _declared(spec) if value]
+def protocol(comparison: Comparison) -> list[Block]:
     columns = ["arm", "matching", "#off by", "#steps", "#parameters", "#FLOPs a character", "how it differs"]
     rows = [
         [
-            Cell(material.full_name(arm)),
-            Cell(group_name((arm.get("matching"), arm.get("size")))),
-            shown(look_up(arm, "off_by"), "+.3%"),
-            shown(look_up(arm, "steps"), ",.0f"),
-            shown(look_up(arm, "parameters"), ",.0f"),
-            shown(look_up(arm, "train_flops"), ",.0f"),
-            Cell(_differs(arm, material.arms[0])),
+            Cell(comparison.full_name(arm)),
+            Cell(group_name(group_of(arm))),
+            shown(arm.off_by, "+.3%"),
+            shown(arm.steps, ",.0f"),
+            shown(arm.parameters, ",.0f"),
+            shown(arm.train_flops, ",.0f"),
+            Cell(_differs(arm, comparison.arms[0])),
         ]
-        for arm in material.arms
+        for arm in comparison.arms
     ]
-    configs = {arm["id"]: arm.get("config") for arm in material.arms}
+    facts = [[Cell(name), Cell(value)] for name, value in _declared(comparison.declaration) if value]
+    configs = {arm.id: arm.config for arm in comparison.arms}
     return [
         Table("What was declared before anything ran", ["", "declared"], facts),
         Table("Arms as they were resolved", columns, rows),
-        *([Code("The spec as it was given", material.toml)] if material.toml else []),
+        *([Code("The spec as it was given", comparison.toml)] if comparison.toml else []),
         Code("Every setting of every arm", json.dumps(configs, indent=1)),
     ]
 
 
-def _declared(spec: dict[str, Any]) -> list[tuple[str, str]]:
-    seeds, tuning, matching = spec.get("seeds") or {}, spec.get("tuning") or {}, spec.get("matching") or {}
-    budget = spec.get("budget") or {}
-    searched = f"{tuning.get('search')}: {tuning.get('rates') or tuning.get('space')}, " \
-               f"{tuning.get('share', 1):.0%} of the budget" if tuning else "nothing"  # fmt: skip
-    texts = [f"{side}: {facts.get('chars', 0):,} characters, sha256 {str(facts.get('sha256'))[:16]}"
-             for text in spec.get("text", []) for side, facts in text.items()
-             if isinstance(facts, dict)]  # fmt: skip
-    primary = [f"{c.get('arm')} against {c.get('than')}, {c.get('measure')}" for c in spec.get("contrasts", [])
-               if c.get("primary")]  # fmt: skip
-    return [
-        ("primary contrast", "; ".join(primary)),
-        ("smallest effect that matters", f"{spec.get('smallest_effect')} nats a character"),
-        ("final seeds", ", ".join(map(str, seeds.get("final", [])))),
-        ("tuning seeds", ", ".join(map(str, seeds.get("tuning", []) or [])) if tuning else ""),
-        ("tuned", searched),
-        ("budget", f"{budget.get('amount', 0):,.0f} {budget.get('kind', '')} a run"),
-        ("matched by", _matching(matching)),
-        ("text", "; ".join(texts)),
-        ("declared", str(spec.get("declared", ""))),
-        ("hash", str(spec.get("hash", ""))),
-        ("amended", "; ".join(f"{a.get('date')} from {str(a.get('hash'))[:12]}" for a in spec.get("amended", []))),
-    ]
+def _declared(d: Declaration) -> Iterator[tuple[str, str]]:
+    contrasts = (f"{c.arm} against {c.than}, {c.measure}" for c in d.contrasts if c.primary)
+    sides = [(name, getattr(text, name)) for text in d.text for name in ("train", "valid")]
+    texts = (f"{name}: {side.chars:,} characters, sha256 {side.sha256[:16]}" for name, side in sides)
+    yield "primary contrast", "; ".join(contrasts)
+    yield "smallest effect that matters", f"{d.smallest_effect} nats a character"
+    yield "final seeds", ", ".join(map(str, d.seeds.final))
+    yield "tuning seeds", ", ".join(map(str, d.seeds.tuning)) if d.tuning else ""
+    yield "tuned", _tuned(d.tuning) if d.tuning else "nothing"
+    yield "budget", f"{d.budget.amount:,.0f} {d.budget.kind} a run"
+    yield "matched by", _matching(d.matching)
+    yield "text", "; ".join(texts)
+    yield "declared", d.declared
+    yield "hash", d.hash
+    amended = (f"{a.date} from {a.hash[:12]}" + "".join(f", {c}" for c in a.changed) for a in d.amended)
+    yield "amended", "; ".join(amended)
 
 
-def _matching(matching: dict[str, Any]) -> str:
-    if not matching:
-        return ""
-    by = ", ".join(map(str, matching.get("by", [])))
-    aim = f"target {matching['target']:,}" if matching.get("target") else f"as {matching.get('reference')}"
-    return f"{by}; {aim}, by changing {matching.get('vary')}, within {matching.get('tolerance', 0):.1%}"
+def _tuned(tuning: Tuning) -> str:
+    tried = list(tuning.rates) if tuning.search == "grid" else tuning.space
+    return f"{tuning.search}: {tried}, {tuning.share:.0%} of the budget"
 
 
-def _differs(arm: dict[str, Any], base: dict[str, Any]) -> str:
-    ours, theirs = _flat(arm.get("config") or {}), _flat(base.get("config") or {})
+def _matching(matching: Matching) -> str:
+    aim = f"target {matching.target:,}" if matching.target else f"as {matching.reference}"
+    return f"{', '.join(matching.by)}; {aim}, by changing {matching.vary}, within {matching.tolerance:.1%}"
+
+
+def _differs(arm: ResolvedArm, base: ResolvedArm) -> str:
+    ours, theirs = dict(_flat(arm.config)), dict(_flat(base.config))
     changed = [f"{name.split('.', 1)[-1]} = {value}" for name, value in ours.items() if theirs.get(name) != value]
     return ", ".join(changed) or ("the others are shown against it" if arm is base else "nothing")
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _flat(values: object, name: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _flat(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, values
 
 
-def all_records(material: Material) -> list[Block]:
-    if not material.records:
+# -- records -------------------------------------------------------------------------------------------------
+
+COST = {
+    "chars": ("characters", ",.0f"),
+    "seconds": ("seconds", ",.1f"),
+    "chars_per_second": ("characters/s", ",.0f"),
+    "train_flops": ("FLOPs", ".3g"),
+    "peak_memory_bytes": ("memory, bytes", ",.0f"),
+    "parameters": ("parameters", ",.0f"),
+    "cache_bytes": ("cache", ",.0f"),
+    "latent_cache_bytes": ("latent", ",.0f"),
+}
+
+
+def all_records(comparison: Comparison) -> list[Block]:
+    if not comparison.records:
         return [Text("There are no records yet.")]
     columns = ["record", "phase", "arm", "#seed", "#rate", "status", "#nats a character", "#training nats",
-               "#characters", "#seconds", "#characters/s", "#FLOPs", "#memory, bytes", "#parameters", "#cache",
-               "#latent", "commit", "versions and hardware"]  # fmt: skip
-    names = {arm["id"]: material.full_name(arm) for arm in material.arms}
-    rows = [_record_row(record, names) for record in material.records]
-    return [Table("Every run", columns, rows)]
+               *(f"#{name}" for name, _ in COST.values()), "commit", "versions and hardware"]  # fmt: skip
+    names = {arm.id: comparison.full_name(arm) for arm in comparison.arms}
+    return [Table("Every run", columns, [_record_row(record, names[record.arm]) for record in comparison.records])]
 
 
-def _record_row(r: Record, names: dict[str, str]) -> list[Cell]:
-    status = r.status if r.status != "failed" else f"failed ({r.failure}): {r.reason}"
-    cost = [
-        shown(getattr(r.cost, name) if r.cost else None, form)
-        for name, form in (
-            ("chars", ",.0f"), ("seconds", ",.1f"), ("chars_per_second", ",.0f"), ("train_flops", ".3g"),
-            ("peak_memory_bytes", ",.0f"), ("parameters", ",.0f"), ("cache_bytes", ",.0f"),
-            ("latent_cache_bytes", ",.0f"),
-        )
-    ]  # fmt: skip
+def _record_row(r: Record, arm: str) -> list[Cell]:
+    cost = [shown(getattr(r.cost, name) if r.cost else None, form) for name, (_, form) in COST.items()]
     at = r.environment
     commit = ((at and at.commit) or "-")[:10] + (" (changed)" if at and at.dirty else "")
     machine = f"Python {at.python}, torch {at.packages.get('torch')}, {at.gpu or at.cpu}, {at.threads} threads" \
               if at else "-"  # fmt: skip
     return [
-        Cell(r.name), Cell(r.phase), Cell(names.get(r.arm, r.arm)), Cell(str(r.seed), r.seed),
-        shown(r.rate, "g"), Cell(status), shown(r.nats_per_char), shown(r.train_nats), *cost, Cell(commit),
-        Cell(machine),
+        Cell(r.name), Cell(r.phase), Cell(arm), Cell(str(r.seed), r.seed), shown(r.rate, "g"), Cell(_status(r)),
+        shown(r.nats_per_char), shown(r.train_nats), *cost, Cell(commit), Cell(machine),
     ]  # fmt: skip
+
+
+def _status(r: Record) -> str:
+    failed = f" ({r.failure}): {r.reason}" if r.status == "failed" else ""
+    resumed = f", resumed after step {', '.join(f'{step:,}' for step in r.resumed)}" if r.resumed else ""
+    return f"{r.status}{failed}{resumed}"

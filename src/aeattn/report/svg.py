@@ -107,9 +107,10 @@ class Chart:
         self._body.append(Markup('<polygon class="band {}" points="{}"/>').format(style(series), path))
 
     def dot(self, at: Point, series: int, tip: str, *, small: bool = False, hollow: bool = False) -> None:
-        """A marker; `tip` is shown where a pointer rests on it."""
-        looks = style(series) + (" hollow" if hollow else "") + (" small" if small else "")
-        self._over.append(marker(self.x(at[0]), self.y(at[1]), series, looks, tip, 2.6 if small else 4.2))
+        """A marker, unless it lies above the chart; `tip` is shown where a pointer rests on it."""
+        if at[1] <= self.y.high:
+            classes = style(series) + (" hollow" if hollow else "") + (" small" if small else "")
+            self._over.append(marker(self.x(at[0]), self.y(at[1]), series, classes, tip, 2.6 if small else 4.2))
 
     def whisker(self, x: float, low: float, high: float, series: int) -> None:
         """An upright interval."""
@@ -117,19 +118,6 @@ class Chart:
         self._body.append(
             Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>').format(style(series), at, bottom, top)
         )
-
-    def rule(self, *, x: float | None = None, y: float | None = None, text: str = "") -> None:
-        """A dashed line across, with a word at its end."""
-        left, right, top, bottom = self._edges()
-        if y is not None:
-            at = self.y(y)
-            path, place = f"M{left} {at:.1f}H{right}", (right - 2, at - 4)
-        else:
-            at = self.x(x or 0.0)
-            path, place = f"M{at:.1f} {top}V{bottom}", (at + 4, top + 9)
-        end = "end" if y is not None else "start"
-        self._body.append(Markup('<path class="rule" d="{}"/>').format(path))
-        self._over.append(words(place[0], place[1], text, "tick", end))
 
     def _edges(self) -> tuple[float, float, float, float]:
         return (*sorted((self.x.start, self.x.end)), *sorted((self.y.start, self.y.end)))  # type: ignore[return-value]
@@ -187,7 +175,7 @@ def chart(
     return Chart(title, alt, x, y, x_label, y_label, 420, height, x_ticks)
 
 
-def marker(x: float, y: float, series: int, looks: str, tip: str, r: float = 4.2) -> Markup:
+def marker(x: float, y: float, series: int, classes: str, tip: str, r: float = 4.2) -> Markup:
     """Circle, square, diamond or triangle, by the number of the series."""
     d = {
         0: f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
@@ -196,12 +184,12 @@ def marker(x: float, y: float, series: int, looks: str, tip: str, r: float = 4.2
         f"l{-1.3 * r:.1f} {-1.3 * r:.1f}z",
         3: f"M{x:.1f} {y - 1.2 * r:.1f}l{1.2 * r:.1f} {2.1 * r:.1f}h{-2.4 * r:.1f}z",
     }[series % SHAPES]
-    return Markup('<path class="dot {}" d="{}"><title>{}</title></path>').format(looks, d, tip)
+    return Markup('<path class="dot {}" d="{}"><title>{}</title></path>').format(classes, d, tip)
 
 
-def words(x: float, y: float, text: str, looks: str, anchor: str) -> Markup:
+def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
     return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
-        x, y, looks, anchor, text
+        x, y, classes, anchor, text
     )
 
 
@@ -222,8 +210,8 @@ def alone(svg: Markup, css: str) -> str:
     return f"{named}>{sheet}{body}\n"
 
 
-def swatch(series: int) -> Markup:
-    """The line and marker of a series, for a legend."""
-    return Markup(
-        '<svg viewBox="0 0 30 12" class="swatch" aria-hidden="true"><path class="line {}" d="M1 6H29"/>{}</svg>'
-    ).format(style(series), marker(15, 6, series, style(series), "", 3.8))
+def swatch(series: int | None) -> Markup:
+    """The line and marker of a series, for a legend; a ring for None."""
+    line = Markup("") if series is None else Markup('<path class="line {}" d="M1 6H29"/>').format(style(series))
+    mark = marker(15, 6, 0, "cn hollow", "") if series is None else marker(15, 6, series, style(series), "", 3.8)
+    return Markup('<svg viewBox="0 0 30 12" class="swatch" aria-hidden="true">{}{}</svg>').format(line, mark)

@@ -76,7 +76,7 @@ class Snapshot:
         """The content of every file of the checkpoint."""
         files = {WEIGHTS: to_bytes(self.weights), OPTIMIZER: to_bytes(self.tensors), **self.logs}
         written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
-        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written})).encode()
+        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written}))
         return files
 
 
@@ -184,7 +184,7 @@ def read(folder: Path, limits: Limits) -> Found:
     state = parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
     changed = Damaged(f"checkpoint {folder} is damaged: {STATE} is not what was written")
     current = state.get("format") == FORMAT  # earlier ones had no checksum
-    if content != to_json(state).encode() or not unseal(state, required=current):
+    if content != to_json(state) or not unseal(state, required=current):
         raise changed
     if (version := state.get("format", 1)) != FORMAT:
         raise InputError(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from aeattn import files
-from aeattn.config.run import RunConfig
+from aeattn.config.run import RunConfig, TrainingConfig
 from aeattn.data.tokenizer import Tokenizer, load_tokenizer
-from aeattn.errors import InputError
-from aeattn.files import Lock, read_json, replacing, sealed, unseal, write_json
+from aeattn.errors import Damaged, InputError
+from aeattn.files import JSON_BYTES, Json, Lock, parse_json, read_json, sealed, to_json, unseal, write
 
 CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
+LINE_BYTES = 256  # more than a line of metrics takes in a record of a comparison
 FORMAT = 2  # of run folders; raised when older versions of this package could not read them
 
 
@@ -30,7 +31,6 @@ class RunFolder:
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
         self._lock: Lock | None = None
-        self._is_ours = False  # what lies there was written by us
 
     # -- whose it is -------------------------------------------------------------------------------------
 
@@ -62,41 +62,36 @@ class RunFolder:
             kind = "another run" if self.config.exists() else "other files"
             raise InputError(f"{self.path} holds {kind}: name another folder with --out, or go on with `resume`")
 
-    def create(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> str | None:
+    def create(self, config: RunConfig, tokenizer: Tokenizer, environment: Json) -> str | None:
         """Make the folder, lock it, and write what is known before training; the config last, as without one it
         is no run. Returns the warning of `lock`. Raises InputError, and then nothing is left behind."""
+        check_logs(config.training)
+        start = {
+            self.tokenizer: json.dumps(tokenizer.to_dict()).encode() + b"\n",
+            self.environment: to_json(environment, self.environment),
+            self.config: _config_content(config, self.config),
+        }
         self.check_free()
         new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             warning = self.lock()
             self.check_free()
-            self._write_start(config, tokenizer, environment)
+            self.remove_leftovers()
+            self.checkpoints.mkdir(exist_ok=True)
+            for path, content in start.items():
+                write(path, content)
         except OSError as error:
-            self._remove_start(new)
+            self._remove(start, new)
             raise InputError(
                 f"{self.path} cannot be made ({error.strerror}): name another folder with --out"
             ) from error
-        except InputError:
-            if self._is_ours:
-                self._remove_start(new)
-            raise
         return warning
 
-    def _write_start(self, config: RunConfig, tokenizer: Tokenizer, environment: Mapping[str, Any]) -> None:
-        self._is_ours = True
-        self.remove_leftovers()
-        self.checkpoints.mkdir(exist_ok=True)
-        with replacing(self.tokenizer) as temporary:
-            temporary.write_text(json.dumps(tokenizer.to_dict()) + "\n", encoding="ascii")
-        write_json(self.environment, environment)
-        self.write_config(config)
-
-    def _remove_start(self, folder_too: bool) -> None:
-        """Only where we hold the lock and nobody else had begun a run."""
+    def _remove(self, start: Iterable[Path], folder_too: bool) -> None:
         if self._lock is None:
             return
-        for path in (self.config, self.environment, self.tokenizer):
+        for path in start:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         with suppress(OSError):
@@ -119,11 +114,24 @@ class RunFolder:
                 f"{self.path} cannot be written to ({error.strerror}): free some space, or get the permission to"
             ) from error
 
+    def check_space(self, needed: int) -> None:
+        """Raise InputError where the file system has less room than `needed` bytes."""
+        there = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        try:
+            free = shutil.disk_usage(there).free
+        except OSError:  # a file system that does not say
+            return
+        if free < needed:
+            raise InputError(
+                f"the run needs about {needed / 1e6:,.1f} MB in {self.path}, {free / 1e6:,.1f} MB are free: make "
+                "room, name another folder with --out, or lower keep_checkpoints"
+            )
+
     # -- config and tokenizer ----------------------------------------------------------------------------
 
     def write_config(self, config: RunConfig) -> None:
         """Write the config with a checksum, by which `read_sealed_config` knows it again."""
-        write_json(self.config, sealed({"format": FORMAT, **config.to_dict()}), CONFIG_BYTES)
+        write(self.config, _config_content(config, self.config))
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
@@ -150,22 +158,24 @@ class RunFolder:
 
     def publish(self, weights: bytes) -> None:
         """Put weights where `aeattn generate` finds them."""
-        with replacing(self.model) as temporary:
-            temporary.write_bytes(weights)
+        write(self.model, weights)
 
     # -- logs --------------------------------------------------------------------------------------------
 
-    def append_metrics(self, line: dict[str, Any]) -> None:
+    def append_metrics(self, line: Json) -> None:
         files.append(self.metrics, json.dumps(line) + "\n")
 
     def append_sample(self, step: int, text: str) -> None:
         files.append(self.samples, f"--- step {step}\n{text}\n\n")
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[Json]:
         """All lines; a last line that was cut off by a crash is left out."""
-        if not self.metrics.exists():
-            return []
-        return list(_json_lines(self.metrics.read_text(encoding="utf-8", errors="replace")))
+        lines: list[Json] = []
+        if self.metrics.exists():
+            with suppress(Damaged):
+                for line in self.metrics.read_bytes().splitlines():
+                    lines.append(parse_json(line, self.metrics.name))
+        return lines
 
     def read_samples(self) -> list[tuple[int, str]]:
         """What was generated as training went on: after how many steps, and the text."""
@@ -178,15 +188,21 @@ class RunFolder:
     def restore_log(self, name: str, content: bytes) -> None:
         """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file."""
         if content:
-            with replacing(self.path / name) as temporary:
-                temporary.write_bytes(content)
+            write(self.path / name, content)
         else:
             (self.path / name).unlink(missing_ok=True)
 
 
-def _json_lines(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            return
+def _config_content(config: RunConfig, path: Path) -> bytes:
+    return to_json(sealed({"format": FORMAT, **config.to_dict()}), path, CONFIG_BYTES)
+
+
+def check_logs(settings: TrainingConfig) -> None:
+    """Raise InputError for metrics or samples that would be too many to be read as JSON when all is trained."""
+    steps, tenth = settings.steps, -(-settings.steps // 10)
+    evaluations, samples = (tenth if n is None else n for n in (settings.eval_every, settings.sample_every))
+    lines = steps // max(1, (evaluations or steps) // 10)
+    sampled = steps // samples * settings.sample_chars if samples else 0
+    for name, needed in (("eval_every", lines * LINE_BYTES), ("sample_every", 4 * sampled)):
+        if needed > JSON_BYTES:
+            raise InputError(f"{name} is so small that {needed:,} bytes would be logged: choose a larger one")

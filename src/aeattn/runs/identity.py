@@ -8,6 +8,7 @@ from typing import Any
 from aeattn.data.store import Prepared
 from aeattn.data.tokenizer import CharTokenizer, Tokenizer
 
+MACHINE = ("cpu", "threads", "gpu", "kernels")
 _ABSENT = object()
 
 
@@ -71,9 +72,9 @@ def version_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
 
 
 def machine_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """One phrase for what else can change the last bits of a result: processor, threads, GPU."""
-    for name in ("cpu", "threads", "gpu"):
-        if before.get(name) != now.get(name):
+    """One phrase for what else can change the last bits of a result, as far as it was noted."""
+    for name in MACHINE:
+        if name in before and before[name] != now.get(name):
             yield f"{name} was {str(before.get(name))[:60]}, is {str(now.get(name))[:60]}"
 
 

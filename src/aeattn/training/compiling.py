@@ -25,7 +25,7 @@ from aeattn.config.model import ModelConfig
 from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.host import cache_dir, cxx
-from aeattn.kernels.available import SWITCH
+from aeattn.kernels.build import SWITCH
 from aeattn.training.compiled_cache import PLACE, put_aside, remove_torn
 
 Step = Callable[[Tensor, Tensor], Tensor]  # inputs and targets, both (B, T), to a loss

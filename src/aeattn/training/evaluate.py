@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeattn.data.batches import IGNORED, Ids, Int64, eval_windows, sliding_windows
+from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
 from aeattn.data.store import StoredDocument, TokenStore
-from aeattn.data.tokenizer import Tokenizer
+from aeattn.data.tokenizer import Ids, Tokenizer
 
 Windows = tuple[Int64, Int64]
 WINDOWS_AT_ONCE = 32

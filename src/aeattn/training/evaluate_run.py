@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aeattn.config.convert import build
-from aeattn.config.model import ModelConfig
-from aeattn.config.presets import preset
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.ngram import ngram_baseline
@@ -16,7 +13,6 @@ from aeattn.data.store import TokenStore, cached_store
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.text_model import TextModel
-from aeattn.nn.size import size, solve_width
 from aeattn.runs.load import load, read_config
 from aeattn.training.evaluate import Score, evaluate_store, total
 from aeattn.training.plan import corpus_of
@@ -86,19 +82,3 @@ def _baseline(
     first = int(tokenizer.chars_per_token[store.ids[0]])  # not predicted
     per_char = (len(store.ids) - 1) / max(1, store.chars - first)  # tokens; exactly 1 where they are characters
     return {order: nats * per_char for order, nats in losses.items()}
-
-
-def size_of_preset(
-    name: str, vocab_size: int, context: int | None, parameters: float | None, flops: float | None
-) -> dict[str, Any]:
-    """The size of a preset, with the feed-forward width solved for where a budget is given."""
-    settings = dict(preset(name)["model"]) | ({} if context is None else {"context": context})
-    config = build(ModelConfig, {**settings, "vocab_size": vocab_size}, "model")
-    try:
-        if parameters is not None:
-            config = solve_width(config, parameters)
-        if flops is not None:
-            config = solve_width(config, flops, lambda c: size(c).train_flops)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return {"preset": name, "d_ff": config.d_ff, **size(config).to_dict()}

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeattn.data.batches import Ids, TrainBatches
+from aeattn.data.batches import TrainBatches
+from aeattn.data.tokenizer import Ids
 from aeattn.training.world import ALONE, World
 
 MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU

@@ -11,7 +11,7 @@ from pathlib import Path
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
-from aeattn.errors import InputError
+from aeattn.data.tokenizer import tokenizer_kind
 from aeattn.runs.folder import RunFolder
 
 
@@ -30,6 +30,7 @@ def plan(config: RunConfig, *, out: Path | None = None, say: Callable[[str], Non
     Raises InputError for a folder that holds another run, and where there is no such text.
     """
     data = located(config.data)
+    tokenizer_kind(data.tokenizer)  # refused before anything is read
     if out is None:
         name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
         out = _free_folder(f"{name}-{config.preset}")
@@ -82,8 +83,6 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
     )
     if (limit := data.limit_valid_chars) is None:
         return corpus
-    if limit < 2:
-        raise InputError(f"data.limit_valid_chars is {limit}: choose at least 2")
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 

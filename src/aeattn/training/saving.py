@@ -7,16 +7,13 @@ wait for the disk. What goes wrong there is raised by the next call.
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from torch.optim import Optimizer
 
 from aeattn.config.run import RunConfig, TrainingConfig
-from aeattn.errors import InputError
 from aeattn.files import remove
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs import checkpoint
@@ -137,21 +134,3 @@ class Saver:
                 remove(newer)
         back.passed_over, back.rollbacks = state.batch + 1 - back.step, state.rollbacks + 1
         return back
-
-
-def check_space(folder: Path, needed: int) -> None:
-    """Raise InputError where a file system has less room than `needed` bytes."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    try:
-        free = shutil.disk_usage(there).free
-    except OSError:  # a file system that does not say
-        return
-    if free < needed:
-        raise InputError(
-            f"the run needs about {_megabytes(needed)} in {folder}, {_megabytes(free)} are free: make room, name "
-            "another folder with --out, or lower keep_checkpoints"
-        )
-
-
-def _megabytes(number: int) -> str:
-    return f"{number / 1e6:,.1f} MB"

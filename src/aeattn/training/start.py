@@ -19,6 +19,7 @@ from aeattn.files import read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
+    MACHINE,
     config_changes,
     machine_changes,
     text_changes,
@@ -32,7 +33,6 @@ from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
-from aeattn.training.saving import check_space
 from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
 
@@ -60,16 +60,17 @@ class Training:
 def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
     """Read the text, build the model, and only then make the run folder; `more` hooks are called before
     checkpoints are written. Raises InputError."""
-    text = _prepare(plan.corpus, reporter)
+    text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(config, text)
-    check_space(run.path, _space(trainer, config.training.keep_checkpoints + 1))
+    run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
+    kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
     reporter.note(
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
-        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different; {run.path}"
+        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
     )
     environment = {
         **hardware.describe(),
@@ -110,12 +111,12 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
     run.check_writable()
     run.remove_leftovers()
     trainer, floor_nats = Trainer(config, text), floor(plan.corpus)
-    check_space(run.path, _space(trainer, 2))
+    run.check_space(_space(trainer, 2))
     for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if plan.accept or config != plan.config:
-        versions = {name: here[name] for name in ("packages", "cpu", "threads", "gpu")} if plan.accept else {}
+        versions = {name: here[name] for name in ("packages", *MACHINE)} if plan.accept else {}
         write_json(
             run.environment, {**environment, **versions, "text": text_facts(text), "config": config.to_dict()}
         )
@@ -145,7 +146,7 @@ def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Repor
     tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
     text = _prepare(plan.corpus, reporter, tokenizer)
     if changes := list(text_changes(before, text_facts(text))):
-        vocabulary = prepare(plan.corpus).tokenizer
+        vocabulary = prepare(plan.corpus, spec=plan.config.data.tokenizer).tokenizer
         _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
     return text
 
@@ -162,8 +163,10 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
     return checkpoints * bytes_of(trainer.model, trainer.optimizers) + 2 * weights
 
 
-def _prepare(corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None) -> Prepared:
-    text = prepare(corpus, tokenizer, reporter.note)
+def _prepare(
+    corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None, spec: str = "char"
+) -> Prepared:
+    text = prepare(corpus, tokenizer, reporter.note, spec=spec)
     for note in text.notes:
         reporter.note(note)
     return text

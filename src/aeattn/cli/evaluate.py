@@ -1,0 +1,52 @@
+"""`aeattn evaluate`: losses over texts."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, whole
+from aeattn.terminal.tables import print_json, print_table, say
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from aeattn.training.evaluate_run import evaluate_run
+
+    result = evaluate_run(
+        options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
+        baseline=not options.no_baseline, say=say,
+    )  # fmt: skip
+    if options.json:
+        print_json(result)
+    else:
+        _print(result)
+    return 0
+
+
+def _print(result: dict[str, Any]) -> None:
+    scores = [*result["files"], {**result, "name": "all"}]
+    if "sliding" in result:
+        stride = result["sliding"]["stride"]
+        scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
+    rows = [(s["name"], f"{s['chars']:,}", _four(s["nats_per_char"]), _four(s["bits_per_char"])) for s in scores]
+    for order, nats in result.get("ngram_nats_per_char", {}).items():
+        rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2))))
+    print_table(("text", "characters", "nats/char", "bits/char"), rows)
+
+
+def _four(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4f}"
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_texts(parser, "+")
+    parser.add_argument("--stride", type=whole, metavar="N", help="of the sliding window (default context / 4)")
+    parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
+    parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
+    add_device(parser, "auto")
+    add_json(parser)
+
+
+COMMAND = Command("evaluate", "measure how well a model predicts a text", _options, evaluate)

@@ -1,0 +1,192 @@
+"""Options of the command line, made from the declaration of settings; those that commands share stand once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from aeattn.config.convert import nested, overlay
+from aeattn.config.fields import Setting, settings
+from aeattn.config.model import ModelConfig
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.text import TextOptions
+
+Group = argparse._ActionsContainer
+SECTIONS: dict[str, type[Any]] = {
+    "model": ModelConfig, "training": TrainingConfig, "data": DataConfig, "data.text": TextOptions,
+}  # fmt: skip
+MOST = 2**53  # of anything that is counted
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line. A command's options are added when it is called: the others cost no time."""
+
+    command: Command | None = None
+
+    def parse_known_args(self, *args: Any, **known: Any) -> Any:
+        self.fill()
+        return super().parse_known_args(*args, **known)
+
+    def fill(self) -> None:
+        """Add the options of the command."""
+        command, self.command = self.command, None
+        if command is not None:
+            command.options(self)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its name, a line of help, what adds its options, and what runs it and returns the exit code."""
+
+    name: str
+    help: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+# -- types of arguments ------------------------------------------------------------------------------------
+
+
+def number(text: str) -> int:
+    """A whole number; 20M, 1.5e6 and 500k are understood."""
+    scale = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower())
+    try:
+        return int(text) if scale is None else _integral(float(text[:-1]) * scale)
+    except ValueError:
+        pass
+    try:
+        return _integral(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
+
+
+def _integral(value: float) -> int:
+    if not math.isfinite(value) or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def whole(text: str) -> int:
+    """A whole number of at least 1, as `number` reads it."""
+    try:
+        found = number(text)
+    except argparse.ArgumentTypeError:
+        found = 0
+    if not 1 <= found < MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number of at least 1, below 2^53")
+    return found
+
+
+def positive(text: str) -> float:
+    """A finite number of more than 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < 1e18:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of more than 0, below 1e18")
+    return found
+
+
+# -- settings ----------------------------------------------------------------------------------------------
+
+
+def add_settings(group: Group, section: str, only: Sequence[str] = (), but: Sequence[str] = ()) -> None:
+    """An option for each setting of a section that has a flag."""
+    for each in settings(SECTIONS[section] if section else RunConfig):
+        if each.flag and (not only or each.name in only) and each.name not in but:
+            _add(group, section, each)
+
+
+def _add(group: Group, section: str, each: Setting) -> None:
+    kinds = get_args(each.type) or (each.type,)
+    known: dict[str, Any] = {"dest": f"{section}.{each.name}".lstrip("."), "help": _help(each), "default": None}
+    if each.type is bool:
+        known["action"] = "store_true"
+    else:
+        known["metavar"] = each.metavar
+        known["type"] = number if int in kinds else float if float in kinds else str
+    if get_origin(each.type) is Literal and each.metavar is None:
+        known["choices"] = get_args(each.type)
+    if get_origin(each.type) is tuple:
+        known["action"] = "append"
+    group.add_argument(f"--{each.name.replace('_', '-')}", **known)
+
+
+def _help(each: Setting) -> str:
+    default = each.default
+    shown = default is not None and default != () and each.type is not bool
+    return (f"{each.help} (default {default})" if shown else each.help).replace("%", "%%")
+
+
+def add_sources(parser: Group) -> None:
+    """Where settings come from besides options of their own."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a TOML file, a run's "
+                        "config.json, or a record of a comparison")  # fmt: skip
+    add_set(parser)
+
+
+def add_set(parser: Group) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="sets",
+                        help="any setting of docs/reference.md, as in model.tied=true")  # fmt: skip
+    add_plugins(parser)
+
+
+def add_plugins(parser: Group) -> None:
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", dest="plugin",
+                        help="a file, or an entry point, with projections, tokenizers or hooks")  # fmt: skip
+
+
+def config_of(options: argparse.Namespace, given: dict[str, Any] | None = None) -> RunConfig:
+    """The run that the options describe. Raises InputError."""
+    from aeattn.config.sources import resolve
+
+    return resolve(
+        overlay(_given(options), given or {}),
+        file=getattr(options, "config", None),
+        sets=options.sets,
+        plugins=options.plugin,
+    )
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings that have been given as options, as nested dictionaries."""
+    values: dict[str, Any] = {}
+    for name, value in vars(options).items():
+        if (name == "preset" or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
+            values = overlay(values, nested(name, value))
+    return values
+
+
+# -- options that commands share ---------------------------------------------------------------------------
+
+
+def add_json(parser: Group) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def add_quiet(parser: Group) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def add_run(parser: Group, **more: Any) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", **more)
+
+
+def add_texts(parser: Group, nargs: str, more: str = "") -> None:
+    parser.add_argument(
+        "text", nargs=nargs, metavar="TEXT", help=f"files, folders, globs, or a corpus by name{more}"
+    )
+
+
+def add_device(parser: Group, default: str) -> None:
+    parser.add_argument(
+        "--device", default=default, metavar="NAME", help=f"auto, cpu, cuda, ... (default {default})"
+    )

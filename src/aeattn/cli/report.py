@@ -1,0 +1,26 @@
+"""`aeattn report`: one page of a comparison or of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from aeattn.cli.options import Command
+from aeattn.terminal.tables import say
+
+
+def report(options: argparse.Namespace) -> int:
+    from aeattn.report import write_report
+
+    for path in write_report(options.folder, options.out, say=say):
+        print(path)
+    return 0
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of a comparison, or of a single run")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="where to write report.html, .md and .svg (default DIR)")  # fmt: skip
+
+
+COMMAND = Command("report", "one page of a comparison, to open in a browser", _options, report)

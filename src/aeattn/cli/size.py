@@ -1,0 +1,72 @@
+"""`aeattn size`: parameters, operations and cache bytes of models that are described, not built."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from aeattn.cli.options import Command, add_json, add_settings, add_sources, config_of, positive, whole
+from aeattn.errors import InputError
+from aeattn.terminal.tables import print_json, print_table
+
+
+def size(options: argparse.Namespace) -> int:
+    from aeattn.config.presets import PRESETS
+
+    rows = [_size(name, options) for name in ([options.preset] if options.preset else PRESETS)]
+    if options.json:
+        print_json({"presets": rows})
+    else:
+        _print(rows)
+    return 0
+
+
+def _size(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The size of a preset with what is changed of it, its feed-forward as wide as a budget allows."""
+    from aeattn.nn.size import parameters, size, solve_width
+
+    model = config_of(options, {"preset": name}).with_vocabulary(options.vocab_size).model
+    try:
+        if options.parameters is not None:
+            model = solve_width(model, options.parameters, parameters)
+        if options.flops is not None:
+            model = solve_width(model, options.flops, lambda config: size(config).train_flops)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from error
+    return {"preset": name, "d_ff": model.d_ff, **size(model).to_dict()}
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    columns = ("preset", "parameters", "d_ff", "MFLOP to train", "to write", "bytes kept", "latent")
+    cells = [
+        (
+            row["preset"],
+            f"{row['parameters']:,}",
+            f"{row['d_ff']:,}",
+            f"{row['train_flops'] / 1e6:.2f}",
+            f"{row['generate_flops'] / 1e6:.2f}",
+            f"{row['cache_bytes']:,}",
+            "-" if row["latent_cache_bytes"] is None else f"{row['latent_cache_bytes']:,}",
+        )
+        for row in rows
+    ]
+    print_table(columns, cells)
+    print("For one character: operations, and bytes kept in a full and in a latent cache of float32.")
+    for row in rows:
+        if row["not_absorbable"]:
+            print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", metavar="NAME", help="only this one")
+    parser.add_argument("--vocab-size", type=whole, default=49, metavar="N", help="characters (default 49)")
+    add_sources(parser)
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--parameters", type=positive, metavar="N", help="solve for the d_ff with as many")
+    budget.add_argument("--flops", type=positive, metavar="N",
+                        help="solve for the d_ff with as many a training character")  # fmt: skip
+    add_json(parser)
+    add_settings(parser.add_argument_group("model (over each preset)"), "model")
+
+
+COMMAND = Command("size", "parameters, operations and cache bytes of models", _options, size)

@@ -1,0 +1,30 @@
+// Where a model's weights, a sequence's cache and what a layer keeps in it lie. `generation/layout.py` reads these
+// declarations and fills the records; all fields are 64-bit numbers. A place is an offset in numbers; -1: there is none.
+
+struct Model {
+    int64_t layers, width, heads, kv_heads, head_width, vocabulary, context, hidden;
+    int64_t layer_norm, gelu, conv, qk_norm, rotated;  // choices: 0 or 1, taps, width that is rotated
+    int64_t embedding, positions, gain, head, cosines, sines;
+    int64_t cache_numbers;  // that one sequence takes
+};
+
+// One projection: where its part of the encoders' product begins, how wide it is, in how many blocks of its own for each
+// head, whether GELU follows, and the matrices after it.
+struct Code {
+    int64_t at, width, blocks, gelu, middle, decoder;
+};
+
+// Keys or values in the cache: `groups` of heads that read the same, each `width` numbers a character, filled up to
+// `stride` where heads lie side by side; `decoded` says whether they are vectors made by the decoder.
+struct Kept {
+    int64_t groups, width, stride, decoded, cache;
+};
+
+struct Layer {
+    int64_t attention_gain, taps, encoders, n_encoded, read, output, hidden_gain, up, down;
+    Code query, key, value;
+    Kept keys, values;
+    int64_t norms, inputs, value_shared;                              // in the cache; whether values are the keys' codes
+    int64_t slopes, rotate;                                           // ALiBi; rotary on whole keys
+    int64_t rotary_query, rotary_key, rotary_width, rotary_cache;     // decoupled rotary part
+};
