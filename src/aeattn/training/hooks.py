@@ -27,8 +27,7 @@ class Hook:
     `trainer` has `state` (step, smooth_nats, valid_nats, seconds), `config`, `model`, `optimizers`, `text` and
     `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
     `runs.random_state.untouched`, or training goes on with others. What takes seconds and can be broken off
-    belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run calls `after_update` of that step
-    again.
+    belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run does that step's hooks again.
     """
 
     def start(self, trainer: Trainer) -> None:
