@@ -22,6 +22,7 @@ from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
+from aeattn.errors import InputError
 from aeattn.kernels.causal_attention import is_ready
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.random_state import random_states, set_random_states, untouched
@@ -78,8 +79,10 @@ class Trainer:
         """Train to the end and evaluate the whole validation text. Returns that score.
 
         `prepared` is called once before the first update, when everything is compiled.
-        Raises Diverged, Interrupted, and OSError where something cannot be written.
+        Raises InputError, Diverged, Interrupted, and OSError where something cannot be written.
         """
+        if self.world.size > 1:
+            raise InputError("gradients are not yet summed over processes: train in one")
         hardware.keep_freed_memory()
         self.stop = stop or self.stop
         try:
@@ -144,8 +147,10 @@ class Trainer:
         return whole
 
     def _evaluate(self) -> Score:
-        context, tokenizer = self.config.model.context, self.text.tokenizer
-        self.file_scores = evaluate_store(self.model, self.text.valid, context, tokenizer)
+        """The whole validation text; of several processes, each evaluates its share of the documents."""
+        context, valid = self.config.model.context, self.text.valid
+        own = replace(valid, documents=self.world.share(valid.documents))
+        self.file_scores = evaluate_store(self.model, own, context, self.text.tokenizer)
         return total(score for _, score in self.file_scores)
 
     # -- what hooks are told -----------------------------------------------------------------------------
