@@ -111,7 +111,7 @@ def _in_memory(config: RunConfig, corpus: Corpus, hooks: Sequence[Hook], quiet: 
     if config.training.spike_factor:
         raise InputError("spike_factor goes back to checkpoints: give out, a folder for them")
     reporter = make_reporter(quiet)
-    text = prepare(corpus, None, reporter.note)
+    text = prepare(corpus, None, reporter.note, spec=config.data.tokenizer)
     shown: list[Hook] = [] if quiet else [built_in.Report(reporter, floor(corpus)), built_in.Sample()]
     registered = [kind() for kind in built_in.REGISTERED]
     trainer = Trainer(
