@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -18,9 +20,10 @@ from aeattn.analysis.bottleneck import (
     pca_r2,
     readout_r2,
 )
+from aeattn.analysis.heads import head_measures
 from aeattn.analysis.results import CodeMeasures
 from aeattn.analysis.windows import Sample
-from aeattn.nn.projection import Autoencoder, Bottleneck, Linear
+from aeattn.nn.projection import Autoencoder, Bottleneck, Linear, register_projection
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
 
@@ -131,10 +134,31 @@ def test_every_kind_of_model(variant: str) -> None:
     ids = torch.randint(0, 11, (300,)).numpy()
     with torch.no_grad():
         found = code_measures(model, Sample(ids, np.arange(0, 280, 14), 14), rows=3)
-    heads = config.n_heads if config.per_head else 1
-    assert len(found) == config.n_layers * 3 * heads
-    assert [p.kind for p in found[::heads][:3]] == [config.kind(n, 0) for n in ("query", "key", "value")]
+    parts = Counter(p.projection for p in found if p.layer == 0)
+    heads, groups = (config.n_heads, config.n_kv_heads or config.n_heads) if config.per_head else (1, 1)
+    assert parts == {"query": heads, "key": groups, "value": groups}
+    assert len(found) == config.n_layers * parts.total()
+    kinds = {p.projection: p.kind for p in found if p.layer == 0}
+    assert kinds == {name: config.kind(name, 0) for name in ("query", "key", "value")}
     assert all(1 - 1e-6 <= (p.effective_rank or 0) <= p.width + 1e-6 for p in found)
     summary = over_projections(found)
     assert summary.effective_rank == pytest.approx(sum(p.effective_rank or 0 for p in found) / len(found))
     assert 0 < (summary.key.effective_rank_share or 0) <= 1
+
+
+@register_projection("test-tanh", "a code between -1 and 1")
+class Tanh(Bottleneck):
+    def code(self, encoded: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(encoded)
+
+
+def test_a_kind_of_a_users_own_is_measured() -> None:
+    model = lively_model(tiny_config(key="test-tanh", value="test-tanh", n_kv_heads=1))
+    ids = torch.randint(0, 11, (300,)).numpy()
+    sample = Sample(ids, np.arange(0, 280, 14), 14)
+    with torch.no_grad():
+        found = [p for p in code_measures(model, sample, rows=3) if p.projection == "key"]
+        heads = head_measures(model, sample, rows=3)
+    assert {(p.kind, p.dead, p.saturated_below) for p in found} == {("test-tanh", 0, None)}
+    assert all(1 <= (p.effective_rank or 0) <= p.width for p in found)
+    assert all(len(layer.heads) == model.config.n_heads for layer in heads)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aeattn.compare import plan
 from aeattn.compare.declaration import read_declaration
+from aeattn.compare.jobs import jobs
 from aeattn.compare.parse import find_spec, read_spec, shipped
 from aeattn.compare.records import Text, TextSide
-from aeattn.config.convert import read_toml
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import DataConfig
+from aeattn.config.sources import read_toml
 from aeattn.errors import InputError
 from aeattn.nn.size import size
 from tests.compare.conftest import Declare, nothing_timed
@@ -158,3 +161,21 @@ def test_an_arm_may_be_matched_in_some_ways_alone(declare_in: Declare) -> None:
 def test_replaced_records_are_not_ignored(declare_in: Declare) -> None:
     folder, _ = declare_in()
     assert folder.ignore.read_text() == "/runs/\n/logs/\n/stale/*/runs/\n/.lock\n"
+
+
+def test_a_plug_in_is_part_of_what_is_declared(declare_in: Declare, tmp_path: Path) -> None:
+    without = {job.hash for job in jobs(declare_in()[1], {})}
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("A = 1\n")
+    named = {"plugins": [str(plugin)]}
+    folder, declaration = declare_in(named, amend=True)
+    assert declaration.plugins == {str(plugin): hashlib.sha256(b"A = 1\n").hexdigest()}
+    assert declaration.arms[0].run_config.plugins == (str(plugin),)  # so that every run loads it
+    before = {job.hash for job in jobs(declaration, {})}
+    assert not before & without
+    assert read_declaration(folder) == declaration == declare_in(named)[1]
+    plugin.write_text("A = 2\n")
+    with pytest.raises(InputError, match="declared with another spec"):
+        declare_in(named)
+    _, amended = declare_in(named, amend=True)
+    assert not before & {job.hash for job in jobs(amended, {})}

@@ -22,7 +22,7 @@ from aeattn.nn.transformer import Block, LanguageModel
 
 QUERIES_AT_ONCE = 128
 Keep = Callable[[Tensor, int], Tensor]
-"""Scores (B, H, Q, K) and the place of the first query -> scores, minus infinity where a key is forgotten."""
+"""Scores (B, H, Q, K) and the position of the first query -> scores, minus infinity where a key is forgotten."""
 
 
 def attentions(model: LanguageModel) -> list[Attention]:
@@ -42,7 +42,7 @@ def catching_inputs(model: LanguageModel) -> Iterator[list[Tensor]]:
 
 
 def all_scores(attention: Attention, q_BHTC: Tensor, k_BGTC: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The scores before the softmax, (B, H, Q, K), and the place of the first query, block by block."""
+    """The scores before the softmax, (B, H, Q, K), and the position of the first query, block by block."""
     for start in range(0, q_BHTC.shape[2], QUERIES_AT_ONCE):
         end = min(start + QUERIES_AT_ONCE, q_BHTC.shape[2])
         scores = by_group(q_BHTC[:, :, start:end], k_BGTC[:, :, :end].transpose(-2, -1)).float()

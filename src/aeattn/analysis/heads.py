@@ -1,4 +1,4 @@
-"""What each head looks at, streamed over a text.
+"""What each head attends to, streamed over a text.
 
 Shapes: B windows, T time, H heads, Q queries, K keys.
 """
@@ -43,7 +43,7 @@ class Means:
 
 @torch.inference_mode()
 def head_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[LayerMeasures, ...]:
-    """What each head of each layer looks at."""
+    """What each head of each layer attends to."""
     whole = [Means() for _ in attentions(model)]
     rest = [Means() for _ in attentions(model)]
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):

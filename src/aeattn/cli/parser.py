@@ -12,6 +12,7 @@ from aeattn.cli import bench, compare, evaluate, generate, inspect, report, size
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import settle_waiting
+from aeattn.terminal.tables import print_any_text, say
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
 
@@ -23,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
+    print_any_text()
     options = make_parser().parse_args(arguments)
     settle_waiting()
     keep_compiled()
@@ -55,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"aeattn: {' '.join(message.split())}", file=sys.stderr)
+    say(f"aeattn: {' '.join(message.split())}")
     return code
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from aeattn.errors import Damaged, InputError
+from aeattn.files import Json
 
 FORMAT = 1  # of the files of a comparison; raised when older versions of this package could not read them
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(to_json(value), sort_keys=True).encode()).hexdigest()
 
 
-def check_format(values: dict[str, Any], where: str) -> None:
+def check_format(values: Json, where: str) -> None:
     """Raise InputError for a file of a later version."""
     found = values.get("format")
     if not isinstance(found, int) or found > FORMAT:

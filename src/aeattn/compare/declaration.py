@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -13,6 +12,7 @@ from aeattn.compare.records import Text
 from aeattn.compare.spec import Budget, Matching, MatchKind, Tuning
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ResolvedArm:
     about: str
     matching: MatchKind
     size: str | None
-    config: dict[str, Any]
+    config: Json
     parameters: int
     train_flops: int
     steps: int
@@ -67,7 +67,8 @@ class Amendment(Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written."""
+    """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written;
+    `plugins` has the SHA-256 of each one's source, or the version of the package that it comes from."""
 
     name: str
     title: str
@@ -84,11 +85,16 @@ class Declaration:
     given: str
     declared: str
     amended: tuple[Amendment, ...] = ()
+    plugins: dict[str, str] = field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         apart = ("declared", "amended", "given")
-        return digest({key: value for key, value in to_json(self).items() if key not in apart})
+        return digest({key: value for key, value in self._values().items() if key not in apart})
+
+    def _values(self) -> Json:
+        """As JSON, as it was before there were plug-ins where there are none."""
+        return {key: value for key, value in to_json(self).items() if value or key != "plugins"}
 
     @property
     def primary(self) -> ResolvedContrast:
@@ -97,11 +103,11 @@ class Declaration:
     def arm(self, id: str) -> ResolvedArm:
         return next(arm for arm in self.arms if arm.id == id)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, "hash": self.hash, **to_json(self)}
+    def to_dict(self) -> Json:
+        return {"format": FORMAT, "hash": self.hash, **self._values()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Declaration:
+    def from_dict(cls, values: Json, where: str) -> Declaration:
         """Raises InputError for what is no declaration, and where the hash does not fit what it is over."""
         known = from_json(cls, values, where)
         if known.hash != values.get("hash"):

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.convert import check_format
 from aeattn.compare.records import Record
 from aeattn.errors import Damaged, InputError
-from aeattn.files import Lock, read_json, write_json
+from aeattn.files import Json, Lock, read_json, write_json
 from aeattn.runs.folder import RunFolder
 
 LOCK_SECONDS = 10.0  # runs whose comparison was killed notice it within a second or a step, and let go
@@ -35,7 +34,7 @@ class Folder:
         """The run folder of a record; it may have been deleted."""
         return RunFolder(self.runs / name)
 
-    def read_spec(self) -> dict[str, Any]:
+    def read_spec(self) -> Json:
         """What was declared, as JSON. Raises InputError where this is no comparison."""
         values = read_json(self.spec, f"{self.path} is no folder of a comparison")
         check_format(values, str(self.spec))

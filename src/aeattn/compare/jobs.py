@@ -216,7 +216,9 @@ def _job(
     tried = "" if phase == "final" else f"-trial{trial}" if trial is not None else f"-rate{rate:.4g}"
     return Record(
         name=f"{phase}-{arm.id}{tried}-seed{seed}",
-        hash=digest({"config": values, "text": sums}),
+        hash=digest(
+            {"config": values, "text": sums} | ({"plugins": plugins} if (plugins := declaration.plugins) else {})
+        ),
         spec=declaration.hash,
         phase=phase,
         arm=arm.id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import RunConfig
@@ -65,8 +64,7 @@ def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], flo
 
 
 def _with(model: ModelConfig, vary: str, width: int) -> ModelConfig:
-    changes: dict[str, Any] = {vary: width}
-    return replace(model, **changes)
+    return replace(model, **{vary: width})  # type: ignore[arg-type]
 
 
 def match_time(

@@ -26,6 +26,7 @@ from aeattn.config.convert import build, check_keys, overlay
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import located, read_toml, with_plugins
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 T = TypeVar("T")
 SETTINGS = ["preset", "model", "training", "data"]
@@ -66,7 +67,7 @@ KNOWN = ["title", "question", "smallest_effect", "seeds", "budget", "matching", 
 KNOWN += ["arms", "sizes", "contrasts", "budgets", "without_books", "jobs", "plugins"]
 
 
-def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
+def parse(values: Json, name: str, budget: str | None = None) -> Spec:
     """A spec from nested dictionaries. Raises InputError."""
     check_keys(values, KNOWN, "spec")
     given = _with_budget(values, budget)
@@ -99,7 +100,7 @@ def parse(values: dict[str, Any], name: str, budget: str | None = None) -> Spec:
     return spec
 
 
-def _with_budget(values: dict[str, Any], wanted: str | None) -> dict[str, Any]:
+def _with_budget(values: Json, wanted: str | None) -> Json:
     """The spec with one of its `budgets` laid over it: the first, unless another is named."""
     budgets = _table(values, "budgets")
     rest = {key: value for key, value in values.items() if key != "budgets"}
@@ -120,7 +121,7 @@ def _with_budget(values: dict[str, Any], wanted: str | None) -> dict[str, Any]:
     return _only(merged, f"budgets.{name}") | {"chosen_budget": name}
 
 
-def _only(values: dict[str, Any], where: str) -> dict[str, Any]:
+def _only(values: Json, where: str) -> Json:
     """The spec with the arms of `only` alone, if that is given, and the contrasts between them."""
     names = values.pop("only", None)
     if names is None:
@@ -144,18 +145,18 @@ def _arm(name: str, values: Any) -> Arm:
     return Arm(name, _text(values, "label", name), _text(values, "about", ""), settings, _matched(values, where))
 
 
-def _matched(values: dict[str, Any], where: str) -> tuple[MatchKind, ...]:
+def _matched(values: Json, where: str) -> tuple[MatchKind, ...]:
     """The ways in which an arm is matched: all, none, or those that are listed."""
     match = values.get("match", True)
     if isinstance(match, bool):
         return get_args(MatchKind) if match else ()
     if not isinstance(match, list):
-        raise InputError(f"{where}.match is {match!r}: write true, false or a list of ways")
+        raise InputError(f"{where}.match is {match!r}: write true or false, or a list of ways")
     check_keys(dict.fromkeys(map(str, match)), list(get_args(MatchKind)), f"{where}.match")
     return tuple(match)
 
 
-def _sizes(values: dict[str, Any]) -> dict[str, Settings]:
+def _sizes(values: Json) -> dict[str, Settings]:
     for name in values:
         if not _NAME.fullmatch(name):
             raise InputError(f"sizes.{name}: choose a name of letters, digits, '-', '_' and '.'")
@@ -163,7 +164,7 @@ def _sizes(values: dict[str, Any]) -> dict[str, Settings]:
     return values
 
 
-def _budget(values: dict[str, Any]) -> Budget:
+def _budget(values: Json) -> Budget:
     kinds = list(get_args(BudgetKind))
     check_keys(values, kinds, "budget")
     if len(values) != 1:
@@ -172,7 +173,7 @@ def _budget(values: dict[str, Any]) -> Budget:
     return Budget(kind, _positive(amount, f"budget.{kind}"))  # type: ignore[arg-type]
 
 
-def _matching(values: dict[str, Any], arms: Sequence[Arm]) -> Matching:
+def _matching(values: Json, arms: Sequence[Arm]) -> Matching:
     by = values.get("by", ["width"])
     matching = _build(Matching, {**values, "by": [by] if isinstance(by, str) else by}, "matching")
     if not matching.by:
@@ -190,7 +191,7 @@ def _matching(values: dict[str, Any], arms: Sequence[Arm]) -> Matching:
     return matching
 
 
-def _tuning(given: dict[str, Any], seeds: Sequence[int]) -> Tuning | None:
+def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:
     values = given.get("tuning")
     if values is None or values is False:
         return None
@@ -222,7 +223,7 @@ def _check_rates(tuning: Tuning) -> None:
         raise InputError("tuning.rates: give two or more different factors, in rising order")
 
 
-def _check_space(space: dict[str, Any]) -> None:
+def _check_space(space: Json) -> None:
     if not space:
         raise InputError('tuning.space: say what to search, as `"training.learning_rate" = [1e-3, 1e-2]`')
     for name, ends in space.items():
@@ -234,7 +235,7 @@ def _check_space(space: dict[str, Any]) -> None:
             raise InputError(f"tuning.space.{name}: name a setting, such as training.learning_rate")
 
 
-def _contrasts(given: dict[str, Any], arms: Sequence[Arm]) -> tuple[Contrast, ...]:
+def _contrasts(given: Json, arms: Sequence[Arm]) -> tuple[Contrast, ...]:
     """As declared; without any, every arm against the first one, and the first of these is the primary one."""
     names = [arm.name for arm in arms]
     tables = given.get("contrasts") or [{"arm": name, "than": names[0]} for name in names[1:]]
@@ -303,7 +304,7 @@ def _refuse_reserved(where: str, settings: Settings) -> None:
             raise InputError(f"{where}: training.{name} comes from {source}: leave it out")
 
 
-def _build(cls: type[T], values: dict[str, Any], where: str) -> T:
+def _build(cls: type[T], values: Json, where: str) -> T:
     """The dataclass, with numbers where it has numbers: `build` checks plain types, and these are checked here."""
     result = build(cls, values, where)
     for name, value in vars(result).items():
@@ -340,21 +341,21 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(values: dict[str, Any], name: str, default: str) -> str:
+def _text(values: Json, name: str, default: str) -> str:
     value = values.get(name, default)
     if not isinstance(value, str):
         raise InputError(f"{name} is {value!r}: write it in quotes")
     return value
 
 
-def _flag(values: dict[str, Any], name: str) -> bool:
+def _flag(values: Json, name: str) -> bool:
     value = values.get(name, False)
     if not isinstance(value, bool):
         raise InputError(f"{name} is {value!r}: write true or false")
     return value
 
 
-def _table(values: dict[str, Any], name: str) -> dict[str, Any]:
+def _table(values: Json, name: str) -> Json:
     value = values.get(name, {})
     if not isinstance(value, dict):
         raise InputError(f"{name} is {value!r}: write a table there")

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from aeattn.compare.convert import digest, to_json
 from aeattn.compare.declaration import (
@@ -23,10 +23,11 @@ from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text, TextSide
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, all_settings
+from aeattn.config.plugins import GROUP
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
 from aeattn.errors import InputError
-from aeattn.files import write_json
+from aeattn.files import Json, sha256_of, write_json
 from aeattn.nn.size import size as size_of
 from aeattn.runs.identity import config_changes, text_facts
 from aeattn.training.plan import corpus_of, located
@@ -43,7 +44,8 @@ def declared(
 
     Raises InputError where the folder was declared with another spec, unless told to amend it.
     """
-    given = digest([spec.name, spec.given])
+    plugins = sources(spec.given.get("plugins", []))
+    given = digest([spec.name, spec.given, *([plugins] if plugins else [])])
     before = read_declaration(folder) if folder.spec.exists() else None
     if before is not None and before.given == given:
         return before
@@ -54,7 +56,7 @@ def declared(
         )
     if before is None and folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()):
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
-    declaration = declare(spec.with_texts_at_hand(), given, measure, say)
+    declaration = replace(declare(spec.with_texts_at_hand(), given, measure, say), plugins=plugins)
     if before is not None:
         amendment = Amendment(before.hash, before.declared, tuple(_changes(before, declaration)))
         declaration = replace(declaration, amended=(*before.amended, amendment))
@@ -65,13 +67,23 @@ def declared(
     return declaration
 
 
+def sources(plugins: Iterable[str]) -> dict[str, str]:
+    """What tells one form of each plug-in from another: the SHA-256 of a file, or the version of its package."""
+    return {name: sha256_of(Path(name)) if Path(name).is_file() else _version(name) for name in plugins}
+
+
+def _version(plugin: str) -> str:
+    found = next(iter(entry_points(group=GROUP, name=plugin)))
+    return f"{found.dist.name} {found.dist.version}" if found.dist else found.value
+
+
 def _changes(before: Declaration, now: Declaration) -> Iterator[str]:
     """What an amendment changed, one phrase a setting; arms and contrasts by their ids."""
     old, new = (_by_id(to_json(each)) for each in (before, now))
     return config_changes(old, new)
 
 
-def _by_id(values: dict[str, Any]) -> dict[str, Any]:
+def _by_id(values: Json) -> Json:
     named = {name: {each.pop("id"): each for each in values.pop(name)} for name in ("arms", "contrasts")}
     apart = ("given", "declared", "amended", "text", "name")
     return {key: value for key, value in (values | named).items() if key not in apart}
@@ -116,7 +128,7 @@ class _Resolver:
                 found |= self._match(kind, size, {arm.name: start[arm.name, size] for arm in self.spec.arms})
         return self._named(found)
 
-    def _config(self, arm: Arm, settings: dict[str, Any]) -> RunConfig:
+    def _config(self, arm: Arm, settings: Json) -> RunConfig:
         config = RunConfig.from_settings(settings)
         data, vocabulary = self._text(located(config.data), config.training.seed)
         return replace(config, data=data).with_vocabulary(vocabulary)

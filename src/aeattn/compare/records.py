@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from aeattn.compare.convert import FORMAT, check_format, from_json, to_json
 from aeattn.config.convert import check_keys
 from aeattn.config.run import RunConfig
+from aeattn.files import Json
 
 Phase = Literal["tune", "final"]
 Status = Literal["running", "done", "failed"]
@@ -142,7 +143,7 @@ class Record:
     seed: int
     rate: float
     status: Status
-    config: dict[str, Any]
+    config: Json
     trial: int | None = None
     settings: TrialSettings = dataclass_field(default_factory=dict)
     failure: Failure | None = None
@@ -175,12 +176,12 @@ class Record:
         text and not among them: on another text a loss is another."""
         return comparable(self.curve)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         values = {"format": FORMAT, **to_json(self)}
         return values if self.resumed else {key: value for key, value in values.items() if key != "resumed"}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Record:
+    def from_dict(cls, values: Json, where: str) -> Record:
         """Raises InputError for what is no record."""
         check_format(values, where)
         check_keys(values, ["format", *cls.__dataclass_fields__], where)

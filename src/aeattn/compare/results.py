@@ -6,11 +6,12 @@ Intervals are (low, high), None where there can be none; a difference is `arm` m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from aeattn.compare.convert import FORMAT, check_format, from_json, to_json
 from aeattn.compare.declaration import ResolvedContrast
 from aeattn.compare.records import Failure, TrialSettings
+from aeattn.files import Json
 
 Interval = tuple[float, float]
 Verdict = Literal[
@@ -171,11 +172,11 @@ class Summary:
     def primary(self) -> ContrastResult:
         return next(contrast for contrast in self.contrasts if contrast.primary)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         return {"format": FORMAT, **to_json(self)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Summary:
+    def from_dict(cls, values: Json, where: str) -> Summary:
         """Raises InputError for what is no summary."""
         check_format(values, where)
         return from_json(cls, values, where)

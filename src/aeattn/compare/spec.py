@@ -6,16 +6,17 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from aeattn.config.convert import overlay
 from aeattn.config.presets import DEFAULT_PRESET, preset
+from aeattn.files import Json
 from aeattn.host import cache_dir
 
 BudgetKind = Literal["chars", "flops", "minutes"]
 MatchKind = Literal["width", "parameters", "flops", "wall-clock"]
 Search = Literal["grid", "optuna"]
-Settings = dict[str, Any]
+Settings = Json
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Spec:
     arms: tuple[Arm, ...]
     sizes: dict[str, Settings]
     contrasts: tuple[Contrast, ...]
-    given: dict[str, Any]
+    given: Json
 
     def with_texts_at_hand(self) -> Spec:
         """With the settings of `without_books` for the base's text, where the books are not on this machine."""

@@ -152,7 +152,13 @@ def contrast_row(contrast: ContrastResult) -> Row:
     scale = 1.0 if is_loss(contrast) else 100 / abs(contrast.baseline or 1.0)
     mean, digits = scale * (contrast.mean or 0.0), 4 if is_loss(contrast) else 1
     interval = contrast.shown and (scale * contrast.shown[0], scale * contrast.shown[1])
-    ends = f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ", one seed"
+    ends = (
+        f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
+        if interval
+        else ", one seed"
+        if contrast.n == 1
+        else ""
+    )
     of = "" if is_loss(contrast) else f"{describe_measure(contrast.measure).text}, "
     figures = f"{mean:+.{digits}f}{ends}".replace("-", "\u2212")
     ours, theirs = contrast.labels

@@ -28,7 +28,7 @@ SHAPES = 4  # of markers; with eight colours and two kinds of line, series diffe
 
 @dataclass(frozen=True)
 class Scale:
-    """From figures to places on the paper, linear or logarithmic."""
+    """From figures to positions in the picture, linear or logarithmic."""
 
     low: float
     high: float
@@ -45,10 +45,10 @@ class Scale:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
         if self.log and self.high / self.low >= 4:
-            places = LogLocator(subs=(1.0, 2.0, 5.0), numticks=30).tick_values(self.low, self.high)
+            ticks = LogLocator(subs=(1.0, 2.0, 5.0), numticks=30).tick_values(self.low, self.high)
         else:
-            places = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
-        return [float(p) for p in places if self.low - 1e-12 <= p <= self.high * (1 + 1e-9) + 1e-12]
+            ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        return [float(p) for p in ticks if self.low - 1e-12 <= p <= self.high * (1 + 1e-9) + 1e-12]
 
 
 def spread(values: Iterable[float], margin: float = 0.06, log: bool = False) -> tuple[float, float]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from aeattn.terminal.escaping import escape_controls
+from aeattn.terminal.escaping import escape_controls, printable
+
+
+def print_any_text() -> None:
+    """Let characters that standard output and error cannot encode be written as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
     """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(escape_controls(text), file=sys.stderr, flush=True)
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -26,12 +34,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=not number)
+        table.add_column(Text(column), justify="right" if number else "left", no_wrap=not number)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
 
 
