@@ -88,7 +88,7 @@ def test_widths_that_fill_no_vector(value: str) -> None:
 @pytest.mark.parametrize("cache", ["auto", "full"])
 def test_cache_bytes_are_those_that_the_sizes_promise(name: str, cache: CacheKind) -> None:
     """With widths that fill vectors, nothing but what is kept, and the last inputs of the convolutions."""
-    wide = {"d_model": 96, "bottleneck": 32, "context": 32, "d_rotary": 16}
+    wide = {"d_model": 192, "bottleneck": 32, "context": 32, "d_rotary": 16}
     config = tiny_config(**{**VARIANTS[name], **wide})
     expected = size(config)
     latent = expected.latent_cache_bytes is not None and cache == "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +343,43 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     build.load(native.SOURCE, WIDTH=16, BF16=0)
     monkeypatch.setattr(build, "_compile", lambda command: pytest.fail("compiled again"))
     build.load(native.SOURCE, WIDTH=16, BF16=0)
+
+
+SMALL = 'extern "C" int answer() { return 42; }'
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A source that compiles at once."""
+    source = tmp_path / "small.cpp"
+    source.write_text(SMALL)
+    return source
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "facts"])
+def test_a_damaged_library_is_made_anew(damage: str, small: Path) -> None:
+    """Before, a cut one killed the process, and an empty one meant slower for ever."""
+    build.load(small)
+    (path,) = (cache_dir() / "compiled").glob("*.so")
+    content = path.read_bytes()
+    path.unlink()  # what is loaded stays as it is
+    damaged = {"empty": b"", "cut": content[:8192], "other": bytes(len(content)), "facts": content}[damage]
+    path.write_bytes(damaged)
+    if damage == "facts":
+        path.with_name(f"{path.name}.json").write_text("{")
+    with pytest.warns(SlowerWarning, match="a damaged cache entry is made anew"):
+        assert build.load(small).answer() == 42
+    assert path.read_bytes() == content
+    assert build.load(small).answer() == 42  # and nothing is said
+
+
+def test_threads_with_a_cold_cache_do_not_disturb_each_other(small: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        loaded = list(pool.map(lambda _: build.load(small), range(6)))
+    assert [library.answer() for library in loaded] == [42] * 6
+    assert len(list((cache_dir() / "compiled").iterdir())) == 2  # the library and its facts
+
+
+def test_any_folder_will_do_for_the_cache(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "a 'folder\" of mine; $HOME"))
+    assert build.load(small).answer() == 42

@@ -189,8 +189,6 @@ def not_compiled(config: ModelConfig) -> str | None:
     """Why only PyTorch can generate with such a model, or None where the compiled engine can too."""
     kinds = (kind for layer, _ in _layers(config) for kind in layer)
     other = next((kind.name for kind in kinds if kind.compiled is None), None)
-    if other is None and config.heads("key") != config.n_heads:
-        other = "grouped keys'"
     return None if other is None else f"{other} projections need the simple one"
 
 
