@@ -66,7 +66,7 @@ def test_a_text_is_trained_on_and_nothing_is_written(capfd: pytest.CaptureFixtur
     assert watch.calls == ["start", "update 1", "evaluated", "update 2", "update 3", "evaluated", "update 4",
                            "update 5", "evaluated", "end"]  # fmt: skip
     assert os.listdir() == []
-    assert capfd.readouterr() == ("", "")
+    assert not re.findall("nats|characters", "".join(capfd.readouterr()))
 
 
 def test_every_form_of_a_config_and_of_a_text_gives_the_same_model(tmp_path: Path) -> None:
