@@ -1,6 +1,6 @@
 """A model's weights absorbed and laid out for the compiled engine: one array, and where what lies in it.
 
-Absorbed (`nn/absorbed.py`): query decoder, gain, scale and key decoder of a head become one matrix from the
+Absorbed (`nn/attention.py`): query decoder, gain, scale and key decoder of a head become one matrix from the
 query's code to what reads the cache; value decoder and output projection become one matrix from mixed codes to the
 residual stream. Products are made in float64.
 
