@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 import time
 import warnings
@@ -158,7 +159,9 @@ def sync(path: Path) -> None:
 def read_bytes(path: Path, most: int) -> bytes:
     """The content of a file, of which no more than `most` bytes and one are ever in memory."""
     with path.open("rb") as file:
-        return file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
+        found = os.fstat(file.fileno())
+        size = found.st_size if stat.S_ISREG(found.st_mode) else most  # a pipe does not know its own
+        return file.read(min(most, size) + 1)
 
 
 def to_json(values: Mapping[str, Any], path: Path | None = None, most: int = JSON_BYTES) -> bytes:

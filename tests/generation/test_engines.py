@@ -36,7 +36,7 @@ def test_every_prediction_is_that_of_a_full_pass(name: str, cache: CacheKind, ki
     """Prompts of different lengths side by side, one longer than the context, and on beyond it."""
     model = lively_model(tiny_config(**VARIANTS[name]))
     if kind == "fast" and not_compiled(model.config):
-        with pytest.raises(InputError, match="projections need the simple one"):
+        with pytest.raises(InputError, match="need the simple one"):
             _fast(model, cache)
         return
     engine = _fast(model, cache) if kind == "fast" else SimpleEngine(model, cache)
@@ -88,7 +88,7 @@ def test_widths_that_fill_no_vector(value: str) -> None:
 @pytest.mark.parametrize("cache", ["auto", "full"])
 def test_cache_bytes_are_those_that_the_sizes_promise(name: str, cache: CacheKind) -> None:
     """With widths that fill vectors, nothing but what is kept, and the last inputs of the convolutions."""
-    wide = {"d_model": 96, "bottleneck": 32, "context": 32, "d_rotary": 16}
+    wide = {"d_model": 192, "bottleneck": 32, "context": 32, "d_rotary": 16}
     config = tiny_config(**{**VARIANTS[name], **wide})
     expected = size(config)
     latent = expected.latent_cache_bytes is not None and cache == "auto"

@@ -121,9 +121,9 @@ def test_characters_of_several_tokens_come_whole(text: str | bytes, cuts: list[i
 
 def test_a_limit_counts_characters_not_tokens() -> None:
     class Engine:  # says the same to everybody
-        name, latent, block = "made up", False, 7
+        name, latent, block, sequence_bytes = "made up", False, 7, 1
 
-        def start(self, prompts: Sequence[Ids], sampling: object, seed: int) -> Engine:
+        def start(self, prompts: Sequence[Ids], sampling: object, seed: int, first: int) -> Engine:
             self.left = [list("né€😀ab\n".encode() * 9) for _ in prompts]
             return self
 
@@ -155,3 +155,16 @@ def test_nothing_is_dropped_out_while_writing() -> None:
 def test_arguments_that_nobody_knows_are_refused() -> None:
     with pytest.raises(TypeError, match="temprature"):
         _model().generate("a", temprature=0.5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("engine", ["fast", "simple"])
+def test_batches_bound_the_memory_and_change_no_text(engine: EngineKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = _model(engine), ["ab", "", "c" * 30, "d", "e"]
+    together = model.write(prompts, chars=70, seed=2, stop=["gif"])
+    expected = ["".join(column) for column in zip(*together, strict=True)]
+    monkeypatch.setattr("aeattn.generation.writer.CACHE_BYTES", 2 * model.writer().engine.sequence_bytes + 1)
+    writing = model.write(prompts, chars=70, seed=2, stop=["gif"])
+    assert writing.cache_bytes < together.cache_bytes * 5
+    assert ["".join(column) for column in zip(*writing, strict=True)] == expected
+    assert writing.chars == together.chars
+    assert list(model.write(prompts, chars=0)) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,34 @@ def test_it_equals_the_path_without_a_compiler(batch: int, time: int) -> None:
     slopes = torch.rand(2)
     plain = attend_plain(q, k, v, _bias(slopes, time))
     assert torch.allclose(attend_native(q, k, v, slopes), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@given(groups=st.integers(1, 3), shared=st.integers(1, 3), time=st.integers(1, 70))
+def test_heads_that_share_keys_and_values_are_as_if_each_had_its_own(
+    dtype: torch.dtype, groups: int, shared: int, time: int
+) -> None:
+    q, _, _, gradient = _tensors(dtype, 2, groups * shared, time, 16)
+    _, k, v, _ = _tensors(dtype, 2, groups, time, 16)
+    slopes = torch.rand(groups * shared)
+    for x in (q, k, v):
+        x.requires_grad_()
+    own = [q, *(x.repeat_interleave(shared, dim=1) for x in (k, v))]
+    together, apart = attend_native(q, k, v, slopes), attend_native(own[0], own[1], own[2], slopes)
+    assert torch.equal(together, apart)
+    found = torch.autograd.grad(together, (q, k, v), gradient)
+    for ours, theirs in zip(found, torch.autograd.grad(apart, (q, k, v), gradient), strict=True):
+        assert _error(ours, theirs.double()) <= 4 * ROUNDING[dtype] * float(theirs.double().norm()) + 1e-6
+
+
+@needs_kernel
+def test_a_compiled_step_takes_the_kernel_backward_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Tensor:
+        raise AssertionError("called")
+
+    monkeypatch.setattr(native, "attend_slowly", never)
+    model = torch.compile(lively_model(tiny_config(d_model=32, n_kv_heads=1)), backend="aot_eager", fullgraph=True)
+    model(torch.randint(11, (2, 16))).sum().backward()
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -342,3 +371,43 @@ def test_it_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     build.load(native.SOURCE, WIDTH=16, BF16=0)
     monkeypatch.setattr(build, "_compile", lambda command: pytest.fail("compiled again"))
     build.load(native.SOURCE, WIDTH=16, BF16=0)
+
+
+SMALL = 'extern "C" int answer() { return 42; }'
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A source that compiles at once."""
+    source = tmp_path / "small.cpp"
+    source.write_text(SMALL)
+    return source
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other", "facts"])
+def test_a_damaged_library_is_made_anew(damage: str, small: Path) -> None:
+    """Before, a cut one killed the process, and an empty one meant slower for ever."""
+    build.load(small)
+    (path,) = (cache_dir() / "compiled").glob("*.so")
+    content = path.read_bytes()
+    path.unlink()  # what is loaded stays as it is
+    damaged = {"empty": b"", "cut": content[:8192], "other": bytes(len(content)), "facts": content}[damage]
+    path.write_bytes(damaged)
+    if damage == "facts":
+        path.with_name(f"{path.name}.json").write_text("{")
+    with pytest.warns(SlowerWarning, match="a damaged cache entry is made anew"):
+        assert build.load(small).answer() == 42
+    assert path.read_bytes() == content
+    assert build.load(small).answer() == 42  # and nothing is said
+
+
+def test_threads_with_a_cold_cache_do_not_disturb_each_other(small: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        loaded = list(pool.map(lambda _: build.load(small), range(6)))
+    assert [library.answer() for library in loaded] == [42] * 6
+    assert len(list((cache_dir() / "compiled").iterdir())) == 2  # the library and its facts
+
+
+def test_any_folder_will_do_for_the_cache(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "a 'folder\" of mine; $HOME"))
+    assert build.load(small).answer() == 42

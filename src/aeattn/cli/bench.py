@@ -76,7 +76,9 @@ def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
     )
     parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
-    parser.add_argument("--picture", type=Path, default=Path(f"bench-{name}.png"), metavar="FILE")
+    parser.add_argument(
+        "--picture", type=Path, default=Path(f"bench-{name}.png"), metavar="FILE", help="where it is drawn"
+    )
     add_json(parser)
 
 

@@ -19,14 +19,15 @@ from aeattn.terminal.tables import print_json, say, shown
 if TYPE_CHECKING:
     from aeattn.generation.writer import Writer, Writing
 
+MOST_SAMPLES = 100_000
 COMPILING_SECONDS = 3.0  # before the user is told what takes so long
 
 
 def generate(options: argparse.Namespace) -> int:
     from aeattn.runs.load import open_writer
 
-    if options.samples < 1:
-        raise InputError(f"{options.samples} samples: choose at least 1 sample")
+    if not 1 <= options.samples <= MOST_SAMPLES:
+        raise InputError(f"{options.samples:,} samples: choose at least 1 sample, at most {MOST_SAMPLES:,}")
     prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
     note = threading.Timer(
         COMPILING_SECONDS, say, ["getting ready: the fast engine is compiled once on a machine"]
@@ -128,14 +129,14 @@ def _read_text(name: str) -> str:
 def _options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--prompt", default="", metavar="S")
+    source.add_argument("--prompt", default="", metavar="S", help="what the text begins with")
     source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
     source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
     parser.add_argument("--chars", type=whole, default=500, metavar="N", help="new characters (default 500)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
-    parser.add_argument("--top-k", type=int, metavar="N")
-    parser.add_argument("--top-p", type=float, metavar="X")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest alone")
+    parser.add_argument("--top-p", type=float, metavar="X", help="draw from the likeliest that make up X")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
     parser.add_argument(
         "--stop", action="append", default=[], metavar="S", help="end before this text; may be repeated"
     )

@@ -7,18 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
-from aeattn.config.convert import nested, overlay
-from aeattn.config.fields import Setting, settings
-from aeattn.config.model import ModelConfig
-from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
-from aeattn.config.text import TextOptions
+if TYPE_CHECKING:
+    from aeattn.config.fields import Setting
+    from aeattn.config.run import RunConfig
 
 Group = argparse._ActionsContainer
-SECTIONS: dict[str, type[Any]] = {
-    "model": ModelConfig, "training": TrainingConfig, "data": DataConfig, "data.text": TextOptions,
-}  # fmt: skip
+SECTIONS = ("model", "training", "data", "data.text")
 MOST = 2**53  # of anything that is counted
 
 
@@ -98,9 +94,20 @@ def positive(text: str) -> float:
 # -- settings ----------------------------------------------------------------------------------------------
 
 
+def section_settings(section: str) -> tuple[Setting, ...]:
+    """The declaration of a section, such as `data.text`; of the whole without one."""
+    from aeattn.config.fields import settings
+    from aeattn.config.run import RunConfig
+
+    found = settings(RunConfig)
+    for name in filter(None, section.split(".")):
+        found = settings(next(each.type for each in found if each.name == name))
+    return found
+
+
 def add_settings(group: Group, section: str, only: Sequence[str] = (), but: Sequence[str] = ()) -> None:
     """An option for each setting of a section that has a flag."""
-    for each in settings(SECTIONS[section] if section else RunConfig):
+    for each in section_settings(section):
         if each.flag and (not only or each.name in only) and each.name not in but:
             _add(group, section, each)
 
@@ -117,7 +124,7 @@ def _add(group: Group, section: str, each: Setting) -> None:
         known["choices"] = get_args(each.type)
     if get_origin(each.type) is tuple:
         known["action"] = "append"
-    group.add_argument(f"--{each.name.replace('_', '-')}", **known)
+    group.add_argument(each.option, **known)
 
 
 def _help(each: Setting) -> str:
@@ -146,6 +153,7 @@ def add_plugins(parser: Group) -> None:
 
 def config_of(options: argparse.Namespace, given: dict[str, Any] | None = None) -> RunConfig:
     """The run that the options describe. Raises InputError."""
+    from aeattn.config.convert import overlay
     from aeattn.config.sources import resolve
 
     return resolve(
@@ -158,6 +166,8 @@ def config_of(options: argparse.Namespace, given: dict[str, Any] | None = None) 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     """Settings that have been given as options, as nested dictionaries."""
+    from aeattn.config.convert import nested, overlay
+
     values: dict[str, Any] = {}
     for name, value in vars(options).items():
         if (name == "preset" or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
@@ -177,7 +187,7 @@ def add_quiet(parser: Group) -> None:
 
 
 def add_run(parser: Group, **more: Any) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", **more)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder", **more)
 
 
 def add_texts(parser: Group, nargs: str, more: str = "") -> None:

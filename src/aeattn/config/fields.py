@@ -28,6 +28,12 @@ class Setting:
     flag: bool
     saved: bool
 
+    @property
+    def option(self) -> str:
+        """Its option on the command line; one that can be repeated is in the singular."""
+        name = {"plugins": "plugin"}.get(self.name, self.name)
+        return f"--{name.replace('_', '-')}"
+
 
 def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = False, saved: bool = True) -> T:
     """A field of a frozen dataclass, with its help. Give `saved=False` to a field that is added to a format of

@@ -83,8 +83,12 @@ def located(values: dict[str, Any], path: Path) -> dict[str, Any]:
     names = values.get("plugins")
     if not isinstance(names, list):
         return values
-    beside = [path.parent / name if isinstance(name, str) else name for name in names]
-    return {**values, "plugins": [str(p) if Path(p).is_file() else n for p, n in zip(beside, names, strict=True)]}
+    return {**values, "plugins": [_beside(name, path) if isinstance(name, str) else name for name in names]}
+
+
+def _beside(name: str, path: Path) -> str:
+    found = path.parent / name
+    return str(found) if found.is_file() else name
 
 
 def _read(path: Path, most: int) -> str:

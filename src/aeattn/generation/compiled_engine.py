@@ -32,10 +32,11 @@ class CompiledDecoding:
         prompts: Sequence[Ids],
         sampling: Sampling,
         seed: int,
+        first: int,
         threads: int,
     ) -> None:
         n = len(prompts)
-        self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n)
+        self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n, first)
         self.windows = np.zeros((n, config.context), np.int32)
         self.lengths = np.zeros(n, np.int64)
         for row, prompt in enumerate(prompts):
@@ -95,10 +96,11 @@ class CompiledEngine:
     def __init__(self, config: ModelConfig, weights: Weights, latent: bool) -> None:
         self.config, self.latent = config, latent
         self.layout = lay_out(config, weights, latent)
+        self.sequence_bytes = 4 * self.layout.cache_numbers
 
-    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> CompiledDecoding:
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int, first: int = 0) -> CompiledDecoding:
         threads = min(len(prompts), _processors())
-        return CompiledDecoding(self.layout, self.config, prompts, sampling, seed, threads)
+        return CompiledDecoding(self.layout, self.config, prompts, sampling, seed, first, threads)
 
 
 def _processors() -> int:

@@ -56,9 +56,10 @@ class Engine(Protocol):
     name: str
     latent: bool  # what the cache keeps: codes, or keys and values
     block: int  # characters that are best asked for at once
+    sequence_bytes: int  # that the cache of one sequence takes
 
-    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> Decoding:
-        """Read prompts of any lengths of at least 1."""
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int, first: int = 0) -> Decoding:
+        """Read prompts of any lengths of at least 1. They draw the random numbers of rows `first` and on."""
         ...
 
 

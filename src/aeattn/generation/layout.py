@@ -1,6 +1,6 @@
 """A model's weights absorbed and laid out for the compiled engine: one array, and where what lies in it.
 
-Absorbed (`nn/absorbed.py`): query decoder, gain, scale and key decoder of a head become one matrix from the
+Absorbed (`nn/attention.py`): query decoder, gain, scale and key decoder of a head become one matrix from the
 query's code to what reads the cache; value decoder and output projection become one matrix from mixed codes to the
 residual stream. Products are made in float64.
 
@@ -26,11 +26,12 @@ import numpy.typing as npt
 from aeattn.config.model import ModelConfig
 from aeattn.config.projections import Role, find
 from aeattn.kernels.decode import LAYOUT, panel_width
+from aeattn.nn.size import norm_epsilon
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.floating[Any]]
 Weights = Mapping[str, Array]
-Fields = dict[str, "int | Fields"]
+Fields = dict[str, "int | float | Fields"]
 
 FILL = 16
 NOWHERE = -1
@@ -38,8 +39,8 @@ ROTARY_BASE = 10_000.0
 
 
 def _records(declarations: str) -> dict[str, np.dtype[Any]]:
-    """The C structures as NumPy has them: lines of `int64_t`, or of a structure before."""
-    types: dict[str, Any] = {"int64_t": np.int64}
+    """The C structures as NumPy has them: lines of numbers, or of a structure before."""
+    types: dict[str, Any] = {"int64_t": np.int64, "double": np.float64}
     for name, body in re.findall(r"^struct (\w+) {(.*?)^};", declarations, re.MULTILINE | re.DOTALL):
         fields = re.findall(r"^ +(\w+) ([\w, ]+);", body, re.MULTILINE)
         types[name] = np.dtype([(field, types[kind]) for kind, names in fields for field in names.split(", ")])
@@ -85,10 +86,6 @@ def lay_out(config: ModelConfig, weights: Weights, latent: bool) -> Layout:
     model = np.zeros(1, RECORDS["Model"])
     _fill(model[0], _model_fields(config, weights, blob) | {"cache_numbers": _round(cache, FILL)})
     return Layout(blob.join(), model, layers)
-
-
-def _kv_heads(config: ModelConfig) -> int:
-    return getattr(config, "n_kv_heads", None) or config.n_heads
 
 
 def _round(number: int, to: int) -> int:
@@ -180,7 +177,7 @@ class _Layer:
 
     def _projection(self, name: Role) -> _Projection:
         config, kind = self.config, find(self.config.kind(name, self.layer))
-        heads = config.n_heads if name == "query" else _kv_heads(config)
+        heads = config.heads(name)
         own = range(heads) if config.per_head else ()
         parts = [f"attention.{name}.heads.{h}." for h in own] or [f"attention.{name}."]
         encoder = None
@@ -233,7 +230,9 @@ class _Layer:
         self.fields |= {
             "keys": self._kept(key, self._time),
             "values": self._kept(value, 0 if shared else config.context, filled=True),
-            "norms": self._keep(_kv_heads(config) * self._time) if norms else NOWHERE,
+            "norms": self._keep(config.heads("key") * self._time) if norms else NOWHERE,
+            "query_epsilon": norm_epsilon(config, "query", self.layer),
+            "key_epsilon": norm_epsilon(config, "key", self.layer),
             "value_shared": int(shared), "rotate": int(config.positions == "rotary"),
         }  # fmt: skip
         self._decoder("query", query, wanted=config.qk_norm)
@@ -249,7 +248,7 @@ class _Layer:
         """What the cache keeps of keys or values: codes, or decoded vectors. Values are filled up to whole
         rows."""
         latent = self.latent and projection.decoders is not None
-        groups = projection.blocks if latent else _kv_heads(self.config)
+        groups = projection.blocks if latent else self.config.heads("key")
         width = projection.decoders.shape[-1] if latent and projection.decoders is not None else self.config.d_head
         stride = _round(width, FILL)
         decoded = projection.decoders is not None and not latent
@@ -266,7 +265,7 @@ class _Layer:
 
     def _shared_by(self, h: int) -> int:
         """Which head of keys and values a head of queries reads."""
-        return h // (self.config.n_heads // _kv_heads(self.config))
+        return h // (self.config.n_heads // self.config.heads("key"))
 
     def _reading(self, query: _Projection, key_decoders: Wide | None) -> list[Wide]:
         """For each head, from the query's code to what is multiplied with kept keys."""
@@ -315,7 +314,7 @@ def _model_fields(config: ModelConfig, weights: Weights, blob: _Blob) -> Fields:
     angles = np.arange(config.context)[:, None] * (ROTARY_BASE ** (-np.arange(half) / max(1, half)))[None]
     return {
         "layers": config.n_layers, "width": config.d_model, "heads": config.n_heads,
-        "kv_heads": _kv_heads(config), "head_width": config.d_head,
+        "kv_heads": config.heads("key"), "head_width": config.d_head,
         "vocabulary": config.vocab_size, "context": config.context, "hidden": config.d_ff,
         "layer_norm": int(config.norm == "layer"), "gelu": int(config.activation == "gelu"), "conv": config.conv,
         "qk_norm": int(config.qk_norm), "rotated": rotated,

@@ -40,10 +40,10 @@ class RandomStream:
 
     BLOCK = 1024
 
-    def __init__(self, seed: int, rows: int) -> None:
+    def __init__(self, seed: int, rows: int, first: int = 0) -> None:
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}: choose a whole number from 0 to below 2^63")
-        self.generators = [np.random.Philox(key=[seed, row]) for row in range(rows)]
+        self.generators = [np.random.Philox(key=[seed, row]) for row in range(first, first + rows)]
         self._drawn: npt.NDArray[np.float64] = np.empty((rows, 0))
         self._next = 0
 

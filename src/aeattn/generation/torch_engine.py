@@ -18,6 +18,7 @@ from aeattn.data.tokenizer import Ids
 from aeattn.generation.engine import is_latent
 from aeattn.generation.sampling import RandomStream, Sampling
 from aeattn.nn.cache import Cache
+from aeattn.nn.size import size
 from aeattn.nn.transformer import LanguageModel
 
 PIECE = 512  # characters of a prompt that are read at once: scores take memory by its square
@@ -75,9 +76,9 @@ class Window:
 class SimpleDecoding:
     """Sequences written by PyTorch."""
 
-    def __init__(self, window: Window, sampling: Sampling, seed: int) -> None:
+    def __init__(self, window: Window, sampling: Sampling, seed: int, first: int = 0) -> None:
         self.window, self.sampling = window, sampling
-        self.stream = RandomStream(seed, len(window.rows))
+        self.stream = RandomStream(seed, len(window.rows), first)
         with torch.inference_mode():
             self._logits = window.next_logits()
 
@@ -109,9 +110,12 @@ class SimpleEngine:
     def __init__(self, model: LanguageModel, cache: CacheKind = "auto") -> None:
         self.model, self.kind = model, cache
         self.latent = is_latent(model.config, cache)
+        found = size(model.config)
+        a_char = found.latent_cache_bytes if self.latent and found.latent_cache_bytes else found.cache_bytes
+        self.sequence_bytes = model.config.context * a_char
 
-    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int) -> SimpleDecoding:
-        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), sampling, seed)
+    def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int, first: int = 0) -> SimpleDecoding:
+        return SimpleDecoding(Window(self.model, [p.tolist() for p in prompts], self.kind), sampling, seed, first)
 
 
 def probabilities(logits: Tensor, sampling: Sampling) -> Tensor:

@@ -6,7 +6,7 @@ on and forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
@@ -22,6 +22,8 @@ from aeattn.errors import InputError
 from aeattn.generation.engine import Decoding, Engine
 from aeattn.generation.sampling import Sampling
 from aeattn.generation.stopping import Stopper
+
+CACHE_BYTES = 1 << 29  # that the caches of one batch take, unless one sequence takes more
 
 
 class Options(TypedDict, total=False):
@@ -56,33 +58,50 @@ class Passage:
 class Writing:
     """Passages that are being written: an iterator over what comes next, a string for each prompt.
 
-    Strings are several characters long, or empty where a passage has ended or may be about to.
+    Strings are several characters long, or empty where a passage has ended or may be about to, or waits for the
+    batches before its own. `start` begins a batch, from one passage to below another.
     """
 
-    def __init__(self, decoding: Decoding, tokenizer: Tokenizer, passages: list[Passage], block: int) -> None:
-        self.decoding, self.passages, self.block = decoding, passages, block
+    def __init__(
+        self,
+        start: Callable[[int, int], Decoding],
+        tokenizer: Tokenizer,
+        passages: list[Passage],
+        block: int,
+        at_once: int,
+    ) -> None:
+        self.start, self.passages, self.block, self.at_once = start, passages, block, at_once
+        self._begin(0)
         self.longest_token = max(1, int(tokenizer.chars_per_token.max()))
         self.chars = 0  # written so far, over all passages
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes that the caches of all passages really take."""
+        """Bytes that the caches of all passages of a batch really take."""
         return self.decoding.cache_bytes
 
     def __iter__(self) -> Iterator[list[str]]:
         return self
 
     def __next__(self) -> list[str]:
-        if all(passage.done for passage in self.passages):
-            raise StopIteration
+        while all(passage.done for passage in self.batch):
+            if self.first + len(self.batch) == len(self.passages):
+                raise StopIteration
+            self._begin(self.first + len(self.batch))
         ids = self.decoding.write(self._tokens())
-        pieces = [passage.push(row) for passage, row in zip(self.passages, ids, strict=True)]
+        pieces = [""] * len(self.passages)
+        for at, (passage, row) in enumerate(zip(self.batch, ids, strict=True), start=self.first):
+            pieces[at] = passage.push(row)
         self.chars += sum(map(len, pieces))
         return pieces
 
+    def _begin(self, first: int) -> None:
+        self.first, self.batch = first, self.passages[first : first + self.at_once]
+        self.decoding = self.start(first, first + len(self.batch))
+
     def _tokens(self) -> int:
         """How many to draw now: no more than will be needed."""
-        left = [passage.left for passage in self.passages if not passage.done]
+        left = [passage.left for passage in self.batch if not passage.done]
         wanted = max((n for n in left if n is not None), default=None)
         return self.block if wanted is None else max(1, min(self.block, wanted // self.longest_token))
 
@@ -108,7 +127,8 @@ class Writer:
         seed: int = 0,
         stop: Sequence[str] = (),
     ) -> Writing:
-        """Go on after each prompt, all at once: at most `chars` new characters each, endless where that is None.
+        """Go on after each prompt, all at once, or in batches where their caches would take too much memory: at
+        most `chars` new characters each; endless, and in one batch, where that is None.
 
         Temperature 0 is greedy; `top_k` and `top_p` of None keep all. An empty prompt starts as after a line
         break, if the vocabulary has one, else after its first token.
@@ -123,8 +143,13 @@ class Writer:
         sampling = Sampling(temperature, top_k, top_p)
         ids = [self._read(prompt) for prompt in prompts]
         passages = [Passage(self.tokenizer, stops, chars) for _ in prompts]
-        decoding = self.engine.start(ids, sampling, seed)
-        return Writing(decoding, self.tokenizer, passages, self.engine.block)
+        engine = self.engine
+
+        def start(first: int, last: int) -> Decoding:
+            return engine.start(ids[first:last], sampling, seed, first)
+
+        at_once = len(ids) if chars is None else max(1, CACHE_BYTES // engine.sequence_bytes)
+        return Writing(start, self.tokenizer, passages, engine.block, at_once)
 
     def _read(self, prompt: str) -> Ids:
         text = self.read_prompt(prompt)

@@ -23,7 +23,7 @@
 static const int ROWS = 32;              // characters that one pass takes at most
 static const int PANEL = 2 * LANES, FILL = 16;  // columns of a panel; widths are filled up to a multiple of FILL
 static const float LOWEST = -3.0e38f;
-static const float RMS_EPSILON = 1e-6f, LAYER_EPSILON = 1e-5f, QK_EPSILON = 1.1920929e-7f;
+static const float RMS_EPSILON = 1e-6f, LAYER_EPSILON = 1e-5f;
 
 static inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -219,11 +219,11 @@ static void scale(float* x, int64_t n, float factor) {
 
 static void copy(const float* x, float* y, int64_t n) { memcpy(y, x, n * sizeof(float)); }
 
-static float inverse_rms(const float* x, int64_t n, float mean = 0.0f, float epsilon = QK_EPSILON) {
+static float inverse_rms(const float* x, int64_t n, double epsilon, float mean = 0.0f) {
     float squares = 0.0f;
 #pragma omp simd reduction(+ : squares)
     for (int64_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
-    return 1.0f / std::sqrt(squares / (float)n + epsilon);
+    return 1.0f / std::sqrt(squares / (float)n + (float)epsilon);
 }
 
 // RMSNorm, or LayerNorm without a bias
@@ -233,7 +233,7 @@ static void normalise(const float* x, float* y, int64_t n, const float* gain, bo
 #pragma omp simd reduction(+ : total)
         for (int64_t i = 0; i < n; i++) total += x[i];
     const float mean = total / (float)n;
-    const float factor = inverse_rms(x, n, mean, layer_norm ? LAYER_EPSILON : RMS_EPSILON);
+    const float factor = inverse_rms(x, n, layer_norm ? LAYER_EPSILON : RMS_EPSILON, mean);
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * factor * gain[i];
 }
@@ -398,7 +398,9 @@ struct Engine {
         for (int64_t r = 0; r < batch.n; r++)
             for (int64_t h = 0; h < m.heads; h++) {
                 float* query = reading[r] + h * layer.keys.stride;
-                if (m.qk_norm) scale(query, layer.keys.width, inverse_rms(normed[r] + h * step, m.head_width));
+                const float* plain = normed[r] + h * step;
+                if (m.qk_norm)
+                    scale(query, layer.keys.width, inverse_rms(plain, m.head_width, layer.query_epsilon));
                 if (layer.rotate) rotate(query, batch.position[r]);
                 float* part = encoded[r] + layer.rotary_query + h * layer.rotary_width;
                 if (layer.rotary_width) rotate(part, batch.position[r]);
@@ -426,10 +428,11 @@ struct Engine {
             const int64_t position = batch.position[r];
             float* here = cache(batch.sequence[r]);
             for (int64_t g = 0; g < m.kv_heads && layer.norms >= 0; g++)
-                here[layer.norms + g * time + position] = inverse_rms(decoded[r] + g * head_stride, m.head_width);
+                here[layer.norms + g * time + position] =
+                    inverse_rms(decoded[r] + g * head_stride, m.head_width, layer.key_epsilon);
             for (int64_t g = 0; g < layer.keys.groups; g++) {
                 float* key = source[r] + g * step;
-                if (m.qk_norm && layer.norms < 0) scale(key, width, inverse_rms(key, width));
+                if (m.qk_norm && layer.norms < 0) scale(key, width, inverse_rms(key, width, layer.key_epsilon));
                 if (layer.rotate) rotate(key, position);
                 put_in_panels(key, width, here + layer.keys.cache + g * width * time, position);
             }

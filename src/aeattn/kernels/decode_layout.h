@@ -1,5 +1,5 @@
 // Where a model's weights, a sequence's cache and what a layer keeps in it lie. `generation/layout.py` reads these
-// declarations and fills the records; all fields are 64-bit numbers. A place is an offset in numbers; -1: there is none.
+// declarations and fills the records; all fields take 64 bits. A place is an offset in numbers; -1: there is none.
 
 struct Model {
     int64_t layers, width, heads, kv_heads, head_width, vocabulary, context, hidden;
@@ -24,6 +24,7 @@ struct Layer {
     int64_t attention_gain, taps, encoders, n_encoded, read, output, hidden_gain, up, down;
     Code query, key, value;
     Kept keys, values;
+    double query_epsilon, key_epsilon;                                // of the norms of queries and keys
     int64_t norms, inputs, value_shared;                              // in the cache; whether values are the keys' codes
     int64_t slopes, rotate;                                           // ALiBi; rotary on whole keys
     int64_t rotary_query, rotary_key, rotary_width, rotary_cache;     // decoupled rotary part

@@ -18,6 +18,7 @@ from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths
 
 KEPT: tuple[Role, ...] = ("key", "value")
+EPSILON, NARROW_EPSILON = 2.0**-23, 1e-4  # of the norms of queries and keys
 TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
 
 
@@ -122,6 +123,16 @@ def widths(config: ModelConfig, role: Role) -> Widths:
     return Widths(config.d_model, out, config.bottleneck, config.middle)
 
 
+def norm_epsilon(config: ModelConfig, role: Role, layer: int) -> float:
+    """What is added to the mean square of queries or keys where they are normalised.
+
+    Near zero the norm makes any rounding 1 / sqrt(epsilon) times larger. Many numbers hardly ever lie there all
+    together; one or two, of a code or of a head, do: with a larger epsilon all ways to compute agree all the same.
+    """
+    width = min(config.projection(role, layer).code(widths(config, role)), config.d_head)
+    return EPSILON if width > 2 else NARROW_EPSILON
+
+
 def _layers(config: ModelConfig) -> Iterable[tuple[Kinds, int]]:
     """The kinds of layers, and how many there are of each."""
     if all(isinstance(getattr(config, role), str) for role in ROLES):
@@ -189,8 +200,6 @@ def not_compiled(config: ModelConfig) -> str | None:
     """Why only PyTorch can generate with such a model, or None where the compiled engine can too."""
     kinds = (kind for layer, _ in _layers(config) for kind in layer)
     other = next((kind.name for kind in kinds if kind.compiled is None), None)
-    if other is None and config.heads("key") != config.n_heads:
-        other = "grouped keys'"
     return None if other is None else f"{other} projections need the simple one"
 
 

@@ -1,0 +1,76 @@
+"""docs/reference.md, made from the declarations: `python -m aeattn.cli.reference > docs/reference.md`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+from aeattn.cli.options import SECTIONS, Parser, section_settings
+from aeattn.cli.parser import make_parser
+from aeattn.config.fields import Setting, type_name
+
+HEAD = """# Reference
+
+Made from the declarations in the source by `python -m aeattn.cli.reference`; a test checks that it is up to date.
+
+## Settings
+
+A setting is written under its section in a TOML or JSON file (`--config`), in the `base` or an arm of a
+comparison, or as `--set section.key=value`. Those with an option have that besides.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *_settings(), "## Commands", "", *_commands(make_parser())])
+
+
+def _settings() -> Iterator[str]:
+    for section in ("", *SECTIONS):
+        rows = [_row(each) for each in section_settings(section) if not dataclasses.is_dataclass(each.type)]
+        yield f"### {section or 'Above all sections'}\n"
+        yield _table(("key", "type", "default", "option", "help"), rows)
+
+
+def _row(each: Setting) -> Sequence[str]:
+    default = "" if each.default in (None, ()) else f"`{str(each.default).lower()}`"
+    return (
+        f"`{each.name}`",
+        f"`{type_name(each.type)}`",
+        default,
+        f"`{each.option}`" if each.flag else "",
+        each.help,
+    )
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every command below a parser, and those below it."""
+    for action in parser._actions:
+        for below in (action.choices or {}).values() if isinstance(action, argparse._SubParsersAction) else ():
+            below.fill()
+            if not any(isinstance(a, argparse._SubParsersAction) for a in below._actions):
+                yield f"### {below.prog}\n\n{_sentence(below)}"
+                yield _table(("argument", "help"), [_argument(a) for a in below._actions if a.dest != "help"])
+            yield from _commands(below)
+
+
+def _sentence(parser: Parser) -> str:
+    text = parser.description or ""
+    return f"{text[:1].upper()}{text[1:]}.\n" if text else ""
+
+
+def _argument(action: argparse.Action) -> Sequence[str]:
+    shown = action.metavar or ("" if action.nargs == 0 else " | ".join(map(str, action.choices or [action.dest])))
+    many = " ..." if action.nargs in ("*", "+") else ""
+    names = [f"{name} {shown}{many}".strip() for name in action.option_strings] or [f"{shown}{many}"]
+    return ", ".join(f"`{name}`" for name in names), (action.help or "").replace("%%", "%")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
