@@ -82,6 +82,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "shared_per_head": {"value": "shared", "per_head": True, "key": "bottleneck", "positions": "decoupled"},
     "shared_once": {"value": ("shared", "linear"), "qk_norm": False},
     "linear_rotary": {"key": "linear", "positions": "rotary"},
+    "narrow": {"bottleneck": 1},
     "grouped": {"n_heads": 4, "n_kv_heads": 2, "bottleneck": 5},
     "multi_query": {"n_kv_heads": 1, "value": ("shared", "linear")},
     "grouped_per_head": {"n_heads": 4, "n_kv_heads": 2, "per_head": True, "middle": True},

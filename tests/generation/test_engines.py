@@ -36,7 +36,7 @@ def test_every_prediction_is_that_of_a_full_pass(name: str, cache: CacheKind, ki
     """Prompts of different lengths side by side, one longer than the context, and on beyond it."""
     model = lively_model(tiny_config(**VARIANTS[name]))
     if kind == "fast" and not_compiled(model.config):
-        with pytest.raises(InputError, match="projections need the simple one"):
+        with pytest.raises(InputError, match="need the simple one"):
             _fast(model, cache)
         return
     engine = _fast(model, cache) if kind == "fast" else SimpleEngine(model, cache)

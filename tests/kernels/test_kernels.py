@@ -131,6 +131,34 @@ def test_it_equals_the_path_without_a_compiler(batch: int, time: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@given(groups=st.integers(1, 3), shared=st.integers(1, 3), time=st.integers(1, 70))
+def test_heads_that_share_keys_and_values_are_as_if_each_had_its_own(
+    dtype: torch.dtype, groups: int, shared: int, time: int
+) -> None:
+    q, _, _, gradient = _tensors(dtype, 2, groups * shared, time, 16)
+    _, k, v, _ = _tensors(dtype, 2, groups, time, 16)
+    slopes = torch.rand(groups * shared)
+    for x in (q, k, v):
+        x.requires_grad_()
+    own = [q, *(x.repeat_interleave(shared, dim=1) for x in (k, v))]
+    together, apart = attend_native(q, k, v, slopes), attend_native(own[0], own[1], own[2], slopes)
+    assert torch.equal(together, apart)
+    found = torch.autograd.grad(together, (q, k, v), gradient)
+    for ours, theirs in zip(found, torch.autograd.grad(apart, (q, k, v), gradient), strict=True):
+        assert _error(ours, theirs.double()) <= 4 * ROUNDING[dtype] * float(theirs.double().norm()) + 1e-6
+
+
+@needs_kernel
+def test_a_compiled_step_takes_the_kernel_backward_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Tensor:
+        raise AssertionError("called")
+
+    monkeypatch.setattr(native, "attend_slowly", never)
+    model = torch.compile(lively_model(tiny_config(d_model=32, n_kv_heads=1)), backend="aot_eager", fullgraph=True)
+    model(torch.randint(11, (2, 16))).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 @given(time=st.integers(2, 70), data=st.data())
 def test_the_future_cannot_be_seen(dtype: torch.dtype, time: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(1, time - 1))

@@ -93,7 +93,7 @@ def _step(run: RunFolder) -> int | None:
 
 def test_only_proven_damage_is_passed_over(two: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     newest = checkpoint.all_checkpoints(two)[-1]
-    read = checkpoint.read_bytes
+    read = files.read_bytes
 
     def refuse(number: int) -> None:
         def fail(path: Path, most: int) -> bytes:
@@ -101,7 +101,7 @@ def test_only_proven_damage_is_passed_over(two: RunFolder, monkeypatch: pytest.M
                 raise OSError(number, "refused")
             return read(path, most)
 
-        monkeypatch.setattr(checkpoint, "read_bytes", fail)
+        monkeypatch.setattr(files, "read_bytes", fail)
 
     refuse(errno.EACCES)
     with pytest.raises(InputError, match="refused") as caught:

@@ -21,7 +21,7 @@ from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.hardware import pick_device
 from aeattn.nn.transformer import LanguageModel
-from aeattn.runs.checkpoint import all_checkpoints
+from aeattn.runs.checkpoint import all_checkpoints, step_of
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.load import load_model, model_of
 from aeattn.runs.weights import read_weights
@@ -131,13 +131,8 @@ def load_at(folder: RunFolder, config: RunConfig, step: int | None) -> LanguageM
     """
     if step is None:
         return load_model(folder, config.model)
-    there = {steps_of(path): path for path in all_checkpoints(folder)}
+    there = {step_of(path): path for path in all_checkpoints(folder)}
     if step not in there:
         known = ", ".join(f"{each:,}" for each in sorted(there)) or "none"
         raise InputError(f"{folder.path} has no checkpoint of step {step:,}; there are: {known}")
     return model_of(config.model, read_weights(there[step] / folder.model.name, config.model))
-
-
-def steps_of(checkpoint: Path) -> int:
-    """After how many updates a checkpoint's folder was written."""
-    return int(checkpoint.name.removeprefix("step-"))

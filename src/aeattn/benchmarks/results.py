@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+Record = dict[str, Any]  # as it lies under results/, JSON
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -109,10 +111,10 @@ class TrainingBench:
 
     contexts: dict[str, Speed]
     encoding: dict[str, float]
-    environment: dict[str, Any]
+    environment: Record
     preset: str = "460k"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         """For JSON, with the first context at the top level as well."""
         return {**to_json(next(iter(self.contexts.values()))), **to_json(self)}
 
@@ -123,10 +125,10 @@ class GenerationBench:
 
     batches: dict[str, Speed]
     long_context: LongContext
-    model: dict[str, Any]
-    environment: dict[str, Any]
+    model: Record
+    environment: Record
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Record:
         """For JSON, with the first number of sequences at the top level as well."""
         return {**to_json(next(iter(self.batches.values()))), **to_json(self)}
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from aeattn.benchmarks import tables
-from aeattn.benchmarks.results import GenerationBench, Spread, TrainingBench
+from aeattn.benchmarks.results import GenerationBench, Record, Spread, TrainingBench
 from aeattn.benchmarks.tables import Block, Table, interval, table, to_markdown
 
-Record = dict[str, Any]
 INTRODUCTION = """# Results
 
 Written by `python -m aeattn.benchmarks.records --tables` from the records beside this file; not to be edited.

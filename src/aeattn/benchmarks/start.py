@@ -17,7 +17,6 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from aeattn.benchmarks.records import checkout
 from aeattn.benchmarks.results import Spread
@@ -59,11 +58,12 @@ def main() -> int:
 
 def training(folder: Path, name: str) -> dict[str, float]:
     """Seconds until the first update begins and until it is done, with a cache that all calls share."""
-    environment: dict[str, Any] = {**os.environ, "AEATTN_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "AEATTN_CACHE": str(folder / "cache"), "PYTHONUNBUFFERED": "1"}
     command = [*COMMAND, *TRAIN, "--out", str(folder / name)]
     start, done = time.perf_counter(), 0.0
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+    with subprocess.Popen(
+        command, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         for line in process.stdout or ():
             if not done and line.startswith("step"):
                 done = time.perf_counter() - start

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from aeattn.benchmarks.records import checkout
-from aeattn.benchmarks.results import Spread
+from aeattn.benchmarks.results import Record, Spread
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import resolve
 from aeattn.files import write_json
@@ -117,7 +117,7 @@ def sides() -> tuple[Any, Any]:
     return corpus.train, corpus.valid
 
 
-def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
+def summary(rounds: list[dict[str, dict[str, float]]]) -> Record:
     def parts(ours: str, key: str) -> dict[str, float]:
         return asdict(Spread.of([r[ours][key] / r["nanogpt"][key] for r in rounds]))
 

@@ -31,7 +31,7 @@ from aeattn.compare.records import Cost, Environment, Failure, FileScore, Passag
 from aeattn.errors import Damaged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
-from aeattn.runs.checkpoint import all_checkpoints
+from aeattn.runs.checkpoint import all_checkpoints, step_of
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.evaluate import Score, total
@@ -251,7 +251,7 @@ def _analyse(folder: Folder, record: Record, reporter: PipeReporter) -> None:
     reporter.note("measuring what attention does")
     run = folder.run(record.name).path
     losses = {point.step: point.valid_nats for point in record.curve if point.valid_nats is not None}
-    kept = {int(path.name.removeprefix("step-")) for path in all_checkpoints(folder.run(record.name))}
+    kept = {step_of(path) for path in all_checkpoints(folder.run(record.name))}
     *way, last = sorted(losses)
     at = [
         Snapshot(step, losses[step], inspect_run(run, step=step, maps=False, chars=WAY_CHARS))

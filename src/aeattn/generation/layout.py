@@ -26,6 +26,7 @@ import numpy.typing as npt
 from aeattn.config.model import ModelConfig
 from aeattn.config.projections import Role, find
 from aeattn.kernels.decode import LAYOUT, panel_width
+from aeattn.nn.size import norm_epsilon
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.floating[Any]]
@@ -35,7 +36,6 @@ Fields = dict[str, "int | float | Fields"]
 FILL = 16
 NOWHERE = -1
 ROTARY_BASE = 10_000.0
-EPSILON = 2.0**-23
 
 
 def _records(declarations: str) -> dict[str, np.dtype[Any]]:
@@ -231,7 +231,8 @@ class _Layer:
             "keys": self._kept(key, self._time),
             "values": self._kept(value, 0 if shared else config.context, filled=True),
             "norms": self._keep(config.heads("key") * self._time) if norms else NOWHERE,
-            "query_epsilon": EPSILON, "key_epsilon": EPSILON,
+            "query_epsilon": norm_epsilon(config, "query", self.layer),
+            "key_epsilon": norm_epsilon(config, "key", self.layer),
             "value_shared": int(shared), "rotate": int(config.positions == "rotary"),
         }  # fmt: skip
         self._decoder("query", query, wanted=config.qk_norm)

@@ -97,8 +97,8 @@ class Attention(nn.Module):
     """Multi-head self-attention: (B, T, D) -> (B, T, D).
 
     `output` maps the heads in a row (H C) back to D; without it every head is D wide and they are added up.
-    With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), queries
-    have a learned gain. `d_rotary` is the width of the decoupled rotary part.
+    With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), to whose square an
+    epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part.
     """
 
     def __init__(
@@ -115,6 +115,8 @@ class Attention(nn.Module):
         positions: PositionKind = "none",
         d_rotary: int = 16,
         qk_norm: bool = False,
+        query_epsilon: float = 2.0**-23,
+        key_epsilon: float = 2.0**-23,
         causal: bool = True,
         dropout: float = 0.0,
     ) -> None:
@@ -122,6 +124,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = query, key, value, output
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         self.d_head, self.positions, self.causal, self.dropout = d_head, positions, causal, dropout
+        self.query_epsilon, self.key_epsilon = query_epsilon, key_epsilon
         self.query_gain = nn.Parameter(torch.ones(n_heads, 1, d_head)) if qk_norm else None
         if positions == "alibi":
             self.log_slopes = nn.Parameter(alibi_slopes(n_heads).log())
@@ -195,7 +198,7 @@ class Attention(nn.Module):
         new = {"keys": self.key.split_code(code, self.n_kv_heads)}
         if self.query_gain is not None:
             decoded = wide(self.split(self.key.decode(code), self.n_kv_heads))
-            mean = decoded.square().mean(dim=-1, keepdim=True) + torch.finfo(code.dtype).eps
+            mean = decoded.square().mean(dim=-1, keepdim=True) + self.key_epsilon
             new["norms"] = mean.rsqrt().to(code.dtype)
         return new, queries @ for_each_head(decoders, self.n_heads, dim=0)
 
@@ -243,14 +246,14 @@ class Attention(nn.Module):
         """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
         q = self.split(self.query.decode(code), self.n_heads)
         if self.query_gain is not None:
-            q = F.rms_norm(q, (self.d_head,)) * self.query_gain.to(q.dtype)
+            q = F.rms_norm(q, (self.d_head,), eps=self.query_epsilon) * self.query_gain.to(q.dtype)
         return (rotate(q, start) if self.positions == "rotary" else q) * self.scale
 
     def keys(self, code: Tensor, start: int) -> Tensor:
         """Keys (B, G, T, C) of their code (B, T, K), without the decoupled rotary part."""
         k = self.split(self.key.decode(code), self.n_kv_heads)
         if self.query_gain is not None:
-            k = F.rms_norm(k, (self.d_head,))
+            k = F.rms_norm(k, (self.d_head,), eps=self.key_epsilon)
         return rotate(k, start) if self.positions == "rotary" else k
 
     def values(self, code: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths
 
 KEPT: tuple[Role, ...] = ("key", "value")
+EPSILON, NARROW_EPSILON = 2.0**-23, 1e-4  # of the norms of queries and keys
 TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
 
 
@@ -120,6 +121,16 @@ def widths(config: ModelConfig, role: Role) -> Widths:
     """What a projection is made for: all heads together, or one where each has its own."""
     out = config.d_head * (1 if config.per_head else config.heads(role))
     return Widths(config.d_model, out, config.bottleneck, config.middle)
+
+
+def norm_epsilon(config: ModelConfig, role: Role, layer: int) -> float:
+    """What is added to the mean square of queries or keys where they are normalised.
+
+    Near zero the norm makes any rounding 1 / sqrt(epsilon) times larger. Many numbers hardly ever lie there all
+    together; one or two, of a code or of a head, do: with a larger epsilon all ways to compute agree all the same.
+    """
+    width = min(config.projection(role, layer).code(widths(config, role)), config.d_head)
+    return EPSILON if width > 2 else NARROW_EPSILON
 
 
 def _layers(config: ModelConfig) -> Iterable[tuple[Kinds, int]]:

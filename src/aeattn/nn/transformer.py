@@ -18,7 +18,7 @@ from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
 from aeattn.nn.positions import wide
 from aeattn.nn.projection import Projection, make_heads
-from aeattn.nn.size import use_latent_cache, widths
+from aeattn.nn.size import norm_epsilon, use_latent_cache, widths
 
 
 def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0) -> Attention:
@@ -44,6 +44,8 @@ def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, 
         positions=config.positions,
         d_rotary=config.d_rotary,
         qk_norm=config.qk_norm,
+        query_epsilon=norm_epsilon(config, "query", layer),
+        key_epsilon=norm_epsilon(config, "key", layer),
         causal=causal,
         dropout=dropout,
     )
@@ -166,8 +168,12 @@ def initialise(model: LanguageModel) -> None:
 
     With `zero_init`: matrices normal with standard deviation 1/sqrt(fan-in), embeddings with 0.5, and zero for
     every matrix that writes to the residual stream or to the logits (Yang et al. 2022). Without: PyTorch's
-    defaults, which the published experiment used.
+    defaults, which the published experiment used. Where the embedding is the output's matrix, too, the last norm
+    begins with gains of zero instead. So the first loss is ln V; where PyTorch's defaults fill a matrix of the
+    output's own, it is about 1/6 more.
     """
+    if model.head is None:
+        nn.init.zeros_(model.get_parameter("norm.weight"))
     if not model.config.zero_init:
         return
     for module in model.modules():

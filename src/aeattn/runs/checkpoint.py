@@ -19,19 +19,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from aeattn import files
 from aeattn.errors import Damaged, InputError
-from aeattn.files import (
-    JSON_BYTES,
-    Json,
-    parse_json,
-    read_bytes,
-    remove,
-    replace_folder,
-    sealed,
-    sha256,
-    to_json,
-    unseal,
-)
+from aeattn.files import Json
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.folder import FORMAT, RunFolder
 from aeattn.runs.random_state import PREFIX, random_states, set_random_states
@@ -74,10 +64,9 @@ class Snapshot:
 
     def files(self) -> dict[str, bytes]:
         """The content of every file of the checkpoint."""
-        files = {WEIGHTS: to_bytes(self.weights), OPTIMIZER: to_bytes(self.tensors), **self.logs}
-        written = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
-        files[STATE] = to_json(sealed({"format": FORMAT, **self.state, "files": written}))
-        return files
+        there = {WEIGHTS: to_bytes(self.weights), OPTIMIZER: to_bytes(self.tensors), **self.logs}
+        written = {name: {"bytes": len(data), "sha256": files.sha256(data)} for name, data in there.items()}
+        return {**there, STATE: files.to_json(files.sealed({"format": FORMAT, **self.state, "files": written}))}
 
 
 @dataclass(frozen=True)
@@ -121,13 +110,13 @@ def _content(path: Path) -> bytes:
 
 def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
     """Write a checkpoint atomically; then drop those that are no longer needed, and publish the weights."""
-    files = snapshot.files()
-    replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", files)
+    contents = snapshot.files()
+    files.replace_folder(run.checkpoints / f"step-{snapshot.step:08d}", contents)
     for newer in all_checkpoints(run):
         if step_of(newer) > snapshot.step:  # damaged, or of a course that was given up
-            remove(newer)
+            files.remove(newer)
     prune(run, snapshot.step, keep, anchors)
-    run.publish(files[WEIGHTS])
+    run.publish(contents[WEIGHTS])
 
 
 def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
@@ -139,7 +128,7 @@ def prune(run: RunFolder, step: int, keep: int, anchors: int = 0) -> None:
     anchor = newest_anchor(found, anchors) if anchors else None
     for old in found[:-keep]:
         if old != anchor:
-            remove(old)
+            files.remove(old)
 
 
 def newest_anchor(checkpoints: Sequence[Path], every: int, before: float = float("inf")) -> Path | None:
@@ -180,11 +169,11 @@ def newest(run: RunFolder, limits: Limits) -> tuple[Found | None, list[str]]:
 def read(folder: Path, limits: Limits) -> Found:
     """Read and verify one checkpoint. Raises Damaged where a file is not what was written, InputError where it
     cannot be read."""
-    content = _content_of(folder / STATE, JSON_BYTES)
-    state = parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
+    content = _content_of(folder / STATE, files.JSON_BYTES)
+    state = files.parse_json(content, f"checkpoint {folder} is damaged: {STATE}")
     changed = Damaged(f"checkpoint {folder} is damaged: {STATE} is not what was written")
     current = state.get("format") == FORMAT  # earlier ones had no checksum
-    if content != to_json(state) or not unseal(state, required=current):
+    if content != files.to_json(state) or not files.unseal(state, required=current):
         raise changed
     if (version := state.get("format", 1)) != FORMAT:
         raise InputError(
@@ -204,7 +193,7 @@ def _verified(path: Path, written: object, most: int | None) -> bytes:
     if not isinstance(size, int) or (most is not None and size > most):
         raise Damaged(f"checkpoint {path.parent} does not fit config.json: {path.name} has {size} bytes")
     content = _content_of(path, size)
-    if written != {"bytes": len(content), "sha256": sha256(content)}:
+    if written != {"bytes": len(content), "sha256": files.sha256(content)}:
         raise Damaged(f"checkpoint {path.parent} is damaged: {path.name} is not what was written")
     return content
 
@@ -213,7 +202,7 @@ def _content_of(path: Path, most: int) -> bytes:
     """What a file of a checkpoint holds. A checkpoint got its name when all of it was there: what is missing
     since, or is on a broken part of the disk, is damage."""
     try:
-        return read_bytes(path, most)
+        return files.read_bytes(path, most)
     except OSError as error:
         kind = Damaged if error.errno in (errno.ENOENT, errno.EIO, errno.EISDIR) else InputError
         raise kind(
@@ -269,12 +258,11 @@ def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
 
 def load_optimizers(optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`."""
-    for i, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            owner, index, name = key.split(".", 2)
-            if int(owner) == i:
-                state.setdefault(int(index), {})[name] = value
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for key, value in tensors.items():
+        owner, index, name = key.split(".", 2)
+        states[int(owner)].setdefault(int(index), {})[name] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

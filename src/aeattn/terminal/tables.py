@@ -16,7 +16,8 @@ def print_any_text() -> None:
     """Let characters that standard output and error cannot encode be written as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # of a stream that is a pipe by now, and was a file
+                stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

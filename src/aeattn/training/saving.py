@@ -35,9 +35,7 @@ class Saver:
     ) -> None:
         self.run, self.settings, self.model, self.optimizers = run, settings, model, optimizers
         self.anchors = settings.spike_every if settings.spike_factor else 0
-        self._saved: tuple[int, int] | None = (
-            None  # step and rollbacks of what is on the disk, or on its way there
-        )
+        self._saved: tuple[int, int] | None = None  # step and rollbacks of what is written, or about to be
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[float] | None = None
         self._cost, self._last = 0.0, time.monotonic()

@@ -1,0 +1,149 @@
+"""Attention against a naive implementation of its own in float64: every kind, any heads, all positions."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from aeattn import LanguageModel
+from aeattn.config.projections import names
+from aeattn.nn.attention import Attention
+from aeattn.nn.size import EPSILON, NARROW_EPSILON, not_absorbable
+from aeattn.nn.transformer import make_attention
+from tests.conftest import lively_model, tiny_config
+
+POSITIONS = ("none", "alibi", "rotary", "decoupled")
+
+
+def _projected(part: Any, x: Tensor, key_code: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One position's vector and its code, from the formulae in the head of projection.py."""
+    if hasattr(part, "heads"):
+        n = len(part.heads)
+        codes = [None] * n if key_code is None else list(key_code)
+        both = [_projected(head, x, code) for head, code in zip(part.heads, codes, strict=True)]
+        return torch.cat([vector for vector, _ in both]), torch.stack([code for _, code in both])
+    if part.kind == "linear":
+        return part.encoder.weight @ x, part.encoder.weight @ x
+    if part.kind == "residual":
+        vector, code = _projected(part.correction, x, None)
+        return part.linear.weight @ x + vector, code
+    code = key_code if part.kind == "shared" else part.encoder.weight @ x
+    assert code is not None
+    if part.kind == "autoencoder":
+        code = F.gelu(code, approximate="tanh")
+        if part.middle is not None:
+            code = F.gelu(part.middle.weight @ code, approximate="tanh")
+    return part.decoder.weight @ code, code
+
+
+def _rotated(vector: Tensor, position: int) -> Tensor:
+    half = len(vector) // 2
+    out = vector.clone()
+    for i in range(half):
+        angle = position * 10_000.0 ** (-i / half)
+        a, b = vector[i], vector[half + i]
+        out[i], out[half + i] = (
+            a * math.cos(angle) - b * math.sin(angle),
+            a * math.sin(angle) + b * math.cos(angle),
+        )
+    return out
+
+
+def _normed(vector: Tensor) -> Tensor:
+    return vector / (vector.square().mean() + EPSILON).sqrt()
+
+
+def naive(attention: Attention, x: Tensor) -> Tensor:
+    """One sequence (T, D), loop by loop."""
+    time, heads, groups, c = len(x), attention.n_heads, attention.n_kv_heads, attention.d_head
+    q, k, v = [], [], []
+    for row in x:
+        key, code = _projected(attention.key, row, None)
+        q.append(_projected(attention.query, row, None)[0])
+        k.append(key)
+        v.append(_projected(attention.value, row, code)[0])
+    out = torch.zeros(time, heads * c, dtype=x.dtype)
+    for h, i in itertools.product(range(heads), range(time)):
+        g = h // (heads // groups)
+        scores = []
+        for j in range(i + 1):
+            a, b = q[i][h * c : (h + 1) * c], k[j][g * c : (g + 1) * c]
+            if attention.query_gain is not None:
+                a, b = _normed(a) * attention.query_gain[h, 0], _normed(b)
+            if attention.positions == "rotary":
+                a, b = _rotated(a, i), _rotated(b, j)
+            score = a @ b
+            if attention.positions == "decoupled":
+                r = attention.key_rotary.out_features
+                left = (attention.query_rotary.weight @ x[i])[h * r : (h + 1) * r]
+                score = score + _rotated(left, i) @ _rotated(attention.key_rotary.weight @ x[j], j)
+            score = score * attention.scale
+            if attention.positions == "alibi":
+                score = score - attention.log_slopes[h].exp() * (i - j)
+            scores.append(score)
+        weights = torch.stack(scores).softmax(dim=0)
+        mixed = sum(w * v[j][g * c : (g + 1) * c] for j, w in enumerate(weights))
+        out[i, h * c : (h + 1) * c] = mixed
+    if attention.output is None:
+        return out.view(time, heads, c).sum(dim=1)
+    return out @ attention.output.weight.T
+
+
+@settings(max_examples=5)
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("kv", [1, 2, 4])
+@pytest.mark.parametrize("kind", [name for name in names() if name != "shared"])
+@given(data=st.data())
+def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, data: st.DataObject) -> None:
+    """With and without shared values, heads of their own, norms, a middle matrix; whole, and from both caches."""
+    narrow = kind in ("bottleneck", "autoencoder")
+    config = tiny_config(
+        n_heads=4, n_kv_heads=kv, positions=positions, n_layers=1, bottleneck=data.draw(st.integers(3, 5)),
+        query=data.draw(st.sampled_from(names("query"))), key=kind,
+        value=data.draw(st.sampled_from(names("value") if narrow else names("query"))),
+        per_head=data.draw(st.booleans()), qk_norm=data.draw(st.booleans()), middle=data.draw(st.booleans()),
+    )  # fmt: skip
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    attention = make_attention(config).double()
+    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    with torch.no_grad():
+        expected = torch.stack([naive(attention, row) for row in x])
+        assert torch.allclose(attention(x), expected, atol=1e-10)
+        rough = copy.deepcopy(attention).float()
+        assert torch.allclose(rough(x.float()).double(), expected, atol=1e-4)
+        for latent in (False, True) if not_absorbable(config) is None else (False,):
+            cache = LanguageModel(config).new_cache("latent" if latent else "full").layers[0]
+            parts = [attention(x[:, a:b], cache=cache) for a, b in ((0, 3), (3, 4), (4, 5))]
+            assert torch.allclose(torch.cat(parts, dim=1), expected, atol=1e-10)
+
+
+@given(
+    bottleneck=st.sampled_from([1, 2]),
+    seed=st.integers(0, 30),
+    kinds=st.sampled_from([("autoencoder", "bottleneck"), ("linear", "autoencoder"), ("bottleneck", "linear")]),
+)
+def test_narrow_codes_under_a_norm_agree(bottleneck: int, seed: int, kinds: tuple[str, str]) -> None:
+    """Near zero the norm enlarges roundings, most where a code has one or two numbers: 7e-4 of logits it was."""
+    model = lively_model(tiny_config(bottleneck=bottleneck, query=kinds[0], key=kinds[1]), seed)
+    ids = torch.randint(0, 11, (4, 16), generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        exact, cache = copy.deepcopy(model).double()(ids), model.new_cache()
+        parts = [model(ids[:, t : t + 1], cache) for t in range(16)]
+    for found in (model(ids), torch.cat(parts, dim=1)):
+        assert torch.allclose(found.double(), exact, atol=1e-4)
+
+
+def test_the_norm_of_narrow_codes_has_a_larger_epsilon() -> None:
+    attention = make_attention(tiny_config(bottleneck=2, query="linear"))
+    assert (attention.query_epsilon, attention.key_epsilon) == (EPSILON, NARROW_EPSILON)
+    assert make_attention(tiny_config(bottleneck=3)).key_epsilon == EPSILON
+    assert make_attention(tiny_config(n_heads=8, positions="none")).query_epsilon == NARROW_EPSILON  # of a head
