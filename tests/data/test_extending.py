@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import aeattn
-from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.cli import main
+from aeattn.config.plugins import load_plugins
+from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.ngram import ngram_baseline
-from aeattn.data.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer, load_tokenizer, make_tokenizer
+from aeattn.data.tokenizer import TOKENIZERS, CharTokenizer, load_tokenizer, make_tokenizer
 from aeattn.errors import InputError
 from aeattn.runs.load import open_writer
-from aeattn.terminal.progress import PlainReporter
 from aeattn.training.evaluate_run import evaluate_run
-from aeattn.training.plan import plan, plan_resume
-from aeattn.training.start import resume, start
-from tests.conftest import tiny_config
+from aeattn.training.plan import plan
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+CONTEXT = 16
 TRAIN, VALID = "Ein Käse kostet 3 €. 😀 Ja!\n" * 60, "Käse? 😀\nNein, 4 €!" * 9
 
 
+SMALL = {"d_model": 16, "n_heads": 2, "n_layers": 2, "bottleneck": 4, "d_ff": 32, "context": CONTEXT}
+
+
 @pytest.fixture
-def kind(tmp_path: Path) -> Iterator[type[Tokenizer]]:
-    """The class that the document prints, registered by a file outside the package."""
+def plugin(tmp_path: Path) -> Iterator[Path]:
+    """The file that the document prints; what it registers goes again."""
     section = DOCUMENT.read_text(encoding="utf-8").split("## A tokenizer")[1]
     path = tmp_path / "bytes_tokenizer.py"
     path.write_text(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0])
-    spec = importlib.util.spec_from_file_location("bytes_tokenizer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    yield TOKENIZERS["bytes"]
-    del TOKENIZERS["bytes"]
+    yield path
+    TOKENIZERS.pop("bytes", None)
 
 
 @pytest.fixture
-def run(kind: type[Tokenizer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of eight updates over bytes, resumed after the fourth."""
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
     for name, text in (("train", TRAIN), ("valid", VALID)):
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
-    data = DataConfig((str(tmp_path / "train.txt"),), (str(tmp_path / "valid.txt"),), tokenizer="bytes")
-    training = TrainingConfig(steps=4, batch=2, compile="off", device="cpu", eval_every=2)
-    config = RunConfig(replace(tiny_config(), vocab_size=0), training, data)
-    reporter, path = PlainReporter(Console(quiet=True)), tmp_path / "run"
-    for more in (4, 8):
-        training_of_it = (
-            start(plan(config, out=path), reporter)
-            if more == 4
-            else resume(plan_resume(path, more, False), reporter)
-        )
-        training_of_it.run()
-        training_of_it.run_folder.unlock()
+    path = tmp_path / "run"
+    changes = [f"model.{name}={value}" for name, value in SMALL.items()] + ["training.compile=off"]
+    assert main([
+        "train", str(tmp_path / "train.txt"), "--valid", str(tmp_path / "valid.txt"), "--out", str(path),
+        "--plugin", str(plugin), "--tokenizer", "bytes", "--steps", "4", "--batch", "2", "--device", "cpu",
+        *(argument for change in changes for argument in ("--set", change)),
+    ]) == 0  # fmt: skip
+    assert main(["resume", str(path), "--steps", "8"]) == 0
     return path
 
 
@@ -70,7 +64,7 @@ def test_a_run_over_bytes_is_scored_by_characters_and_bytes_of_the_text(run: Pat
     assert json.loads((run / "tokenizer.json").read_text()) == {"kind": "bytes"}
     assert json.loads((run / "config.json").read_text())["model"]["vocab_size"] == 256
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    tokens = 8 * 2 * tiny_config().context
+    tokens = 8 * 2 * CONTEXT
     assert lines[-1]["step"] == 8
     assert lines[-1]["chars"] == round(tokens * len(TRAIN) / len(TRAIN.encode()))
     assert lines[-1]["valid_chars"] == len(VALID) - 1
@@ -91,14 +85,21 @@ def test_a_run_over_bytes_writes_whole_characters(run: Path) -> None:
     text = model.generate("Käse: 4 €", chars=200, seed=1)
     assert text.startswith("Käse: 4 €")
     assert len(text) == 209
+    command = [sys.executable, "-m", "aeattn", "generate", str(run), "--prompt", "Käse: 4 €", "--chars", "200"]
+    said = subprocess.run(
+        [*command, "--seed", "1", "--temperature", "1", "--json"], capture_output=True, check=True
+    ).stdout
+    assert json.loads(said)["text"] == text  # in a process that was not told of the plug-in
+    assert json.loads(said)["chars"] == 200
     writer = open_writer(run)
     pieces = [pieces[0] for pieces in writer.write(["Käse: 4 €"], chars=200, seed=1)]
     assert "".join(pieces) == text[9:]
     assert len(model.generate("", chars=5, temperature=0)) == 5
 
 
-def test_kinds_by_name(kind: type[Tokenizer], tmp_path: Path) -> None:
-    assert isinstance(make_tokenizer("bytes", ["abc"]), kind)
+def test_kinds_by_name(plugin: Path, tmp_path: Path) -> None:
+    load_plugins([str(plugin)])
+    assert isinstance(make_tokenizer("bytes", ["abc"]), TOKENIZERS["bytes"])
     assert make_tokenizer("char", ["ba"]) == CharTokenizer("ab")
     with pytest.raises(InputError, match=r"'bpe'.*char.*bytes.*--plugin"):
         make_tokenizer("bpe:100", ["abc"])

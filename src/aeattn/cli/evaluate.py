@@ -29,10 +29,11 @@ def _print(result: dict[str, Any]) -> None:
     if "sliding" in result:
         stride = result["sliding"]["stride"]
         scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
-    rows = [(s["name"], f"{s['chars']:,}", _four(s["nats_per_char"]), _four(s["bits_per_char"])) for s in scores]
+    measures = ("nats_per_char", "bits_per_char", "bits_per_byte")
+    rows = [(s["name"], f"{s['chars']:,}", *(_four(s[measure]) for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
-        rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2))))
-    print_table(("text", "characters", "nats/char", "bits/char"), rows)
+        rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2)), ""))
+    print_table(("text", "characters", "nats/char", "bits/char", "bits/byte"), rows)
 
 
 def _four(number: float | None) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from aeattn.config.text import TextOptions
 from aeattn.data import fetch
@@ -22,6 +21,7 @@ from aeattn.data.manifest import author_of
 from aeattn.data.splits import VALID_SHARE, TextFile, split_files
 from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus")
 BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters of the published experiment
@@ -75,9 +75,9 @@ class Document:
             if at >= last:
                 return
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""
-        facts: dict[str, Any] = {"limit": self.limit, "start": self.start, "stop": self.stop}
+        facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
         if self.path is not None:
             stat = self.path.stat()
             times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second

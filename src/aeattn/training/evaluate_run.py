@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
@@ -12,6 +11,7 @@ from aeattn.data.ngram import ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
+from aeattn.files import Json
 from aeattn.generation.text_model import TextModel
 from aeattn.runs.load import load, read_config
 from aeattn.training.evaluate import Score, evaluate_store, total
@@ -27,7 +27,7 @@ def evaluate_run(
     sliding: bool = True,
     baseline: bool = True,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
     windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
 
@@ -42,7 +42,7 @@ def evaluate_run(
         say(f"{dropped:,} characters were dropped by the run's text options")
     context = config.model.context
     scores = evaluate_store(model, store, context, model.tokenizer)
-    result: dict[str, Any] = {
+    result: Json = {
         **total(score for _, score in scores).to_dict(),
         "files": [{"name": name, **score.to_dict()} for name, score in scores],
         "unknown_chars": unknown,
