@@ -3,6 +3,7 @@
     aeattn.AutoencoderAttention(d_model, n_heads, bottleneck)     a module, (B, T, D) -> (B, T, D)
     aeattn.LanguageModel(aeattn.ModelConfig(vocab_size))          ids (B, T) -> logits (B, T, V)
     aeattn.load("runs/...")                                       a trained model: generate, logits, tokenizer
+    aeattn.train("460k", corpus="tales")                          trains one
 
 Importing this package does nothing; PyTorch is imported when one of these names is first used.
 """
@@ -24,21 +25,27 @@ if TYPE_CHECKING:
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
+    from aeattn.training.hooks import Hook, register_hook
+    from aeattn.training.train import train
 
 _HOMES = {
     "AutoencoderAttention": "aeattn.nn.module",
+    "Hook": "aeattn.training.hooks",
     "LanguageModel": "aeattn.nn.transformer",
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
     "load": "aeattn.runs.load",
+    "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
     "size": "aeattn.nn.size",
+    "train": "aeattn.training.train",
 }
 
 __all__ = [
     "AutoencoderAttention",
+    "Hook",
     "InputError",
     "LanguageModel",
     "ModelConfig",
@@ -46,9 +53,11 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "load",
+    "register_hook",
     "register_projection",
     "register_tokenizer",
     "size",
+    "train",
 ]
 
 

@@ -99,3 +99,8 @@ def test_the_text_has_a_seed_of_its_own_and_a_limit_to_validate_on() -> None:
     assert text(replace(tales, limit_valid_chars=100), 0, "valid") == text(tales, 0, "valid")[:100]
     with pytest.raises(InputError, match=r"data\.limit_valid_chars is 1: choose at least 2"):
         corpus_of(replace(tales, limit_valid_chars=1), 0)
+
+
+def test_a_sample_that_no_run_could_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sample_chars is 3000000000: choose at most 100,000 \(training waits"):
+        TrainingConfig(sample_chars=3_000_000_000)

@@ -76,6 +76,11 @@ def _be_child(task: dict[str, Any], ends: dict[str, int]) -> None:
             _patch("aeattn.cli.finish:finish", lambda training, score: [])
         if "kill_at_update" in task:
             _kill_at_update(task["kill_at_update"], task.get("settled", False))
+        for name, method in (("update_seconds", "_gradients"), ("micro_batch_seconds", "_loss")):
+            if name in task:
+                _slow(method, task[name])
+        if "signal_in" in task:
+            _signal_in(*task["signal_in"])
         for name, value in task.get("patch", {}).items():
             _patch(name, value)
         from aeattn.cli import main
@@ -125,6 +130,38 @@ def _kill_at_update(number: int, settled: bool) -> None:
         return loss
 
     _patch("aeattn.training.trainer:Trainer._gradients", gradients)
+
+
+def _signal_in(name: str, call: int, number: int) -> None:
+    """Send the signal in the middle of a call, counted from 0, of what `module:attribute` names; exit with 97
+    where it is not heard, or else go on as the handler has it."""
+    module, _, path = name.partition(":")
+    real: Any = importlib.import_module(module)
+    for part in path.split("."):
+        real = getattr(real, part)
+    calls = iter(range(call))
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if next(calls, None) is None:
+            threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+            time.sleep(20)
+            os._exit(97)
+        return real(*arguments, **options)
+
+    _patch(name, interrupted)
+
+
+def _slow(method: str, seconds: float) -> None:
+    """Have a method of the trainer take so long."""
+    from aeattn.training.trainer import Trainer
+
+    real = getattr(Trainer, method)
+
+    def slow(self: Trainer, *arguments: Any) -> Any:
+        time.sleep(seconds)
+        return real(self, *arguments)
+
+    _patch(f"aeattn.training.trainer:Trainer.{method}", slow)
 
 
 def _kill_after(seconds: float) -> None:

@@ -16,7 +16,7 @@ from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
 from aeattn.training import plan as planning
 from tests.faults.conftest import Tally
-from tests.faults.harness import FULL, TINY, Bench, difference
+from tests.faults.harness import FULL, TINY, USUAL, Bench, difference
 
 LONG = ["--steps", "1000000", "--checkpoint-every", "0", "--eval-every", "3", "--sample-every", "0"]
 
@@ -47,7 +47,7 @@ def test_a_signal_is_survived_exactly(number: int, code: int, bench: Bench, tall
 
 
 def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> None:
-    pid = bench.start(out, [*LONG, "--accumulate", "1000000"])  # a step takes minutes
+    pid = bench.start(out, LONG, update_seconds=100)
     _wait_for((out / "config.json").exists)
     time.sleep(0.5)
     os.kill(pid, signal.SIGTERM)
@@ -57,6 +57,67 @@ def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> 
     result = bench.server.wait(pid)
     right = result.code == 143 and "stopped at once" in result.complaint and "saved" not in result.errors
     assert tally.count("signals right", right), result.errors
+
+
+PHASES = {
+    "evaluation": ("aeattn.training.hooks:score_windows", 1),
+    "sampling": ("aeattn.generation.text_model:TextModel.generate", 0),
+    "the last evaluation": ("aeattn.training.trainer:evaluate_store", 0),
+    "the last sample": ("aeattn.generation.text_model:TextModel.generate", 2),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_every_phase_hears_a_signal(
+    phase: str, number: int, code: int, bench: Bench, tally: Tally, out: Path
+) -> None:
+    """What was made is saved, and a resumed run ends as one that was never interrupted."""
+    settings = [*USUAL, "--accumulate", "2"]
+    name, call = PHASES[phase]
+    result = bench.train(out, settings, signal_in=(name, call, number))
+    said = f"stopped by {signal.Signals(number).name} after saving a checkpoint; go on with `aeattn resume {out}`"
+    right = result.code == code and said in result.complaint
+    assert tally.count("signals right", right), result.errors
+    assert bench.resume(out).code == 0
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
+
+
+def test_a_step_of_many_micro_batches_is_left(bench: Bench, tally: Tally, out: Path) -> None:
+    settings = [*USUAL, "--accumulate", "3"]
+    pid = bench.start(out, settings, micro_batch_seconds=1.0)
+    _wait_for((out / "config.json").exists)
+    time.sleep(1.5)
+    os.kill(pid, signal.SIGTERM)
+    result = bench.server.wait(pid)
+    assert tally.count("signals right", result.code == 143 and "after saving a checkpoint" in result.complaint)
+    assert bench.resume(out).code == 0
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
+
+
+def test_a_kill_after_a_broken_off_evaluation(bench: Bench, tally: Tally, out: Path) -> None:
+    """The evaluation is made again by whoever resumes, once."""
+    name, call = PHASES["evaluation"]
+    assert bench.train(out, signal_in=(name, call, signal.SIGTERM)).code == 143
+    assert bench.resume(out, signal_in=(name, 0, signal.SIGKILL)).code == -9
+    assert bench.resume(out).code == 0
+    assert tally.difference("crash points survived", difference(out, bench.whole()))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [("aeattn.training.start:prepare", [], "nothing was begun"),
+     ("aeattn.training.trainer:Trainer.time_updates", ["--compile", "auto"], "go on with `aeattn resume"),
+     ("aeattn.cli.finish:finish", [], "the model is trained and saved")],
+)  # fmt: skip
+def test_what_comes_before_and_after_updates_hears_signals(
+    name: str, options: list[str], said: str, bench: Bench, tally: Tally, out: Path
+) -> None:
+    result = bench.train(out, [*USUAL, *options], signal_in=(name, 0, signal.SIGTERM))
+    right = result.code == 143 and said in result.complaint
+    assert tally.count("signals right", right), result.errors
+    if (out / "config.json").exists():
+        assert bench.resume(out).code == 0
 
 
 def test_a_signal_before_the_run_begins(bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:

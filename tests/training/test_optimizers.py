@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn import LanguageModel
+from aeattn.config.model import ModelConfig
+from aeattn.config.presets import PRESETS
 from aeattn.config.run import TrainingConfig
+from aeattn.nn.projection import Projection
 from aeattn.training.optimizers import (
     BatchedMuon,
     block_matrices,
     clip_gradients,
+    decaying,
     make_optimizers,
     rate_factor,
     set_rates,
@@ -74,6 +78,36 @@ def test_muon_takes_the_matrices_of_blocks_and_gains_do_not_decay() -> None:
     for name, parameter in model.named_parameters():
         if "norm" in name or "taps" in name or "gain" in name or "slopes" in name:
             assert id(parameter) in still
+
+
+@pytest.mark.parametrize("changes", [{}, {"bottleneck": 8}, {"conv": 9}, {"tied": True}, {"positions": "learned"}])
+def test_decay_goes_by_what_a_parameter_is(changes: dict[str, object]) -> None:
+    """A narrow bottleneck decays, and many taps of a convolution do not."""
+    model = LanguageModel(tiny_config(**{"d_model": 32, "bottleneck": 16, **changes}))
+    adamw = make_optimizers(model, TrainingConfig(optimizer="adamw", weight_decay=0.1))[0]
+    found = {id(p): group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        kind = model.get_submodule(name.rpartition(".")[0])
+        weight = name.endswith(".weight") and isinstance(kind, torch.nn.Linear | torch.nn.Embedding)
+        assert found[id(parameter)] == (0.1 if weight else 0.0), name
+
+
+def test_the_presets_decay_as_they_did() -> None:
+    for preset in PRESETS.values():
+        model = LanguageModel(ModelConfig(**{"vocab_size": 49, **preset["model"]}))
+        before = {id(p) for p in model.parameters() if p.ndim == 2 and min(p.shape) > 8}
+        assert decaying(model) == before
+
+
+def test_a_projection_of_a_users_own_decays_where_it_is_a_matrix() -> None:
+    class Mine(Projection):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.inner, self.taps = torch.nn.Linear(4, 4), torch.nn.Conv1d(4, 4, 9)
+            self.per_head, self.gain = torch.nn.Parameter(torch.ones(2, 4, 2)), torch.nn.Parameter(torch.ones(4))
+
+    mine = Mine()
+    assert decaying(mine) == {id(mine.inner.weight), id(mine.per_head)}
 
 
 @given(st.sampled_from(["linear", "cosine", "wsd"]), st.integers(50, 500), st.floats(0, 0.3))

@@ -26,7 +26,7 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
-from aeattn.training import compiling, hooks
+from aeattn.training import compiled_cache, compiling, hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.guard import Diverged
 from aeattn.training.start import Training, add_hooks
@@ -214,7 +214,7 @@ def test_a_cache_that_cannot_be_written_to_is_left_alone(tmp_path: Path, monkeyp
     (tmp_path / "file").touch()
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "file"))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    compiling.keep_compiled()
+    compiled_cache.keep_compiled()
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
 
 

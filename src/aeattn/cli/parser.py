@@ -13,6 +13,7 @@ from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import settle_waiting
 from aeattn.terminal.tables import print_any_text, say
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
 
 COMMANDS: tuple[Command, ...] = (
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_any_text()
     options = make_parser().parse_args(arguments)
     settle_waiting()
+    keep_compiled()
     warnings.formatwarning = _warning_line
     try:
         return int(options.call(options))

@@ -73,14 +73,16 @@ def _train_and_finish(
     from aeattn.terminal.progress import make_reporter
     from aeattn.training.signals import Interrupted
 
-    reporter, run = make_reporter(quiet), given.run
+    reporter, run, trained = make_reporter(quiet), given.run, False
     try:
         training = make_trainer(given, reporter)
         score = training.run(stop, startup.over)
+        trained = True
         reporter.close()
         return finish(training, score)
     except Interrupted as error:
         further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
+        further = f"the model is trained and saved: {run.path}" if trained else further
         error.args = (f"{error}; {further}",)
         raise
     finally:

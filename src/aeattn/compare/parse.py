@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from aeattn.compare.metrics import ANALYSED, check_measure
 from aeattn.compare.spec import (
@@ -28,7 +28,6 @@ from aeattn.config.sources import located, read_toml, with_plugins
 from aeattn.errors import InputError
 from aeattn.files import Json
 
-T = TypeVar("T")
 SETTINGS = ["preset", "model", "training", "data"]
 RESERVED = {
     "steps": "the budget",
@@ -175,7 +174,7 @@ def _budget(values: Json) -> Budget:
 
 def _matching(values: Json, arms: Sequence[Arm]) -> Matching:
     by = values.get("by", ["width"])
-    matching = _build(Matching, {**values, "by": [by] if isinstance(by, str) else by}, "matching")
+    matching = build(Matching, {**values, "by": [by] if isinstance(by, str) else by}, "matching")
     if not matching.by:
         raise InputError(f"matching.by is empty: choose from {', '.join(get_args(MatchKind))}")
     for kind in matching.by:
@@ -198,7 +197,7 @@ def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:
     values = dict(_table(given, "tuning"))
     free = next(seed for seed in range(1001, 1001 + len(seeds) + 1) if seed not in seeds)
     values["seeds"] = _seeds(values.get("seeds", [free]), "tuning.seeds")
-    tuning = _build(Tuning, values, "tuning")
+    tuning = build(Tuning, values, "tuning")
     if both := set(tuning.seeds) & set(seeds):
         raise InputError(f"tuning.seeds and seeds share {min(both)}: tune on seeds that are used for nothing else")
     if tuning.search not in get_args(Search):
@@ -248,7 +247,7 @@ def _contrasts(given: Json, arms: Sequence[Arm]) -> tuple[Contrast, ...]:
     if twice := [key for key in keys if keys.count(key) > 1]:
         raise InputError(f"contrasts: {twice[0][0]} against {twice[0][1]} in {twice[0][2]} is there twice")
     if not any(contrast.primary for contrast in contrasts):
-        contrasts[0] = _build(Contrast, {**vars(contrasts[0]), "primary": True}, "contrasts")
+        contrasts[0] = build(Contrast, {**vars(contrasts[0]), "primary": True}, "contrasts")
     return tuple(contrasts)
 
 
@@ -260,7 +259,7 @@ def _contrast(values: Any, names: list[str]) -> Contrast:
         if side not in values:
             raise InputError(f"contrasts: one of them lacks {side!r}: name an arm")
         check_keys({values[side]: None}, names, f"contrasts.{side}")
-    contrast = _build(Contrast, values, "contrasts")
+    contrast = build(Contrast, values, "contrasts")
     if contrast.arm == contrast.than:
         raise InputError(f"contrasts: {contrast.arm} is compared with itself: name two arms")
     check_measure(contrast.measure)
@@ -302,21 +301,6 @@ def _refuse_reserved(where: str, settings: Settings) -> None:
     for name, source in RESERVED.items():
         if name in _table(settings, "training"):
             raise InputError(f"{where}: training.{name} comes from {source}: leave it out")
-
-
-def _build(cls: type[T], values: Json, where: str) -> T:
-    """The dataclass, with numbers where it has numbers: `build` checks plain types, and these are checked here."""
-    result = build(cls, values, where)
-    for name, value in vars(result).items():
-        if isinstance(value, tuple) and name in ("seeds", "rates", "by"):
-            kinds: tuple[type, ...] = {"seeds": (int,), "rates": (int, float), "by": (str,)}[name]
-            if not all(isinstance(item, kinds) and not isinstance(item, bool) for item in value):
-                raise InputError(f"{where}.{name} is {list(value)!r}: give a list of {kinds[-1].__name__}")
-        if name in ("reference", "target", "matching", "size", "claim") and value is not None:
-            wanted: tuple[type, ...] = (int, float) if name == "target" else (str,)
-            if not isinstance(value, wanted):
-                raise InputError(f"{where}.{name} is {value!r}: give a {wanted[-1].__name__}")
-    return result
 
 
 def _seeds(values: Any, where: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
+from aeattn.training.compiled_cache import keep_compiled
 
 ROUNDS = 12
 
@@ -45,6 +46,7 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
 
 def main() -> int:
     """Read configs from standard input, write their seconds to standard output."""
+    keep_compiled()
     timers = _timers([RunConfig.from_dict(values) for values in json.load(sys.stdin)])
     for timer in timers:
         timer()

@@ -34,6 +34,7 @@ from aeattn.nn.size import size
 from aeattn.runs.checkpoint import all_checkpoints, step_of
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, total
 from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
@@ -275,6 +276,7 @@ def _tidy(folder: Folder, job: Record) -> None:
 def main(arguments: list[str]) -> int:
     """Exit codes as those of the command line; the last line on standard error says what was wrong."""
     folder, name = Folder(Path(arguments[0])), arguments[1]
+    keep_compiled()
     try:
         with Stop() as stop, Startup() as startup:
             return work(folder, name, stop, startup)

@@ -18,6 +18,8 @@ ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
 
+LONGEST_SAMPLE = 100_000  # characters: a minute or two, in which nothing is learnt
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -72,7 +74,6 @@ class TrainingConfig:
         for name in (
             "eval_every",
             "sample_every",
-            "sample_chars",
             "checkpoint_every",
             "checkpoint_minutes",
             "weight_decay",
@@ -81,6 +82,12 @@ class TrainingConfig:
         ):
             value = getattr(self, name)
             _require(value is None or 0 <= value < 2**53, name, value, "0 or more, below 2^53")
+        _require(
+            0 <= self.sample_chars <= LONGEST_SAMPLE,
+            "sample_chars",
+            self.sample_chars,
+            f"at most {LONGEST_SAMPLE:,} (training waits for samples; `aeattn generate` makes longer texts)",
+        )
         factor, minutes = self.spike_factor, self.minutes
         _require(factor == 0 or 1 < factor < 1e38, "spike_factor", factor, "0 (off), or more than 1")
         _require(minutes is None or 0 < minutes < 2**31, "minutes", minutes, "more than 0")

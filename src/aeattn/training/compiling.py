@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from aeattn import nn
 from aeattn.config.model import ModelConfig
@@ -26,11 +26,13 @@ from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.host import cache_dir, cxx
 from aeattn.kernels.build import SWITCH
+from aeattn.training.compiled_cache import PLACE, put_aside, remove_torn
+
+Step = Callable[[Tensor, Tensor], Tensor]  # inputs and targets, both (B, T), to a loss
 
 COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
-_PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
 
 
 def can_compile(device: torch.device) -> bool:
@@ -67,22 +69,7 @@ def seconds_ahead(settings: TrainingConfig, step_seconds: float) -> float:
     return settings.minutes * 60 / COMPILE_GAIN
 
 
-def keep_compiled() -> None:
-    """Have PyTorch keep what it compiles in this package's cache, unless it was told of another place.
-
-    Must come before its compiler is loaded, as by the first optimizer: that decides for a folder of the system's,
-    which a restart may empty. That it stays where ours cannot be written to.
-    """
-    place = cache_dir() / "compiled"
-    with suppress(OSError):
-        place.mkdir(parents=True, exist_ok=True)
-        if os.access(place, os.W_OK):
-            os.environ.setdefault(_PLACE, str(place))
-
-
-def compile_step(
-    step: Callable[..., Any], device: torch.device, accumulate: int = 1, *, built_before: bool = False
-) -> Callable[..., Any]:
+def compile_step(step: Step, device: torch.device, accumulate: int = 1, *, built_before: bool = False) -> Step:
     """`torch.compile` of a training step.
 
     On a CPU random numbers stay PyTorch's own: those that the compiler makes take longer than the step. With
@@ -100,6 +87,50 @@ def compile_step(
     )
 
 
+def compile_safely(
+    compile_: Callable[[], Step], try_out: Callable[[Step], None], say: Callable[[str], None]
+) -> Step | None:
+    """A compiled step that has been tried out, forward and backward; None where it cannot be had.
+
+    Whatever the compiler raises may come of its cache, in which processes that were killed leave torn files: those
+    are removed first, and after a failure everything is put aside and compiled anew, once.
+    """
+    if torn := remove_torn():
+        say(f"{len(torn)} compiled file(s) of a process that was killed are compiled anew")
+    try:
+        return _tried(compile_(), try_out)
+    except Exception as error:
+        aside, reason = put_aside(), _reason(error)
+    if aside is not None:
+        say(f"what was compiled cannot be used ({reason}): it is compiled anew, and the old kept in {aside}")
+        _forget_compiled()
+        try:
+            return _tried(compile_(), try_out)
+        except Exception as error:
+            reason = _reason(error)
+    _forget_compiled()
+    say(f"PyTorch cannot compile the training step here ({reason}): training goes on without")
+    return None
+
+
+def _tried(step: Step, try_out: Callable[[Step], None]) -> Step:
+    try_out(step)
+    return step
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:150]}" if lines else type(error).__name__
+
+
+def _forget_compiled() -> None:
+    """What this process holds of it."""
+    from torch._inductor.utils import clear_caches
+
+    torch._dynamo.reset()
+    clear_caches()
+
+
 class CompiledBefore:
     """Whether a step like this one has been compiled on this machine: same model, batch, precision, threads,
     device, PyTorch, and source of the layers."""
@@ -113,7 +144,7 @@ class CompiledBefore:
             "torch": torch.__version__,
             "kernel": os.environ.get(SWITCH),
             "threads": torch.get_num_threads(),
-            "place": os.environ.get(_PLACE),
+            "place": os.environ.get(PLACE),
         }
 
     @cached_property

@@ -26,7 +26,8 @@ class Hook:
 
     `trainer` has `state` (step, smooth_nats, valid_nats, seconds), `config`, `model`, `optimizers`, `text` and
     `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
-    `runs.random_state.untouched`, or training goes on with others.
+    `runs.random_state.untouched`, or training goes on with others. What takes seconds and can be broken off
+    belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run does that step's hooks again.
     """
 
     def start(self, trainer: Trainer) -> None:
@@ -112,7 +113,8 @@ class Evaluate(Hook):
     def after_update(self, trainer: Trainer) -> None:
         if not due(trainer, trainer.config.training.eval_every):
             return
-        score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
+        with trainer.stop.promptly():
+            score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
         trainer.state.valid_nats = score.nats_per_char
         if not math.isfinite(score.nats_per_char or 0.0):
             raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
@@ -133,7 +135,7 @@ class Sample(Hook):
     def _sample(self, trainer: Trainer) -> None:
         settings, model = trainer.config.training, trainer.model
         writer = TextModel(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
-        with untouched(trainer.device):
+        with trainer.stop.promptly(), untouched(trainer.device):
             text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
         model.train()
         trainer.sampled(text)
@@ -176,24 +178,31 @@ class Report(Hook):
 
 
 class Log(Hook):
-    """Metrics and samples in a run folder."""
+    """Metrics and samples in a run folder. What belongs to one step is written together: a signal may break off
+    an evaluation or a sample, and a resumed run does all of that step again."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self._metrics: list[dict[str, Any]] = []
+        self._samples: list[tuple[int, str]] = []
 
     def after_update(self, trainer: Trainer) -> None:
         settings = trainer.config.training
         eval_every = _interval(settings.steps, settings.eval_every)
         if not due(trainer, eval_every) and due(trainer, max(1, (eval_every or settings.steps) // 10)):
-            self._write(trainer, {})
+            self._note(trainer, {})
+        self._write()
+
+    def end(self, trainer: Trainer, score: Score) -> None:
+        self._write()
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
-        self._write(trainer, {"valid_nats": score.nats_per_char, "valid_chars": score.chars})
+        self._note(trainer, {"valid_nats": score.nats_per_char, "valid_chars": score.chars})
 
     def sampled(self, trainer: Trainer, text: str) -> None:
-        self.run.append_sample(trainer.state.step, text)
+        self._samples.append((trainer.state.step, text))
 
-    def _write(self, trainer: Trainer, more: dict[str, Any]) -> None:
+    def _note(self, trainer: Trainer, more: dict[str, Any]) -> None:
         state, chars_per_token = trainer.state, trainer.text.train.chars_per_token
         line = {
             "step": state.step,
@@ -201,7 +210,15 @@ class Log(Hook):
             "seconds": round(state.seconds, 3),
             "train_nats": None if state.smooth_nats is None else state.smooth_nats / chars_per_token,
         }
-        self.run.append_metrics(line | more)
+        self._metrics.append(line | more)
+
+    def _write(self) -> None:
+        for line in self._metrics:
+            self.run.append_metrics(line)
+        for step, text in self._samples:
+            self.run.append_sample(step, text)
+        self._metrics.clear()
+        self._samples.clear()
 
 
 class Save(Hook):

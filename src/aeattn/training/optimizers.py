@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from aeattn.config.run import TrainingConfig
+from aeattn.nn.projection import Projection
 
 
 class BatchedMuon(Muon):
@@ -87,15 +88,22 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[Optimizer]
     matrices = block_matrices(model) if config.optimizer == "muon" else []
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
+    decay = decaying(model)
     groups = [
-        {"params": [p for p in rest if _decays(p)], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if not _decays(p)], "weight_decay": 0.0},
+        {"params": [p for p in rest if id(p) in decay], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if id(p) not in decay], "weight_decay": 0.0},
     ]
     betas = (config.beta1, config.beta2)
     optimizers: list[Optimizer] = [AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)]
     if matrices:
-        rate, decay = config.matrix_learning_rate, config.weight_decay
-        optimizers.append(BatchedMuon(matrices, lr=rate, weight_decay=decay, momentum=config.momentum))
+        optimizers.append(
+            BatchedMuon(
+                matrices,
+                lr=config.matrix_learning_rate,
+                weight_decay=config.weight_decay,
+                momentum=config.momentum,
+            )
+        )
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
@@ -120,8 +128,17 @@ def block_matrices(model: nn.Module) -> list[Tensor]:
     return [m.weight for m in blocks.modules() if isinstance(m, nn.Linear)]
 
 
-def _decays(parameter: Tensor) -> bool:
-    return parameter.ndim == 2 and min(parameter.shape) > 8
+def decaying(model: nn.Module) -> set[int]:
+    """Ids of the parameters that decay, by what they are, whatever their shape.
+
+    That are the weights of linear layers and embeddings, and in projections, which may be a user's own, bare
+    parameters of two or more dimensions: matrices, perhaps one a head. Biases, gains, slopes and the taps of
+    convolutions do not.
+    """
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear | nn.Embedding)]
+    projections = [m for m in model.modules() if isinstance(m, Projection)]
+    bare = [p for m in projections for p in m.parameters(recurse=False) if p.ndim >= 2]
+    return {id(p) for p in (*weights, *bare)}
 
 
 def rate_factor(step: int, config: TrainingConfig) -> float:

@@ -35,7 +35,7 @@ class Saver:
     ) -> None:
         self.run, self.settings, self.model, self.optimizers = run, settings, model, optimizers
         self.anchors = settings.spike_every if settings.spike_factor else 0
-        self._saved: tuple[int, int] | None = None  # step and rollbacks of what is written, or about to be
+        self._saved: tuple[int, int, bool] | None = None  # of what is on the disk, or on its way there
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[float] | None = None
         self._cost, self._last = 0.0, time.monotonic()
@@ -62,7 +62,7 @@ class Saver:
 
         Raises Diverged where weights or the optimizers' state are no finite numbers.
         """
-        moment = (state.step, state.rollbacks)
+        moment = state.moment
         if moment == self._saved:
             return
         start = time.monotonic()
@@ -111,7 +111,7 @@ class Saver:
         if found is not None:
             state = State.from_dict(found.state)
             checkpoint.restore(found, self.model, self.optimizers)
-            self._saved = (state.step, state.rollbacks)
+            self._saved = state.moment
             checkpoint.prune(self.run, state.step, self.settings.keep_checkpoints, self.anchors)
         for name in checkpoint.LOGS:
             self.run.restore_log(name, b"" if found is None else found.files[name])

@@ -21,11 +21,12 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(
             f"stopped by {signal.Signals(number).name}" + (" after saving a checkpoint" if saved else "")
         )
-        self.exit_code = 128 + number
+        self.number, self.exit_code = number, 128 + number
 
 
 class Stop:
-    """A context in which the first signal raises Interrupted, or within `patiently` sets `number` alone.
+    """A context in which the first signal raises Interrupted, or within `patiently` sets `number` alone, but for
+    what is done `promptly` in it.
 
     The second ends the process even while the interpreter is inside a long computation: a thread hears of
     signals through a pipe (signal.set_wakeup_fd). Outside the main thread, whoever runs us handles signals.
@@ -63,14 +64,31 @@ class Stop:
         if self.number is not None and not self._patient:
             raise Interrupted(self.number)
 
+    def heed(self) -> None:
+        """Raise Interrupted if a signal has come, however patient: where what is being made can be left."""
+        if self.number is not None:
+            raise Interrupted(self.number)
+
     @contextmanager
     def patiently(self) -> Iterator[None]:
         """Where whoever runs looks at `number` and finishes what must be finished."""
-        self._patient = True
+        with self._being(patient=True):
+            yield
+
+    @contextmanager
+    def promptly(self) -> Iterator[None]:
+        """For what takes long and can be broken off anywhere, such as an evaluation."""
+        with self._being(patient=False):
+            self.heed()
+            yield
+
+    @contextmanager
+    def _being(self, patient: bool) -> Iterator[None]:
+        before, self._patient = self._patient, patient
         try:
             yield
         finally:
-            self._patient = False
+            self._patient = before
 
 
 def _end_at_the_second(heard: int) -> None:

@@ -35,6 +35,7 @@ from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
 from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
+from aeattn.training.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,14 @@ class Training:
             ) from error
 
 
-def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
-    """Read the text, build the model, and only then make the run folder; `more` hooks are called before
-    checkpoints are written. Raises InputError."""
+def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE) -> Training:
+    """Read the text, build the model, and only then make the run folder, which the main process locks.
+    `more` hooks are called before checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
-    trainer = Trainer(config, text)
+    trainer = Trainer(config, text, world=world)
     run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
@@ -78,7 +79,7 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training
         "text": text_facts(text),
         "config": trainer.config.to_dict(),
     }
-    if warning := run.create(trainer.config, text.tokenizer, environment):
+    if world.main and (warning := run.create(trainer.config, text.tokenizer, environment)):
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more)
     return Training(trainer, run, floor_nats)
@@ -90,7 +91,11 @@ def add_hooks(
     """All that a run in a folder has. Checkpoints come last: what is in them, hooks before have written."""
     save = hooks.Save(run, trainer)
     registered = [kind() for kind in hooks.REGISTERED]
-    trainer.hooks += [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *registered, *more, save]
+    tells = [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run)]
+    if trainer.world.main:
+        trainer.hooks += [*tells, *registered, *more, save]
+    else:
+        trainer.hooks += [*registered, *more]
     return save
 
 

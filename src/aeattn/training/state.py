@@ -12,7 +12,8 @@ from aeattn.errors import Damaged
 @dataclass
 class State:
     """What a checkpoint holds as JSON. `step` updates have been made, in so many seconds of training alone;
-    losses in nats a character. `passed_over` batches were left out in so many `rollbacks`."""
+    losses in nats a character. `passed_over` batches were left out in so many `rollbacks`. `unfinished`: what
+    follows the last update, as an evaluation, was broken off by a signal, and is to be done."""
 
     step: int = 0
     seconds: float = 0.0
@@ -20,6 +21,12 @@ class State:
     valid_nats: float | None = None
     passed_over: int = 0
     rollbacks: int = 0
+    unfinished: bool | None = None
+
+    @property
+    def moment(self) -> tuple[int, int, bool]:
+        """By which a state is told from others of the same run."""
+        return self.step, self.rollbacks, bool(self.unfinished)
 
     @property
     def batch(self) -> int:

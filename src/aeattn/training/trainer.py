@@ -11,20 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn import hardware
-from aeattn.config.run import Precision, RunConfig
+from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
+from aeattn.errors import InputError
 from aeattn.kernels.causal_attention import is_ready
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.random_state import random_states, set_random_states, untouched
 from aeattn.training import compiling
+from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, evaluate_store, total
 from aeattn.training.guard import BadValidation, Diverged, Spike, name_windows
 from aeattn.training.hooks import Evaluate, Guard, Hook
@@ -50,12 +53,12 @@ class Trainer:
         settings = config.training
         self.text, self.world = text, world
         self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
-        compiling.keep_compiled()
+        self._compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
         self.dtype = hardware.pick_precision(settings.precision, self.device)
-        precision: Precision = "fp32" if self.dtype == torch.float32 else "bf16"
-        self.config = replace(config, training=replace(settings, device=self.device.type, precision=precision))
+        self.config = config
+        self._settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model = LanguageModel(config.model).to(self.device)
         if not world.main:
             torch.manual_seed(world.seed(settings.seed))  # the same weights, but dropout of its own
@@ -63,9 +66,9 @@ class Trainer:
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
-        self.loss: Callable[[Tensor, Tensor], Tensor] = self._loss
+        self.loss: compiling.Step = self._loss
         self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
-        self.state = State()
+        self.state, self.stop = State(), Stop()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._clock = 0.0
         self._drawn_from = random_states(self.device)  # before the update that is being made
@@ -76,14 +79,18 @@ class Trainer:
         """Train to the end and evaluate the whole validation text. Returns that score.
 
         `prepared` is called once before the first update, when everything is compiled.
-        Raises Diverged, Interrupted, and OSError where something cannot be written.
+        Raises InputError, Diverged, Interrupted, and OSError where something cannot be written.
         """
+        if self.world.size > 1:
+            raise InputError("gradients are not yet summed over processes: train in one")
         hardware.keep_freed_memory()
+        self.stop = stop or self.stop
         try:
             self.prepare()
             prepared()
-            self._train(stop or Stop())
-            return self._finish()
+            with self.stop.patiently():
+                self._train()
+                return self._finish()
         except BadValidation as error:
             raise BadValidation(f"{error}{self.kept()}: lower the learning rate") from error
         except Diverged as error:
@@ -92,39 +99,59 @@ class Trainer:
             for hook in self.hooks:
                 hook.close()
 
-    def _train(self, stop: Stop) -> None:
-        """All updates that are left. A signal lets the one that is being made be finished and saved."""
+    def _train(self) -> None:
+        """All updates that are left."""
         for hook in self.hooks:
             hook.start(self)
         self._clock = time.perf_counter() - self.state.seconds
-        with stop.patiently():
-            while self.state.step < self.config.training.steps:
-                try:
-                    self.update()
-                except Spike as spike:
-                    self._pass_over(spike)
-                    continue
-                self._after_update()
-                if stop.number is not None:
-                    raise Interrupted(stop.number, saved=self._save())
+        if self.state.unfinished:
+            self._after_update()
+        while self.state.step < self.config.training.steps:
+            try:
+                self.update()
+            except Spike as spike:
+                self._pass_over(spike)
+                continue
+            except Interrupted as error:  # between micro-batches
+                self._undo_gradients()
+                self._leave(error.number)
+            self._after_update()
+            if self.stop.number is not None:
+                self._leave(self.stop.number)
 
     def _after_update(self) -> None:
-        pause = time.perf_counter()
-        for hook in self.hooks:
-            hook.after_update(self)
+        pause, self.state.unfinished = time.perf_counter(), None
+        try:
+            for hook in self.hooks:
+                hook.after_update(self)
+        except Interrupted as error:
+            self.state.unfinished = True
+            self._leave(error.number)
         self._clock += time.perf_counter() - pause
+
+    def _leave(self, number: int) -> NoReturn:
+        """Save, and stop as a signal asked for."""
+        raise Interrupted(number, saved=self._save())
 
     def _finish(self) -> Score:
         self._save()
-        self.file_scores = evaluate_store(
-            self.model, self.text.valid, self.config.model.context, self.text.tokenizer
-        )
-        whole = total(score for _, score in self.file_scores)
-        self.state.valid_nats = whole.nats_per_char
-        self.evaluated(whole)
-        for hook in self.hooks:
-            hook.end(self, whole)
+        try:
+            with self.stop.promptly():
+                whole = self._evaluate()
+            self.state.valid_nats = whole.nats_per_char
+            self.evaluated(whole)
+            for hook in self.hooks:
+                hook.end(self, whole)
+        except Interrupted as error:  # resumed, a run that has made its updates does all of this again
+            self._leave(error.number)
         return whole
+
+    def _evaluate(self) -> Score:
+        """The whole validation text; of several processes, each evaluates its share of the documents."""
+        context, valid = self.config.model.context, self.text.valid
+        own = replace(valid, documents=self.world.share(valid.documents))
+        self.file_scores = evaluate_store(self.model, own, context, self.text.tokenizer)
+        return total(score for _, score in self.file_scores)
 
     # -- what hooks are told -----------------------------------------------------------------------------
 
@@ -159,13 +186,18 @@ class Trainer:
 
     def _after_divergence(self, error: Diverged) -> str:
         """Save the state before the update, if it is sound; says what is left, and what to do."""
-        set_random_states(self._drawn_from)
+        self._undo_gradients()
         with suppress(Diverged):
             self._save()
         return (
             f"{error} at step {self.state.step}, before the update{self.kept()}; the batch was "
             f"{self._windows()}: lower the learning rate, or train with --precision fp32"
         )
+
+    def _undo_gradients(self) -> None:
+        """Back to the moment before the update that is being made."""
+        set_random_states(self._drawn_from)
+        self.model.zero_grad(set_to_none=True)
 
     def kept(self) -> str:
         """Where the last good state is, as the end of a sentence; empty where nothing is kept."""
@@ -198,6 +230,7 @@ class Trainer:
         parts = windows.chunk(self.config.training.accumulate)
         loss = 0.0
         for ids in parts:
+            self.stop.heed()
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self._autocast():  # outside of what is compiled, which could not be cached with it
@@ -234,8 +267,7 @@ class Trainer:
         steps = settings.steps
         if settings.minutes is not None:
             steps = max(1, round(settings.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
-        settled = replace(settings, steps=steps, minutes=None, compile="on" if self.compiled else "off")
-        self.config = replace(self.config, training=settled)
+        self._settle(steps=steps, minutes=None, compile="on" if self.compiled else "off")
 
     @property
     def compiled(self) -> bool:
@@ -246,15 +278,32 @@ class Trainer:
         if not wanted:
             return
         compiling.check_compiler(self.device)
+        if self._compiler_note:
+            self.say(self._compiler_note)
         if not self.compiled_before:
             self.say("compiling the training step (the first time takes about half a minute)")
+        step = compiling.compile_safely(self._compiled_step, self._try_out, partial(self.say, warning=True))
+        if step is None:
+            self.loss = self._loss
+            self._settle(compile="off")
+        else:
+            self.compiled_before.note()
+
+    def _compiled_step(self) -> compiling.Step:
         native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
         accumulate = self.config.training.accumulate
-        self.loss = compiling.compile_step(self._loss, self.device, accumulate, built_before=native)
-        with untouched(self.device):
-            self._gradients(self.loader.at(self.state.batch))
-        self.model.zero_grad(set_to_none=True)
-        self.compiled_before.note()
+        return compiling.compile_step(self._loss, self.device, accumulate, built_before=native)
+
+    def _try_out(self, step: compiling.Step) -> None:
+        self.loss = step
+        try:
+            with untouched(self.device):
+                self._gradients(self.loader.at(self.state.batch))
+        finally:
+            self.model.zero_grad(set_to_none=True)
+
+    def _settle(self, **settings: Any) -> None:
+        self.config = replace(self.config, training=replace(self.config.training, **settings))
 
     def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
