@@ -119,9 +119,7 @@ def _lists() -> dict[str, tuple[str, str]]:
     """The forms and the words of each list of words.txt, by its name."""
     found: dict[str, tuple[str, list[str]]] = {}
     lines: list[str] = []
-    for line in (
-        Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines()
-    ):
+    for line in Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("    "):
             lines.append(line.strip())
         elif line and not line.startswith("#"):
