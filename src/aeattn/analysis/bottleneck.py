@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn.analysis.capture import attentions, catching_inputs
-from aeattn.analysis.heads import means
+from aeattn.analysis.heads import mean, means
 from aeattn.analysis.results import CodeMeans, CodeMeasures, CodeSummary
 from aeattn.analysis.windows import Sample
 from aeattn.config.projections import ROLES
@@ -211,8 +210,16 @@ def code_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[Code
 
 def over_projections(projections: Sequence[CodeMeasures]) -> CodeSummary:
     """Means over all projections, and over those of queries, keys and values alone."""
-    names = [field.name for field in fields(CodeMeans)]
-    query, key, value = (
-        CodeMeans(**means([p for p in projections if p.projection == name], names)) for name in ROLES
-    )
-    return CodeSummary(**means(projections, names), query=query, key=key, value=value)
+    query, key, value = (CodeMeans(**_means([p for p in projections if p.projection == role])) for role in ROLES)
+    return CodeSummary(**_means(projections), query=query, key=key, value=value)
+
+
+def _means(projections: Sequence[CodeMeasures]) -> dict[str, float | None]:
+    counts = ("effective_rank", "dead", "saturated_below", "saturated_above")
+    shares = {f"{name}_share": mean(_share(p, name) for p in projections) for name in counts}
+    return {**means(projections, ("effective_rank", "readout_r2", "pca_r2")), **shares}
+
+
+def _share(of: CodeMeasures, name: str) -> float | None:
+    part: float | None = getattr(of, name)
+    return None if part is None else part / of.width

@@ -71,9 +71,14 @@ def over_heads(layers: Iterable[LayerMeasures]) -> AttentionMeasures:
 
 
 def means(items: Sequence[object], names: Iterable[str]) -> dict[str, float | None]:
-    """The mean of each attribute over those items that have a figure for it; None where none has."""
-    columns = {name: [v for item in items if (v := getattr(item, name)) is not None] for name in names}
-    return {name: sum(values) / len(values) if values else None for name, values in columns.items()}
+    """The mean of each attribute over those items that have a figure for it."""
+    return {name: mean(getattr(item, name) for item in items) for name in names}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is there, None where nothing is."""
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
 
 
 @torch.inference_mode()

@@ -81,25 +81,6 @@ class CodeMeasures:
     readout_r2: float | None
     pca_r2: float | None
 
-    @property
-    def effective_rank_share(self) -> float | None:
-        return self._share(self.effective_rank)
-
-    @property
-    def dead_share(self) -> float | None:
-        return self._share(self.dead)
-
-    @property
-    def saturated_below_share(self) -> float | None:
-        return self._share(self.saturated_below)
-
-    @property
-    def saturated_above_share(self) -> float | None:
-        return self._share(self.saturated_above)
-
-    def _share(self, part: float | None) -> float | None:
-        return None if part is None else part / self.width
-
 
 @dataclass(frozen=True)
 class CodeMeans:
