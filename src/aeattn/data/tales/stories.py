@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from random import Random
 
 from aeattn.data.tales.grammar import Grammar
@@ -45,7 +45,7 @@ class Story:
 @cache
 def grammar() -> Grammar:
     """The grammar of one story."""
-    plots = resources.files("aeattn.data.tales").joinpath("plots.txt").read_text(encoding="utf-8")
+    plots = Path(__file__).with_name("plots.txt").read_text(encoding="utf-8")
     return Grammar(plots, kinds())
 
 

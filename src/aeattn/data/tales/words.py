@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
 from itertools import product
+from pathlib import Path
 
 from aeattn.data.tales.nodes import Entry
 
@@ -119,9 +119,7 @@ def _lists() -> dict[str, tuple[str, str]]:
     """The forms and the words of each list of words.txt, by its name."""
     found: dict[str, tuple[str, list[str]]] = {}
     lines: list[str] = []
-    for line in (
-        resources.files("aeattn.data.tales").joinpath("words.txt").read_text(encoding="utf-8").splitlines()
-    ):
+    for line in Path(__file__).with_name("words.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("    "):
             lines.append(line.strip())
         elif line and not line.startswith("#"):
