@@ -148,12 +148,14 @@ def _budget(values: Json) -> Budget:
     if len(values) != 1:
         raise InputError("budget: give one of chars, flops and minutes, as in `[budget] chars = 20_000_000`")
     [(kind, amount)] = values.items()
-    return build(Budget, {"kind": kind, "amount": amount}, "budget")
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        raise InputError(f"budget.{kind} is {amount!r}: give a number of more than 0")
+    return Budget(kind, float(amount))
 
 
 def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:
     """By default, on the first seed from 1001 on that is used for nothing else."""
-    if given.get("tuning") in (None, False):
+    if given.get("tuning") is None or given["tuning"] is False:
         return None
     values = _table(given, "tuning")
     free = next(seed for seed in range(1001, 1001 + len(seeds) + 1) if seed not in seeds)

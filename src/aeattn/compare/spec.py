@@ -201,7 +201,12 @@ class Spec:
 
     def _check_contrasts(self) -> None:
         arms = [arm.name for arm in self.arms]
-        known = {"arm": arms, "than": arms, "matching": [*self.matching.by], "size": [*self.sizes]}
+        known: dict[str, list[str]] = {
+            "arm": arms,
+            "than": arms,
+            "matching": [*self.matching.by],
+            "size": [*self.sizes],
+        }
         for contrast in self.contrasts:
             for name, names in known.items():
                 if (value := getattr(contrast, name)) is not None:
