@@ -150,7 +150,7 @@ def _budget(values: Json) -> Budget:
     [(kind, amount)] = values.items()
     if isinstance(amount, bool) or not isinstance(amount, int | float):
         raise InputError(f"budget.{kind} is {amount!r}: give a number of more than 0")
-    return Budget(kind, float(amount))
+    return build(Budget, {"kind": kind, "amount": amount}, "budget")
 
 
 def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -91,16 +91,21 @@ class Tuning:
             raise InputError(f"tuning.search is {self.search!r}: choose {' or '.join(get_args(Search))}")
         if self.search == "optuna":
             _check_space(self.space)
-        elif len(self.rates) < 2 or list(self.rates) != sorted(set(self.rates)):
-            raise InputError("tuning.rates: give two or more different factors, in rising order")
-        for rate in self.rates:
-            _require_positive(rate, "tuning.rates")
+        else:
+            _check_rates(self.rates)
         if not 0 < self.share <= 1:
             raise InputError(
                 f"tuning.share is {self.share}: choose a fraction of the budget, more than 0, up to 1"
             )
         if self.extend < 0 or self.trials < 1:
             raise InputError("tuning: extend must be 0 or more, trials 1 or more")
+
+
+def _check_rates(rates: Sequence[float]) -> None:
+    for rate in rates:
+        _require_positive(rate, "tuning.rates")
+    if len(rates) < 2 or list(rates) != sorted(set(rates)):
+        raise InputError("tuning.rates: give two or more different factors, in rising order")
 
 
 def _check_space(space: Mapping[str, list[int | float]]) -> None:
