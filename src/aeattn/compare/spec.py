@@ -157,23 +157,29 @@ class Contrast:
         check_measure(self.measure)
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
-    the hash, and for the settings of runs."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a spec says, and its declaration repeats."""
 
     name: str
     title: str
+    question: str = ""
+    smallest_effect: float = 0.005
     budget: Budget
+    matching: Matching = Matching()
+    tuning: Tuning | None = None
+    attention: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(Terms):
+    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
+    the hash, and for the settings of runs."""
+
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
     given: Json
-    question: str = ""
-    smallest_effect: float = 0.005
-    matching: Matching = Matching()
-    tuning: Tuning | None = None
-    attention: bool = False
     jobs: int = 1
     sizes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()

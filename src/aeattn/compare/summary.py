@@ -111,7 +111,7 @@ def _tuning(declaration: Declaration, choice: Choice) -> TuningResult:
     rates = tuple(
         TriedRate(
             rate=rate,
-            settings=choice.settings[rate],
+            settings=choice.tried[rate].settings,
             mean=means.get(rate),
             losses=losses,
             failed=sum(nats is None for nats in losses.values()),
@@ -132,7 +132,7 @@ def _near_edge(choice: Choice, space: Mapping[str, Sequence[float]]) -> bool:
     """Whether the best trial lies within a twentieth of an end of what was searched, on the logarithmic scale."""
     if choice.chosen is None:
         return False
-    best = choice.settings[choice.chosen]
+    best = choice.tried[choice.chosen].settings
     shares = [np.log(best[name] / low) / np.log(high / low) for name, (low, high) in space.items()]
     return any(not 0.05 <= share <= 0.95 for share in shares)
 
