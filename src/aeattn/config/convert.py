@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 from types import UnionType
@@ -20,7 +21,10 @@ def build(cls: type[T], values: Any, where: str) -> T:
     """The dataclass `cls` from nested dictionaries, strict about keys and types. Raises InputError."""
     if not isinstance(values, dict):
         raise InputError(f"{where} is {repr(values)[:100]}: write a table of settings there")
-    types, above = {each.name: each.type for each in settings(cls)}, "" if where == "config" else f"{where}."
+    types, above = (
+        {each.name: each.type for each in settings(cls)},
+        "" if where in ("config", "spec") else f"{where}.",
+    )
     check_keys(values, list(types), where)
     converted = {name: _value(types[name], value, above + name) for name, value in values.items()}
     try:
@@ -34,16 +38,17 @@ def build(cls: type[T], values: Any, where: str) -> T:
 def _value(type_: Any, value: Any, where: str) -> Any:
     """The value as its type wants it: lists as tuples, whole numbers as floats, tables as dataclasses."""
     if dataclasses.is_dataclass(type_):
-        return build(type_, value, where)  # type: ignore[arg-type]
+        return value if isinstance(value, type_) else build(type_, value, where)  # type: ignore[arg-type]
     import msgspec
 
-    if isinstance(value, str) and type_ == tuple[str, ...]:
-        return (value,)  # one name needs no list
     wanted = _without_choices(type_)
+    if isinstance(value, str) and wanted == tuple[str, ...]:
+        return (value,)  # one name needs no list
     try:
         return msgspec.convert(value, wanted)
     except (msgspec.ValidationError, ValueError) as error:
-        raise InputError(f"{where} is {repr(value)[:100]}: give a value of type {type_name(wanted)}") from error
+        mend = "write true or false" if wanted is bool else f"give a value of type {type_name(wanted)}"
+        raise InputError(f"{where} is {repr(value)[:100]}: {mend}") from error
 
 
 def _without_choices(type_: Any) -> Any:
@@ -58,9 +63,9 @@ def _without_choices(type_: Any) -> Any:
     return type_
 
 
-def check_keys(values: Json, known: list[str], where: str) -> None:
+def check_keys(keys: Iterable[object], known: list[str], where: str) -> None:
     """Raise InputError for the first key that is not known, naming the nearest one that is."""
-    for key in values:
+    for key in keys:
         if key not in known:
             near = difflib.get_close_matches(str(key)[:100], known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
