@@ -62,10 +62,6 @@ class Matching:
         _require_positive(self.tolerance, "matching.tolerance")
         if self.target is not None:
             _require_positive(self.target, "matching.target")
-            if self.reference or self.by not in (("parameters",), ("flops",)):
-                raise InputError(
-                    "matching.target goes with `by` either parameters or flops, and without a reference"
-                )
 
 
 @dataclass(frozen=True)
@@ -200,11 +196,14 @@ class Spec(Terms):
         self._check_contrasts()
 
     def _check_matching(self) -> None:
+        target, by = self.matching.target, self.matching.by
+        if target is not None and (self.matching.reference or by not in (("parameters",), ("flops",))):
+            raise InputError("matching.target goes with `by` either parameters or flops, and without a reference")
         if self.matching.reference is not None:
             check_keys([self.matching.reference], [arm.name for arm in self.arms], "matching.reference")
-        if self.sizes and self.matching.target is not None:
+        if self.sizes and target is not None:
             raise InputError("matching.target is one size, sizes are several: name a reference instead")
-        if "wall-clock" in self.matching.by and self.budget.kind == "flops":
+        if "wall-clock" in by and self.budget.kind == "flops":
             raise InputError(
                 "matching.by: with a budget of FLOPs arms differ in characters, so a character as fast in every "
                 "arm is not yet an equal time: leave out wall-clock, or give budget.chars or budget.minutes"
