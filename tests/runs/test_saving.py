@@ -13,15 +13,14 @@ from torch import nn
 
 from aeattn import files
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
-from aeattn.errors import InputError
+from aeattn.errors import Diverged, InputError, Spike
 from aeattn.files import Lock
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
-from aeattn.training.guard import Diverged, Spike, check
+from aeattn.training.hooks import check
 from aeattn.training.optimizers import make_optimizers
-from aeattn.training.saving import LARGEST_SHARE, Saver
-from aeattn.training.state import State
+from aeattn.training.saving import LARGEST_SHARE, Saver, State
 from tests.conftest import lively_model, tiny_config
 
 CONFIG = RunConfig(tiny_config(), TrainingConfig(), DataConfig())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
+from aeattn.errors import Diverged
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
 
@@ -52,7 +53,6 @@ def resume(options: argparse.Namespace) -> int:
 
 def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Training], quiet: bool) -> int:
     with Startup() as startup:
-        from aeattn.training.guard import Diverged
         from aeattn.training.signals import Interrupted, Stop
 
         try:
