@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,20 @@ def test_what_goes_wrong_in_the_background_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Not a directory"):
         saver.wait()
     assert "no checkpoint" in saver.kept()
+
+
+def test_a_checkpoint_on_its_way_to_the_disk_is_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, commit = _saver(tmp_path), checkpoint.commit
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.2)
+        commit(*arguments)
+
+    monkeypatch.setattr(checkpoint, "commit", slowly)
+    saver.save(State(step=5), CONFIG)
+    assert saver.kept() == "the last good state is checkpoint step-00000005"
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:

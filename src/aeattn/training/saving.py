@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -132,7 +133,9 @@ class Saver:
         self._writer.shutdown()
 
     def kept(self) -> str:
-        """Where the last good state is, in words."""
+        """Where the last good state is, in words; that which is on its way to the disk is waited for."""
+        if self._pending is not None:
+            futures.wait([self._pending])
         found = checkpoint.all_checkpoints(self.run)
         return f"the last good state is checkpoint {found[-1].name}" if found else "no checkpoint was written yet"
 
