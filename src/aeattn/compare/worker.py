@@ -28,7 +28,7 @@ from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.progress import Line
 from aeattn.compare.records import Cost, Environment, FileScore, Passage, Point, Record, Text, Valid, now
-from aeattn.errors import Damaged, InputError
+from aeattn.errors import Damaged, Diverged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
 from aeattn.runs.checkpoint import all_checkpoints, step_of
@@ -36,7 +36,6 @@ from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, total
-from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.start import Training, resume, start
@@ -171,7 +170,6 @@ def _environment() -> Environment:
 
 def _done(job: Record, training: Training, score: Score) -> Record:
     trainer, run = training.trainer, training.run_folder
-    smooth, per_token = trainer.state.smooth_nats, trainer.text.train.chars_per_token
     return replace(
         job,
         status="done",
@@ -181,7 +179,7 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
-        train_nats=None if smooth is None else smooth / per_token,
+        train_nats=trainer.train_nats,
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=training.floor_nats,
