@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
@@ -43,7 +44,7 @@ class Saved:
         return {key: value for key, value in values.items() if value or key not in self.ADDED}
 
     @classmethod
-    def from_dict(cls, values: Json, where: str) -> Self:
+    def from_dict(cls, values: Mapping[str, object], where: str) -> Self:
         """Raises InputError for what is none, or of a later version."""
         check_format(values.get("format"), where)
         return from_json(cls, values, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -98,7 +99,7 @@ class Declaration(Terms, Saved):
         return {"hash": self.hash, **super().to_dict()}
 
     @classmethod
-    def from_dict(cls, values: Json, where: str) -> Declaration:
+    def from_dict(cls, values: Mapping[str, object], where: str) -> Declaration:
         """Raises InputError, too, where the hash does not fit what it is over."""
         known = super().from_dict(values, where)
         if known.hash != values.get("hash"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -53,7 +53,7 @@ def read_spec(path: Path, budget: str | None = None, plugins: Sequence[str] = ()
         raise InputError(str(error) if where in str(error) else f"{path.name}: {error}") from error
 
 
-def parse(values: Json, name: str, budget: str | None = None) -> Spec:
+def parse(values: Mapping[str, object], name: str, budget: str | None = None) -> Spec:
     """A spec from nested dictionaries. Raises InputError."""
     check_keys(values, KNOWN, "spec")
     given = _with_budget(values, budget)
@@ -78,7 +78,7 @@ def parse(values: Json, name: str, budget: str | None = None) -> Spec:
     return spec
 
 
-def _with_budget(values: Json, wanted: str | None) -> Json:
+def _with_budget(values: Mapping[str, object], wanted: str | None) -> Json:
     """The spec with one of its `budgets` laid over it: the first, unless another is named."""
     budgets = _table(values, "budgets")
     rest = {key: value for key, value in values.items() if key != "budgets"}
@@ -112,7 +112,7 @@ def _only(values: Json, where: str) -> Json:
     return {**values, "arms": {name: arms[name] for name in arms if name in names}, "contrasts": there}
 
 
-def _arm(arms: Json, name: str) -> Arm:
+def _arm(arms: Mapping[str, object], name: str) -> Arm:
     values = _run_settings(arms, name, "arms.", [each.name for each in settings(Arm) if each.name != "name"])
     own = {key: value for key, value in values.items() if key not in SETTINGS}
     match = own.get("match", True)
@@ -123,7 +123,7 @@ def _arm(arms: Json, name: str) -> Arm:
     return build(Arm, {"label": name, **own, "name": name}, f"arms.{name}")
 
 
-def _run_settings(tables: Json, name: str, inside: str = "", more: Sequence[str] = ()) -> Json:
+def _run_settings(tables: Mapping[str, object], name: str, inside: str = "", more: Sequence[str] = ()) -> Json:
     """A table of settings of runs, which may hold `more`."""
     where = f"{inside}{name}"
     if not _NAME.fullmatch(name):
@@ -136,14 +136,14 @@ def _run_settings(tables: Json, name: str, inside: str = "", more: Sequence[str]
     return values
 
 
-def _table(values: Json, name: str, inside: str = "") -> Json:
+def _table(values: Mapping[str, object], name: str, inside: str = "") -> Json:
     value = values.get(name, {})
     if not isinstance(value, dict):
         raise InputError(f"{inside}{name} is {value!r}: write a table of settings there")
     return value
 
 
-def _budget(values: Json) -> Budget:
+def _budget(values: Mapping[str, object]) -> Budget:
     check_keys(values, list(get_args(BudgetKind)), "budget")
     if len(values) != 1:
         raise InputError("budget: give one of chars, flops and minutes, as in `[budget] chars = 20_000_000`")
@@ -153,7 +153,7 @@ def _budget(values: Json) -> Budget:
     return build(Budget, {"kind": kind, "amount": amount}, "budget")
 
 
-def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:
+def _tuning(given: Mapping[str, object], seeds: Sequence[int]) -> Tuning | None:
     """By default, on the first seed from 1001 on that is used for nothing else."""
     if given.get("tuning") is None or given["tuning"] is False:
         return None
@@ -162,7 +162,7 @@ def _tuning(given: Json, seeds: Sequence[int]) -> Tuning | None:
     return build(Tuning, {**values, "seeds": _seeds(values.get("seeds", [free]), "tuning.seeds")}, "tuning")
 
 
-def _contrasts(given: Json, arms: Sequence[Arm]) -> list[Contrast]:
+def _contrasts(given: Mapping[str, object], arms: Sequence[Arm]) -> list[Contrast]:
     """As declared; without any, every arm against the first one. The first is primary unless another is."""
     tables = _contrast_tables(given) or [{"arm": arm.name, "than": arms[0].name} for arm in arms[1:]]
     contrasts = [build(Contrast, table, "contrasts") for table in tables]
@@ -171,7 +171,7 @@ def _contrasts(given: Json, arms: Sequence[Arm]) -> list[Contrast]:
     return contrasts
 
 
-def _contrast_tables(given: Json) -> list[Json]:
+def _contrast_tables(given: Mapping[str, object]) -> list[Json]:
     tables = given.get("contrasts", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError("contrasts: write tables [[contrasts]] with arm and than")

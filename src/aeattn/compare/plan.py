@@ -5,20 +5,14 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import entry_points
+from itertools import product
 from pathlib import Path
 
 from aeattn.compare.convert import digest, to_json
-from aeattn.compare.declaration import (
-    Amendment,
-    Declaration,
-    ResolvedArm,
-    ResolvedContrast,
-    Seeds,
-    read_declaration,
-)
+from aeattn.compare.declaration import Amendment, Declaration, ResolvedArm, ResolvedContrast, Seeds, read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text, TextSide
@@ -27,7 +21,7 @@ from aeattn.config.plugins import GROUP
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
 from aeattn.errors import InputError
-from aeattn.files import Json, sha256_of, write_json
+from aeattn.files import sha256_of, write_json
 from aeattn.nn.size import size as size_of
 from aeattn.runs.identity import config_changes, text_facts
 from aeattn.training.plan import corpus_of, located
@@ -58,7 +52,8 @@ def declared(
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
     declaration = replace(declare(spec.with_texts_at_hand(), given, measure, say), plugins=plugins)
     if before is not None:
-        amendment = Amendment(before.hash, before.declared, tuple(_changes(before, declaration)))
+        changes = config_changes(_by_id(before), _by_id(declaration))  # a phrase for each
+        amendment = Amendment(before.hash, before.declared, tuple(changes))
         declaration = replace(declaration, amended=(*before.amended, amendment))
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.ignore.write_text(IGNORED, encoding="utf-8")
@@ -77,13 +72,9 @@ def _version(plugin: str) -> str:
     return f"{found.dist.name} {found.dist.version}" if found.dist else found.value
 
 
-def _changes(before: Declaration, now: Declaration) -> Iterator[str]:
-    """What an amendment changed, one phrase a setting; arms and contrasts by their ids."""
-    old, new = (_by_id(to_json(each)) for each in (before, now))
-    return config_changes(old, new)
-
-
-def _by_id(values: Json) -> Json:
+def _by_id(declaration: Declaration) -> Mapping[str, object]:
+    """What an amendment can change; arms and contrasts by their ids."""
+    values = to_json(declaration)
     named = {name: {each.pop("id"): each for each in values.pop(name)} for name in ("arms", "contrasts")}
     apart = ("given", "declared", "amended", "text", "name")
     return {key: value for key, value in (values | named).items() if key not in apart}
@@ -149,20 +140,18 @@ class _Resolver:
         matching = self.spec.matching
         reference = configs[matching.reference or self.spec.arms[0].name]
         others = [arm for arm in self.spec.arms if matching.target or configs[arm.name] != reference]
-        free = {(arm.name, kind, size): configs[arm.name] for arm in others if kind in arm.match}
-        as_declared = {(arm.name, kind, size): configs[arm.name] for arm in others if kind not in arm.match}
+        free = {arm.name: configs[arm.name] for arm in others if kind in arm.match}
+        as_declared = {arm.name: configs[arm.name] for arm in others if kind not in arm.match}
+        vary, tolerance = matching.vary, matching.tolerance
         if kind == "wall-clock":
-            named = {f"arms.{key[0]}": config for key, config in free.items()}
-            solved = match_time(named, reference, matching.vary, matching.tolerance, self._measured)
+            solved = match_time({f"arms.{name}": config for name, config in free.items()}, reference, vary, tolerance, self._measured)
             left = compare_time(list(as_declared.values()), reference, self._measured)
         else:
             target = matching.target or COSTS[kind][1](reference.model)
-            solved = [
-                match_cost(config, kind, target, matching.vary, matching.tolerance, f"arms.{key[0]}")
-                for key, config in free.items()
-            ]
+            solved = [match_cost(config, kind, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()]
             left = [compare_cost(config, kind, target) for config in as_declared.values()]
-        return matched | dict(zip([*free, *as_declared], [*solved, *left], strict=True))
+        keys = [(name, kind, size) for name in (*free, *as_declared)]
+        return matched | dict(zip(keys, [*solved, *left], strict=True))
 
     def _named(self, found: dict[Key, Matched]) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """Ids as short as can be; where another matching of an arm gives the same config, it is the same runs."""
@@ -216,16 +205,13 @@ def _is(arm: ResolvedArm, config: RunConfig) -> bool:
 
 def _resolve_contrast(spec: Spec, contrast: Contrast, ids: dict[Key, str]) -> list[ResolvedContrast]:
     """One for each matching and size that it is meant for; the primary one stands for the first of them alone."""
-    kinds = [contrast.matching] if contrast.matching else list(spec.matching.by)
+    kinds = [contrast.matching] if contrast.matching else spec.matching.by
     sizes = [contrast.size] if contrast.size else spec.each_size
-    ways = [(kind, size) for size in sizes for kind in kinds]
     found: dict[tuple[str, str], ResolvedContrast] = {}
-    for kind, size in ways:
-        pair = ids[contrast.arm, kind, size], ids[contrast.than, kind, size]
+    for size, kind in product(sizes, kinds):
+        pair = ours, theirs = ids[contrast.arm, kind, size], ids[contrast.than, kind, size]
+        id = f"{ours}-vs-{theirs}" + ("" if contrast.measure == "valid_nats" else f"-{contrast.measure}")
         primary = contrast.primary and not found
-        parts = [f"{pair[0]}-vs-{pair[1]}", *([] if contrast.measure == "valid_nats" else [contrast.measure])]
-        new = ResolvedContrast(
-            "-".join(parts), *pair, contrast.measure, kind, size, primary, contrast.claim
-        )  # fmt: skip
+        new = ResolvedContrast(id, ours, theirs, contrast.measure, kind, size, primary, contrast.claim)
         found.setdefault(pair, new)
     return list(found.values())

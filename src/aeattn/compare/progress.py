@@ -58,9 +58,8 @@ class Run:
     def describe(self, name: str) -> str:
         if not self.steps:
             return f"{name} starting"
-        loss = f"valid {self.valid_nats:.4f}" if self.valid_nats is not None else ""
-        if not loss and self.train_nats is not None:
-            loss = f"train {self.train_nats:.4f}"
+        known = {"valid": self.valid_nats, "train": self.train_nats}
+        loss = next((f"{kind} {nats:.4f}" for kind, nats in known.items() if nats is not None), "")
         return f"{name} {self.step:,}/{self.steps:,} {loss} {self.chars_per_second:,.0f} chars/s"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -178,7 +178,7 @@ class Record(Saved):
         return comparable(self.curve)
 
     @classmethod
-    def from_dict(cls, values: Json, where: str) -> Record:
+    def from_dict(cls, values: Mapping[str, object], where: str) -> Record:
         check_keys(values, ["format", *cls.__dataclass_fields__], where)
         return super().from_dict(values, where)
 

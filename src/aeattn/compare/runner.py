@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 from aeattn.compare.convert import from_json
 from aeattn.compare.declaration import Declaration
@@ -71,33 +72,29 @@ class Worker:
         return code
 
 
+@dataclass
 class Runner:
-    """Runs what is missing or stale of a declaration."""
+    """Runs what is missing or stale of a declaration. `undone` says why runs cannot be done as things are."""
 
-    command = (sys.executable, "-m", "aeattn.compare.worker")
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "aeattn.compare.worker")
 
-    def __init__(
-        self,
-        folder: Folder,
-        declaration: Declaration,
-        progress: GridProgress,
-        *,
-        at_once: int,
-        lock: int | None = None,
-    ) -> None:
-        self.folder, self.declaration, self.progress = folder, declaration, progress
-        self.at_once, self.lock = at_once, lock
-        self.records: dict[str, Record] = {}
-        self.attempted: set[str] = set()
-        self.undone: dict[str, str] = {}  # runs that cannot be done as things are, and why
-        self._signal: int | None = None
+    folder: Folder
+    declaration: Declaration
+    progress: GridProgress
+    at_once: int
+    lock: int | None = None
+    records: dict[str, Record] = field(default_factory=dict)
+    attempted: set[str] = field(default_factory=set)
+    undone: dict[str, str] = field(default_factory=dict)
+    _signal: int | None = None
 
     def run(self) -> Records:
         """Do everything; returns the records. Raises Stopped and NoRoom; InputError, after all else is done, where
         runs have bad input."""
         self.records = {record.name: record for record in self.folder.read_records(self._damaged)}
         workers: list[Worker] = []
-        with self._signals(), self._killing(workers):
+        with self._signals(), ExitStack() as ending:
+            ending.callback(_end, workers)  # whatever happens to us, no run goes on alone
             while (pending := self._pending(workers)) or workers:
                 workers += [self._start(job) for job in pending[: self.at_once - len(workers)]]
                 self._wait(workers)
@@ -106,8 +103,6 @@ class Runner:
             raise InputError(f"{len(self.undone)} of the runs could not be done ({names}): {reason}")
         self._set_unwanted_aside()
         return self.records
-
-    # -- which runs --------------------------------------------------------------------------------------
 
     def _damaged(self, path: Path, error: InputError) -> None:
         if not isinstance(error, Damaged):
@@ -152,15 +147,13 @@ class Runner:
         except InputError:
             return True
 
-    # -- one run -----------------------------------------------------------------------------------------
-
     def _start(self, job: Record) -> Worker:
         self._make_way(job)
         self.attempted.add(job.name)
         known = self.records.get(job.name)
-        if known is None or known.status != "done" or known.hash != job.hash:
-            before = () if known is None or known.hash != job.hash else known.resumed
-            self.records[job.name] = replace(job, started=now(), resumed=before)
+        ours = known if known is not None and known.hash == job.hash else None
+        if ours is None or ours.status != "done":
+            self.records[job.name] = replace(job, started=now(), resumed=ours.resumed if ours else ())
             self.folder.write_record(self.records[job.name])
         self.folder.logs.mkdir(exist_ok=True)
         log = self.folder.logs / f"{job.name}.log"
@@ -181,26 +174,23 @@ class Runner:
     def _make_way(self, job: Record) -> None:
         """Move away what is there of a run that was done with other settings, or of which nothing is known."""
         known = self.records.get(job.name)
-        if known is not None and known.hash != job.hash:
+        if known is not None and known.hash == job.hash:
+            return
+        if known is not None:
             self.progress.note(f"{job.name} was run with other settings: it is moved to {self.folder.stale}")
-        if known is None or known.hash != job.hash:
-            self.folder.set_aside(job.name)
+        self.folder.set_aside(job.name)
 
     def _wait(self, workers: list[Worker]) -> None:
         """Wait until one has ended, or a signal asks to stop."""
         while all(worker.process.poll() is None for worker in workers):
             if self._signal is not None:
-                self._stop(workers)
+                _end(workers)
+                raise Stopped(self._signal)
             self.progress.show({worker.job.name: worker.run for worker in workers})
             time.sleep(POLL_SECONDS)
         for worker in [w for w in workers if w.process.poll() is not None]:
             workers.remove(worker)
             self._ended(worker)
-
-    def _stop(self, workers: list[Worker]) -> None:
-        assert self._signal is not None
-        _end(workers)
-        raise Stopped(self._signal)
 
     def _ended(self, worker: Worker) -> None:
         code, name = worker.wait(), worker.job.name
@@ -232,8 +222,6 @@ class Runner:
         self.folder.write_record(record)
         return record
 
-    # -- signals -----------------------------------------------------------------------------------------
-
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def handle(number: int, frame: FrameType | None) -> None:
@@ -245,15 +233,6 @@ class Runner:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    @contextmanager
-    def _killing(self, workers: list[Worker]) -> Iterator[None]:
-        """Whatever happens to us, no run goes on alone."""
-        try:
-            yield
-        finally:
-            _end(workers)
-
 
 def _end(workers: list[Worker]) -> None:
     """Ask runs to stop, and wait until they have written their checkpoints."""
