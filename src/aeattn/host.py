@@ -42,6 +42,11 @@ def cpu_has(*features: str) -> bool:
     return bool(set(cpu_fact("flags").split()) & set(features))
 
 
+def available_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cxx() -> str | None:
     """The C++ compiler that PyTorch's compiler would take: `$CXX`, g++ or clang++; None where there is none."""
     candidates = (os.environ.get("CXX", "g++"), "g++", "clang++")

@@ -15,12 +15,13 @@ from aeattn.compare.jobs import Records, jobs
 from aeattn.compare.plan import declared
 from aeattn.compare.progress import GridProgress
 from aeattn.compare.results import Summary
-from aeattn.compare.runner import Runner, available_cores, worker_environment
+from aeattn.compare.runner import Runner, worker_environment
 from aeattn.compare.spec import Spec
 from aeattn.compare.summary import summarise
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.files import write_json
+from aeattn.host import available_cores
 
 
 def compare(

@@ -48,9 +48,7 @@ class Folder:
 
     def read_records(self, on_damage: Callable[[Path, InputError], None] | None = None) -> list[Record]:
         """All records, by name. A damaged one is handed to `on_damage`, or raises InputError without it."""
-        return list(self._read_records(on_damage))
-
-    def _read_records(self, on_damage: Callable[[Path, InputError], None] | None) -> Iterator[Record]:
+        found = []
         for path in sorted(self.records.glob("*.json")):
             try:
                 record = self.read_record(path.stem)
@@ -60,9 +58,9 @@ class Folder:
                 if on_damage is None:
                     raise
                 on_damage(path, error)
-                continue
-            if record is not None:
-                yield record
+            else:
+                found += [record] if record is not None else []
+        return found
 
     def read_analysis(self, name: str) -> RunAnalysis | None:
         """What was measured of a run's attention, None where nothing was. Raises InputError for a damaged file."""

@@ -54,17 +54,12 @@ def compare_cost(config: RunConfig, kind: str, target: float) -> Matched:
 
 def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], float], vary: str) -> ModelConfig:
     """The nearest config, which is that of width 1 where even this costs too much, and the widest there is."""
-    widest = {"bottleneck": model.d_model}.get(vary)
-    if widest is not None and cost(_with(model, vary, widest)) <= target:
-        return _with(model, vary, widest)
+    if vary == "bottleneck" and cost(widest := replace(model, bottleneck=model.d_model)) <= target:
+        return widest
     try:
         return solve_width(model, target, cost, vary)
     except ValueError:
-        return _with(model, vary, 1)
-
-
-def _with(model: ModelConfig, vary: str, width: int) -> ModelConfig:
-    return replace(model, **{vary: width})  # type: ignore[arg-type]
+        return _with_width(model, vary, 1)
 
 
 def match_time(
@@ -106,9 +101,12 @@ def _matched(configs: Sequence[RunConfig], shares: Sequence[float]) -> list[Matc
 
 
 def _at_widths(configs: dict[str, RunConfig], vary: str, widths: Sequence[int]) -> list[RunConfig]:
-    return [
-        replace(c, model=_with(c.model, vary, width)) for c, width in zip(configs.values(), widths, strict=True)
-    ]
+    pairs = zip(configs.values(), widths, strict=True)
+    return [replace(config, model=_with_width(config.model, vary, width)) for config, width in pairs]
+
+
+def _with_width(model: ModelConfig, vary: str, width: int) -> ModelConfig:
+    return replace(model, **{vary: width})  # type: ignore[arg-type]
 
 
 def _shares(reference: RunConfig, configs: Sequence[RunConfig], measure: Throughput) -> list[float]:

@@ -11,11 +11,20 @@ from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
 
-from aeattn.compare.convert import digest, to_json
-from aeattn.compare.declaration import Amendment, Declaration, ResolvedArm, ResolvedContrast, Seeds, read_declaration
+import msgspec
+
+from aeattn.compare.convert import digest, from_json, to_json
+from aeattn.compare.declaration import (
+    Amendment,
+    Declaration,
+    ResolvedArm,
+    ResolvedContrast,
+    Seeds,
+    read_declaration,
+)
 from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
-from aeattn.compare.records import Text, TextSide
+from aeattn.compare.records import Text
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, Terms
 from aeattn.config.plugins import GROUP
 from aeattn.config.run import DataConfig, RunConfig
@@ -119,17 +128,16 @@ class _Resolver:
         return replace(config, data=data).with_vocabulary(vocabulary)
 
     def _text(self, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
-        for known, resolved, vocabulary in self._known:
-            if known == data:
+        for given, resolved, vocabulary in self._known:
+            if given == data:
                 return resolved, vocabulary
         corpus = corpus_of(data, seed, self.say)
         text = prepare(corpus, progress=self.say, spec=data.tokenizer)
         for note in text.notes:
             self.say(note)
+        known = from_json(Text, text_facts(text), "the text")
         names = tuple(document.name for document in text.valid.documents)
-        facts = text_facts(text)
-        train, valid = (TextSide(f["chars"], f["sha256"], f["unknown"]) for f in (facts["train"], facts["valid"]))
-        self.texts.append(Text(train, TextSide(valid.chars, valid.sha256, valid.unknown, names)))
+        self.texts.append(Text(known.train, msgspec.structs.replace(known.valid, files=names)))
         self._known.append((data, replace(data, text=corpus.options), text.tokenizer.vocab_size))
         return self._known[-1][1:]
 
@@ -144,11 +152,14 @@ class _Resolver:
         as_declared = {arm.name: configs[arm.name] for arm in others if kind not in arm.match}
         vary, tolerance = matching.vary, matching.tolerance
         if kind == "wall-clock":
-            solved = match_time({f"arms.{name}": config for name, config in free.items()}, reference, vary, tolerance, self._measured)
+            named = {f"arms.{name}": config for name, config in free.items()}
+            solved = match_time(named, reference, vary, tolerance, self._measured)
             left = compare_time(list(as_declared.values()), reference, self._measured)
         else:
             target = matching.target or COSTS[kind][1](reference.model)
-            solved = [match_cost(config, kind, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()]
+            solved = [
+                match_cost(config, kind, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()
+            ]
             left = [compare_cost(config, kind, target) for config in as_declared.values()]
         keys = [(name, kind, size) for name in (*free, *as_declared)]
         return matched | dict(zip(keys, [*solved, *left], strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -31,36 +31,32 @@ class Run:
     """Where one run stands; `work` is all of it, in FLOPs. `first` is the step at which we began to look."""
 
     work: float = 0.0
-    step: int = 0
-    steps: int = 0
     first: int | None = None
-    train_nats: float | None = None
-    valid_nats: float | None = None
-    chars_per_second: float = 0.0
+    last: Line = Line(0, 0, 0.0)
 
     def update(self, line: Line) -> None:
         """Take in a line of the worker."""
         if self.first is None:
             self.first = max(0, line.step - 1)
-        self.step, self.steps, self.chars_per_second = line.step, line.steps, line.chars_per_second
-        self.train_nats = self.train_nats if line.train_nats is None else line.train_nats
-        self.valid_nats = self.valid_nats if line.valid_nats is None else line.valid_nats
+        train = self.last.train_nats if line.train_nats is None else line.train_nats
+        valid = self.last.valid_nats if line.valid_nats is None else line.valid_nats
+        self.last = replace(line, train_nats=train, valid_nats=valid)
 
     @property
     def left(self) -> float:
-        return self.work * (1 - self.step / self.steps) if self.steps else self.work
+        return self.work * (1 - self.last.step / self.last.steps) if self.last.steps else self.work
 
     @property
     def done_here(self) -> float:
         """Work done since we began to look."""
-        return self.work * (self.step - (self.first or 0)) / self.steps if self.steps else 0.0
+        return self.work * (self.last.step - (self.first or 0)) / self.last.steps if self.last.steps else 0.0
 
     def describe(self, name: str) -> str:
-        if not self.steps:
+        if not self.last.steps:
             return f"{name} starting"
-        known = {"valid": self.valid_nats, "train": self.train_nats}
+        known = {"valid": self.last.valid_nats, "train": self.last.train_nats}
         loss = next((f"{kind} {nats:.4f}" for kind, nats in known.items() if nats is not None), "")
-        return f"{name} {self.step:,}/{self.steps:,} {loss} {self.chars_per_second:,.0f} chars/s"
+        return f"{name} {self.last.step:,}/{self.last.steps:,} {loss} {self.last.chars_per_second:,.0f} chars/s"
 
 
 class GridProgress:
@@ -103,7 +99,7 @@ class GridProgress:
 
     def ended(self, record: Record, run: Run) -> None:
         """A run has ended: one line."""
-        self._finished += run.work * (1 - (run.first or 0) / run.steps) if run.steps else 0.0
+        self._finished += run.work * (1 - (run.first or 0) / run.last.steps) if run.last.steps else 0.0
         if record.status == "done" and record.cost is not None:
             speed = record.cost.chars_per_second
             self.note(f"{record.name}: {record.nats_per_char:.4f} nats/char, {speed:,.0f} chars/s")

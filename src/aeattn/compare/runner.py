@@ -23,7 +23,7 @@ from aeattn.compare.jobs import Records, is_current, jobs, untuned_work, work
 from aeattn.compare.progress import GridProgress, Line, Run
 from aeattn.compare.records import Record, now
 from aeattn.errors import Damaged, InputError
-from aeattn.host import SPIN_COUNT, WAIT_POLICY
+from aeattn.host import SPIN_COUNT, WAIT_POLICY, available_cores
 
 POLL_SECONDS = 0.1
 
@@ -234,6 +234,7 @@ class Runner:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+
 def _end(workers: list[Worker]) -> None:
     """Ask runs to stop, and wait until they have written their checkpoints."""
     for worker in workers:
@@ -251,10 +252,6 @@ def worker_environment(at_once: int) -> dict[str, str]:
         environment.pop(SPIN_COUNT, None)
         environment[WAIT_POLICY] = "PASSIVE"
     return environment
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_line(log: Path) -> str:

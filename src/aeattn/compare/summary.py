@@ -62,9 +62,14 @@ def _runs(declaration: Declaration, wanted: Sequence[Record], current: Sequence[
     return RunCounts(total, done, failed=len(current) - done, missing=total - len(current))
 
 
+def _losses(finals: Mapping[int, Record]) -> dict[int, float]:
+    return {seed: nats for seed, record in finals.items() if (nats := record.nats_per_char) is not None}
+
+
 def _arm(arm: ResolvedArm, finals: Mapping[int, Record], choice: Choice | None) -> results.ArmSummary:
-    losses = {seed: nats for seed, r in finals.items() if (nats := r.nats_per_char) is not None}
+    losses = _losses(finals)
     found = intervals.estimate(list(losses.values())) if losses else None
+    first = next(iter(finals.values()), None)
     return results.ArmSummary(
         id=arm.id,
         label=arm.label,
@@ -74,8 +79,8 @@ def _arm(arm: ResolvedArm, finals: Mapping[int, Record], choice: Choice | None) 
         sd=found.sd if found else None,
         perplexity=float(np.exp(found.mean)) if found else None,
         losses=losses,
-        rate=next((record.rate for record in finals.values()), choice.chosen if choice else None),
-        settings=next((record.settings for record in finals.values()), {}),
+        rate=first.rate if first else choice.chosen if choice else None,
+        settings=first.settings if first else {},
         cost=_mean_cost(finals),
     )
 
@@ -124,7 +129,7 @@ def _near_edge(choice: Choice, space: Mapping[str, Sequence[float]]) -> bool:
 def _noise(declaration: Declaration, finals: Finals) -> results.Noise:
     """How much the baseline of the primary contrast varies over seeds."""
     arm = declaration.primary.than
-    losses = [nats for r in finals[arm].values() if (nats := r.nats_per_char) is not None]
+    losses = list(_losses(finals[arm]).values())
     sd = float(np.std(losses, ddof=1)) if len(losses) > 1 else None
     return results.Noise(arm, len(losses), sd, intervals.resolvable(sd, len(losses)) if sd is not None else None)
 
@@ -192,26 +197,20 @@ def together(contrasts: Sequence[ContrastResult]) -> list[ContrastResult]:
     """With what follows from there being several: Holm's p over all of them, and intervals of the exploratory
     ones that hold all at once at 95 % (Bonferroni). Figures that are the same with every seed do not count."""
     several = sum(not c.primary and c.interval is not None and c.interval[0] < c.interval[1] for c in contrasts)
-    return [
-        _with_percent(replace(contrast, p_holm=p, simultaneous=_simultaneous(contrast, max(1, several))))
-        for contrast, p in zip(contrasts, intervals.holm([c.p for c in contrasts]), strict=True)
-    ]
+    level = 1 - (1 - intervals.LEVEL) / max(1, several)
+    corrected = intervals.holm([c.p for c in contrasts])
+    return [_beside_others(c, p, level) for c, p in zip(contrasts, corrected, strict=True)]
 
 
-def _simultaneous(contrast: ContrastResult, several: int) -> intervals.Interval | None:
-    if contrast.primary or contrast.interval is None:
-        return None
-    return intervals.estimate(list(contrast.differences.values()), 1 - (1 - intervals.LEVEL) / several).interval
-
-
-def _with_percent(contrast: ContrastResult) -> ContrastResult:
+def _beside_others(contrast: ContrastResult, p: float | None, level: float) -> ContrastResult:
+    contrast = replace(contrast, p_holm=p)
+    if not contrast.primary and contrast.interval is not None:
+        together = intervals.estimate(list(contrast.differences.values()), level)
+        contrast = replace(contrast, simultaneous=together.interval)
     if contrast.mean is None or contrast.measure != "valid_nats":
         return contrast
-    ends = contrast.shown and (
-        intervals.percent_perplexity(contrast.shown[0]),
-        intervals.percent_perplexity(contrast.shown[1]),
-    )
-    change = results.PerplexityChange(intervals.percent_perplexity(contrast.mean), ends)
+    mean, *ends = map(intervals.percent_perplexity, (contrast.mean, *(contrast.shown or ())))
+    change = results.PerplexityChange(mean, (ends[0], ends[1]) if ends else None)
     return replace(contrast, percent_perplexity=change)
 
 

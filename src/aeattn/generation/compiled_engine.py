@@ -19,6 +19,7 @@ from aeattn.config.model import ModelConfig
 from aeattn.data.tokenizer import Ids
 from aeattn.generation.layout import Layout, Weights, aligned, lay_out
 from aeattn.generation.sampling import RandomStream, Sampling
+from aeattn.host import available_cores
 from aeattn.kernels import decode
 
 
@@ -105,6 +106,5 @@ class CompiledEngine:
 
 def _processors() -> int:
     """That this process may use, and no more than `OMP_NUM_THREADS` where that is set."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(available, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else available
+    return min(available_cores(), int(wanted)) if wanted.isdigit() and int(wanted) > 0 else available_cores()
