@@ -11,7 +11,7 @@ from aeattn.compare import throughput
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import check_installed
-from aeattn.compare.jobs import Records, jobs
+from aeattn.compare.jobs import jobs
 from aeattn.compare.plan import declared
 from aeattn.compare.progress import GridProgress
 from aeattn.compare.results import Summary
@@ -53,7 +53,6 @@ def compare(
         declaration = declared(spec, source, folder, _throughput(at_once), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
-        records: Records = {}
         try:
             if not only_declare:
                 Runner(folder, declaration, progress, at_once=at_once, lock=lock.descriptor).run()

@@ -123,7 +123,9 @@ def _arm(arms: Mapping[str, object], name: str) -> Arm:
     return build(Arm, {"label": name, **own, "name": name}, f"arms.{name}")
 
 
-def _run_settings(tables: Mapping[str, object], name: str, inside: str = "", more: Sequence[str] = ()) -> Json:
+def _run_settings(
+    tables: Mapping[str, object], name: str, inside: str = "", more: Sequence[str] = ()
+) -> Mapping[str, object]:
     """A table of settings of runs, which may hold `more`."""
     where = f"{inside}{name}"
     if not _NAME.fullmatch(name):
@@ -171,7 +173,7 @@ def _contrasts(given: Mapping[str, object], arms: Sequence[Arm]) -> list[Contras
     return contrasts
 
 
-def _contrast_tables(given: Mapping[str, object]) -> list[Json]:
+def _contrast_tables(given: Mapping[str, object]) -> list[Mapping[str, object]]:
     tables = given.get("contrasts", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError("contrasts: write tables [[contrasts]] with arm and than")
