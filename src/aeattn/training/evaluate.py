@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -52,12 +52,7 @@ class Score:
         return self.nats / self.bytes / math.log(2) if self.bytes else None
 
     def __add__(self, other: Score) -> Score:
-        return Score(
-            self.nats + other.nats,
-            self.tokens + other.tokens,
-            self.chars + other.chars,
-            self.bytes + other.bytes,
-        )
+        return Score(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def to_dict(self) -> dict[str, float | int | None]:
         names = ("nats_per_char", "bits_per_char", "chars", "bits_per_byte", "bytes", "tokens")
@@ -90,20 +85,11 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
     return Score(nats, len(ids), chars, size)
 
 
-def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer) -> Score:
-    """The loss over a whole document with fixed, neighbouring windows of `context` tokens."""
-    return score_windows(model, eval_windows(ids, 0, len(ids), context, WINDOWS_AT_ONCE), tokenizer)
-
-
-def evaluate_sliding(
-    model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None
-) -> Score:
-    """The loss where every prediction sees at least `context - stride` tokens, if there are as many.
-
-    The stride is a quarter of the context unless given.
-    """
-    step = max(1, context // 4) if stride is None else stride
-    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
+def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None) -> Score:
+    """The loss over a whole document with windows of `context` tokens: neighbouring ones, or with a stride, where
+    every prediction sees at least `context - stride` tokens, if there are as many."""
+    windows = sliding_windows(ids, 0, len(ids), context, context if stride is None else stride, WINDOWS_AT_ONCE)
+    return score_windows(model, windows, tokenizer)
 
 
 def evaluate_store(
@@ -114,15 +100,9 @@ def evaluate_store(
     Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them.
     """
     return [
-        (document.name, _of_text(_evaluated(model, ids, context, tokenizer, stride), document, ids, tokenizer))
+        (document.name, _of_text(evaluate(model, ids, context, tokenizer, stride), document, ids, tokenizer))
         for document, (_, ids) in zip(store.documents, store.texts(), strict=True)
     ]
-
-
-def _evaluated(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None) -> Score:
-    if stride is None:
-        return evaluate(model, ids, context, tokenizer)
-    return evaluate_sliding(model, ids, context, tokenizer, stride)
 
 
 def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer) -> Score:

@@ -34,7 +34,8 @@ def evaluate_run(
     A corpus by name means its validation side. Raises InputError for what cannot be read.
     """
     model, config = load(run, device=device), read_config(run)
-    store = _store(texts, model.tokenizer, config)
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
+    store = cached_store(documents, model.tokenizer, config.data.text)
     if unknown := store.unknown.total():
         kinds = " ".join(map(repr, list(store.unknown)[:10]))
         say(f"{unknown:,} characters unknown to the model were read as {model.tokenizer.substitute!r}: {kinds}")
@@ -55,12 +56,6 @@ def evaluate_run(
     if baseline:
         result["ngram_nats_per_char"] = _baseline(config, model.tokenizer, store, say)
     return result
-
-
-def _store(texts: Sequence[str], tokenizer: Tokenizer, config: RunConfig) -> TokenStore:
-    """The texts as ids. Files mean themselves, a named corpus its validation side."""
-    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
-    return cached_store(documents, tokenizer, config.data.text)
 
 
 def _sliding(model: TextModel, store: TokenStore, context: int, stride: int) -> Score:
