@@ -29,7 +29,7 @@ from aeattn.report.charts import contrast_row, curve, whole_text
 from aeattn.report.curve import draw, learning_curve
 from aeattn.report.data import load, over_seeds
 from aeattn.report.snapshots import at_loss
-from aeattn.report.svg import Scale, short, spread
+from aeattn.report.svg import Chart, Scale, short, spread
 from aeattn.runs.folder import RunFolder
 from tests.compare.made_up import ARMS, HOSTILE, STEPS, make, with_gini
 from tests.conftest import tiny_config
@@ -359,6 +359,13 @@ def test_scales() -> None:
     assert min(ticks) >= 0.97
     assert max(ticks) <= 2.03
     assert [short(v) for v in (20_000, 3.5e6, -0.02, 5.8e13)] == ["20k", "3.5M", "\u22120.02", "58T"]
+
+
+def test_charts_are_clipped_to_a_rectangle() -> None:
+    svg = str(Chart("a title", "what it shows", (0, 1), (0, 1), "x", "y").render())
+    left, _, right, _, end = re.findall(r"[\d.]+", svg.split('<path d="')[1].split('"')[0])
+    assert left == end
+    assert float(left) < float(right)
 
 
 def test_markdown_keeps_cells_apart() -> None:

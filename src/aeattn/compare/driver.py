@@ -43,8 +43,8 @@ def compare(
         at_once = min(spec.jobs, available_cores())
     if not 1 <= at_once <= available_cores():
         raise InputError(f"--jobs is {at_once}: choose from 1 to {available_cores()}, the processors there are")
-    chosen = spec.given.get("chosen_budget")
-    folder = Folder(out or Path("runs") / (f"compare-{spec.name}-{chosen}" if chosen else f"compare-{spec.name}"))
+    name = "-".join(filter(None, ("compare", spec.name, spec.chosen_budget)))
+    folder = Folder(out or Path("runs") / name)
     progress = GridProgress(console)
     with folder.locked() as lock:
         if lock.warning:

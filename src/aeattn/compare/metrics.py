@@ -58,7 +58,7 @@ def check_measure(name: str) -> None:
         if not rest:
             raise InputError(f"contrasts.measure is {name!r}: name one of its figures, as in attention.entropy")
         return
-    check_keys({name: None}, list(MEASURES), "contrasts.measure")
+    check_keys([name], list(MEASURES), "contrasts.measure")
 
 
 def describe_measure(name: str) -> Measure:

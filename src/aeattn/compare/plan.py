@@ -22,7 +22,7 @@ from aeattn.compare.declaration import (
 from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text, TextSide
-from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, all_settings
+from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec
 from aeattn.config.plugins import GROUP
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
@@ -44,7 +44,7 @@ def declared(
 
     Raises InputError where the folder was declared with another spec, unless told to amend it.
     """
-    plugins = sources(spec.given.get("plugins", []))
+    plugins = sources(spec.plugins)
     given = digest([spec.name, spec.given, *([plugins] if plugins else [])])
     before = read_declaration(folder) if folder.spec.exists() else None
     if before is not None and before.given == given:
@@ -121,15 +121,15 @@ class _Resolver:
 
     def arms(self) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """All resolved arms, and the id of each (arm, matching, size)."""
-        start = {(arm.name, size): self._config(arm, settings) for arm, size, settings in all_settings(self.spec)}
         found: dict[Key, Matched] = {}
-        for size in self.spec.sizes or (None,):
+        for size in self.spec.each_size:
+            configs = {arm.name: self._config(arm, size) for arm in self.spec.arms}
             for kind in self.spec.matching.by:
-                found |= self._match(kind, size, {arm.name: start[arm.name, size] for arm in self.spec.arms})
+                found |= self._match(kind, size, configs)
         return self._named(found)
 
-    def _config(self, arm: Arm, settings: Json) -> RunConfig:
-        config = RunConfig.from_settings(settings)
+    def _config(self, arm: Arm, size: str | None) -> RunConfig:
+        config = RunConfig.from_settings(self.spec.settings(arm, size))
         data, vocabulary = self._text(located(config.data), config.training.seed)
         return replace(config, data=data).with_vocabulary(vocabulary)
 
@@ -229,7 +229,7 @@ def _is(arm: ResolvedArm, config: RunConfig) -> bool:
 def _resolve_contrast(spec: Spec, contrast: Contrast, ids: dict[Key, str]) -> list[ResolvedContrast]:
     """One for each matching and size that it is meant for; the primary one stands for the first of them alone."""
     kinds = [contrast.matching] if contrast.matching else list(spec.matching.by)
-    sizes: list[str | None] = [contrast.size] if contrast.size else list(spec.sizes) or [None]
+    sizes = [contrast.size] if contrast.size else spec.each_size
     ways = [(kind, size) for size in sizes for kind in kinds]
     found: dict[tuple[str, str], ResolvedContrast] = {}
     for kind, size in ways:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from aeattn.config.convert import overlay
+from aeattn.compare.metrics import ANALYSED, check_measure
+from aeattn.config.convert import check_keys, overlay
 from aeattn.config.presets import DEFAULT_PRESET, preset
+from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.host import cache_dir
 
 BudgetKind = Literal["chars", "flops", "minutes"]
 MatchKind = Literal["width", "parameters", "flops", "wall-clock"]
 Search = Literal["grid", "optuna"]
-Settings = Json
+WAYS = list(get_args(MatchKind))
+SETTINGS = ("preset", "model", "training", "data")  # of runs, in a spec's base, sizes and arms
+
+
+def _require_positive(value: float, where: str) -> None:
+    if not 0 < value < float("inf"):
+        raise InputError(f"{where} is {value:g}: give a number of more than 0")
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class Budget:
 
     kind: BudgetKind
     amount: float
+
+    def __post_init__(self) -> None:
+        _require_positive(self.amount, f"budget.{self.kind}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,19 @@ class Matching:
     target: float | None = None
     vary: str = "d_ff"
     tolerance: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not self.by:
+            raise InputError(f"matching.by is empty: choose from {', '.join(WAYS)}")
+        check_keys(self.by, WAYS, "matching.by")
+        check_keys([self.vary], ["d_ff", "bottleneck"], "matching.vary")
+        _require_positive(self.tolerance, "matching.tolerance")
+        if self.target is not None:
+            _require_positive(self.target, "matching.target")
+            if self.reference or self.by not in (("parameters",), ("flops",)):
+                raise InputError(
+                    "matching.target goes with `by` either parameters or flops, and without a reference"
+                )
 
 
 @dataclass(frozen=True)
@@ -61,17 +86,51 @@ class Tuning:
     trials: int = 12
     space: dict[str, list[int | float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.search not in get_args(Search):
+            raise InputError(f"tuning.search is {self.search!r}: choose {' or '.join(get_args(Search))}")
+        if self.search == "optuna":
+            _check_space(self.space)
+        else:
+            _check_rates(self.rates)
+        if not 0 < self.share <= 1:
+            raise InputError(
+                f"tuning.share is {self.share}: choose a fraction of the budget, more than 0, up to 1"
+            )
+        if self.extend < 0 or self.trials < 1:
+            raise InputError("tuning: extend must be 0 or more, trials 1 or more")
+
+
+def _check_rates(rates: Sequence[float]) -> None:
+    for rate in rates:
+        _require_positive(rate, "tuning.rates")
+    if len(rates) < 2 or list(rates) != sorted(set(rates)):
+        raise InputError("tuning.rates: give two or more different factors, in rising order")
+
+
+def _check_space(space: Mapping[str, list[int | float]]) -> None:
+    if not space:
+        raise InputError('tuning.space: say what to search, as `"training.learning_rate" = [1e-3, 1e-2]`')
+    for name, ends in space.items():
+        if len(ends) != 2 or not 0 < ends[0] < ends[1]:
+            raise InputError(f"tuning.space.{name} is {ends!r}: give [low, high], both more than 0")
+        section, _, key = name.partition(".")
+        if section not in ("model", "training") or not key:
+            raise InputError(f"tuning.space.{name}: name a setting, such as training.learning_rate")
+
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: settings that differ from the base. `match` names the ways in which its width is
-    solved for; in all others its size is left alone."""
+    """One side of the comparison. `match` names the ways in which its width is solved for; in all others its size
+    is left alone."""
 
     name: str
     label: str
-    about: str
-    settings: Settings
-    match: tuple[MatchKind, ...]
+    about: str = ""
+    match: tuple[MatchKind, ...] = get_args(MatchKind)
+
+    def __post_init__(self) -> None:
+        check_keys(self.match, WAYS, f"arms.{self.name}.match")
 
 
 @dataclass(frozen=True)
@@ -81,34 +140,96 @@ class Contrast:
     `matching` and `size` name one of several ways; None means all of them. `claim` is the sentence that is tested.
     """
 
-    arm: str
-    than: str
+    arm: str = ""
+    than: str = ""
     measure: str = "valid_nats"
     matching: MatchKind | None = None
     size: str | None = None
     primary: bool = False
     claim: str | None = None
 
+    def __post_init__(self) -> None:
+        for side in ("arm", "than"):
+            if not getattr(self, side):
+                raise InputError(f"contrasts: one of them lacks {side!r}: name an arm")
+        if self.arm == self.than:
+            raise InputError(f"contrasts: {self.arm} is compared with itself: name two arms")
+        check_measure(self.measure)
+
 
 @dataclass(frozen=True)
 class Spec:
-    """A comparison as declared; `given` is what it was read from, for the hash. `jobs` is how many runs at a time
-    suit it."""
+    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
+    the hash, and for the settings of runs."""
 
     name: str
     title: str
-    question: str
-    smallest_effect: float
-    seeds: tuple[int, ...]
     budget: Budget
-    matching: Matching
-    tuning: Tuning | None
-    attention: bool
-    jobs: int
+    seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
-    sizes: dict[str, Settings]
     contrasts: tuple[Contrast, ...]
     given: Json
+    question: str = ""
+    smallest_effect: float = 0.005
+    matching: Matching = Matching()
+    tuning: Tuning | None = None
+    attention: bool = False
+    jobs: int = 1
+    sizes: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    chosen_budget: str | None = None
+
+    def __post_init__(self) -> None:
+        """What can only be seen of the whole."""
+        if len(self.arms) < 2:
+            raise InputError("arms: a comparison needs two of them: add tables [arms.NAME]")
+        _require_positive(self.smallest_effect, "smallest_effect")
+        if self.jobs < 1:
+            raise InputError(f"jobs is {self.jobs!r}: give the number of runs at a time")
+        if self.tuning and (both := set(self.tuning.seeds) & set(self.seeds)):
+            raise InputError(
+                f"tuning.seeds and seeds share {min(both)}: tune on seeds that are used for nothing else"
+            )
+        self._check_matching()
+        self._check_contrasts()
+
+    def _check_matching(self) -> None:
+        if self.matching.reference is not None:
+            check_keys([self.matching.reference], [arm.name for arm in self.arms], "matching.reference")
+        if self.sizes and self.matching.target is not None:
+            raise InputError("matching.target is one size, sizes are several: name a reference instead")
+        if "wall-clock" in self.matching.by and self.budget.kind == "flops":
+            raise InputError(
+                "matching.by: with a budget of FLOPs arms differ in characters, so a character as fast in every "
+                "arm is not yet an equal time: leave out wall-clock, or give budget.chars or budget.minutes"
+            )
+
+    def _check_contrasts(self) -> None:
+        arms = [arm.name for arm in self.arms]
+        known: dict[str, list[str]] = {
+            "arm": arms,
+            "than": arms,
+            "matching": [*self.matching.by],
+            "size": [*self.sizes],
+        }
+        for contrast in self.contrasts:
+            for name, names in known.items():
+                if (value := getattr(contrast, name)) is not None:
+                    check_keys([value], names, f"contrasts.{name}")
+            if contrast.measure.split(".")[0] in ANALYSED and not self.attention:
+                raise InputError(
+                    f"contrasts: {contrast.measure} is not measured: write `attention = true` in the spec"
+                )
+        if sum(contrast.primary for contrast in self.contrasts) > 1:
+            raise InputError("contrasts: mark one of them as primary, not several")
+        keys = [(c.arm, c.than, c.measure, c.matching, c.size) for c in self.contrasts]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise InputError(f"contrasts: {twice[0][0]} against {twice[0][1]} in {twice[0][2]} is there twice")
+
+    @property
+    def each_size(self) -> tuple[str | None, ...]:
+        """The sizes that arms are made in: None alone where none are declared."""
+        return self.sizes or (None,)
 
     def with_texts_at_hand(self) -> Spec:
         """With the settings of `without_books` for the base's text, where the books are not on this machine."""
@@ -117,11 +238,13 @@ class Spec:
             return self
         return replace(self, given={**self.given, "base": {**self.given["base"], "data": instead}})
 
-    def settings(self, arm: Arm, size: str | None) -> Settings:
+    def settings(self, arm: Arm, size: str | None) -> Json:
         """Everything that is set for an arm: its preset, then base, size and arm laid over one another."""
-        changes = overlay(overlay(self.given["base"], self.sizes.get(size or "", {})), arm.settings)
+        tables = self.given["base"], self.given["sizes"][size] if size else {}, self.given["arms"][arm.name]
+        merged = reduce(overlay, tables)
+        changes = {name: merged[name] for name in SETTINGS if name in merged}
         name = str(changes.get("preset") or DEFAULT_PRESET)
-        known = {"preset": name, "plugins": self.given.get("plugins", [])}
+        known = {"preset": name, "plugins": list(self.plugins)}
         return overlay({**preset(name), "data": {"seed": 0}}, {**changes, **known})
 
 
@@ -130,10 +253,3 @@ def books_are_here() -> bool:
     named = os.environ.get("AEATTN_CORPORA")
     places = [cache_dir() / "corpora", *([Path(named)] if named else [])]
     return any(any((place / "books" / "train").glob("*.txt")) for place in places)
-
-
-def all_settings(spec: Spec) -> Iterable[tuple[Arm, str | None, Settings]]:
-    """Arm, size and settings of everything that is to be trained, before it is matched."""
-    for size in spec.sizes or (None,):
-        for arm in spec.arms:
-            yield arm, size, spec.settings(arm, size)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from aeattn.config.fields import Values, settings, type_name
+from aeattn.config.fields import settings, type_name
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 T = TypeVar("T")
 
@@ -18,10 +20,13 @@ T = TypeVar("T")
 def build(cls: type[T], values: Any, where: str) -> T:
     """The dataclass `cls` from nested dictionaries, strict about keys and types. Raises InputError."""
     if not isinstance(values, dict):
-        raise InputError(f"{where} is {_short(values)}: write a table of settings there")
-    known = {each.name: each for each in settings(cls)}
-    check_keys(values, list(known), where)
-    converted = {name: _value(known[name].type, value, _below(where, name)) for name, value in values.items()}
+        raise InputError(f"{where} is {repr(values)[:100]}: write a table of settings there")
+    types, above = (
+        {each.name: each.type for each in settings(cls)},
+        "" if where in ("config", "spec") else f"{where}.",
+    )
+    check_keys(values, list(types), where)
+    converted = {name: _value(types[name], value, above + name) for name, value in values.items()}
     try:
         return cls(**converted)
     except (TypeError, ValueError, OverflowError) as error:
@@ -33,16 +38,17 @@ def build(cls: type[T], values: Any, where: str) -> T:
 def _value(type_: Any, value: Any, where: str) -> Any:
     """The value as its type wants it: lists as tuples, whole numbers as floats, tables as dataclasses."""
     if dataclasses.is_dataclass(type_):
-        return build(type_, value, where)  # type: ignore[arg-type]
+        return value if isinstance(value, type_) else build(type_, value, where)  # type: ignore[arg-type]
     import msgspec
 
-    if isinstance(value, str) and type_ == tuple[str, ...]:
-        return (value,)  # one name needs no list
     wanted = _without_choices(type_)
+    if isinstance(value, str) and wanted == tuple[str, ...]:
+        return (value,)  # one name needs no list
     try:
         return msgspec.convert(value, wanted)
     except (msgspec.ValidationError, ValueError) as error:
-        raise InputError(f"{where} is {_short(value)}: give a value of type {type_name(wanted)}") from error
+        mend = "write true or false" if wanted is bool else f"give a value of type {type_name(wanted)}"
+        raise InputError(f"{where} is {repr(value)[:100]}: {mend}") from error
 
 
 def _without_choices(type_: Any) -> Any:
@@ -57,31 +63,23 @@ def _without_choices(type_: Any) -> Any:
     return type_
 
 
-def _below(where: str, name: str) -> str:
-    return name if where == "config" else f"{where}.{name}"
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:100]
-
-
-def check_keys(values: Values, known: list[str], where: str) -> None:
+def check_keys(keys: Iterable[object], known: list[str], where: str) -> None:
     """Raise InputError for the first key that is not known, naming the nearest one that is."""
-    for key in values:
+    for key in keys:
         if key not in known:
             near = difflib.get_close_matches(str(key)[:100], known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
 
 
-def nested(name: str, value: Any) -> Values:
+def nested(name: str, value: Any) -> Json:
     """`a.b` and a value as {"a": {"b": value}}."""
     for key in reversed(name.split(".")):
         value = {key: value}
     return dict(value)
 
 
-def overlay(base: Values, changes: Values) -> Values:
+def overlay(base: Json, changes: Json) -> Json:
     """`base` with `changes` laid over it, table by table."""
     merged = dict(base)
     for key, value in changes.items():

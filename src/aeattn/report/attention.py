@@ -14,7 +14,7 @@ from aeattn.report.charts import gathered, named
 from aeattn.report.data import Comparison, Group, over_seeds
 from aeattn.report.per_head import per_head
 from aeattn.report.snapshots import at_end, common_loss, differences, pairs
-from aeattn.report.svg import Scale, chart, picture, spread
+from aeattn.report.svg import Chart, Scale, picture, spread
 
 NAMES = {
     "entropy_share": "entropy / ln n",
@@ -153,17 +153,14 @@ def _over_training(comparison: Comparison, group: Group, path: str, label: str) 
     if not any(len(points) > 1 for points in lines.values()):
         return None
     low, high = spread([loss for loss, _ in every], 0.04)
-    plot = chart(
+    plot = Chart(
         named(f"{label} as training goes on", group),
         "; ".join(f"{arm.label}: {lines[arm.id][-1][1]:.3f} at last" for arm in arms if lines[arm.id]),
         (high, low), spread([value for _, value in every]), "validation loss, falling to the right",
         named(label, group), x_ticks=Scale(low, high, 0, 1).ticks(),
     )  # fmt: skip
     for arm in arms:
-        plot.line(lines[arm.id], comparison.series(arm))
-        for loss, value in lines[arm.id]:
-            tip = f"{arm.label}: {value:.3f} at {loss:.4f} nats"
-            plot.dot((loss, value), comparison.series(arm), tip, small=True)
+        plot.dots(lines[arm.id], comparison.series(arm), arm.label, "{1:.3f} at {0:.4f} nats", small=True)
     return Figure(plot.render())
 
 
@@ -186,15 +183,13 @@ def _top_weights(comparison: Comparison, group: Group) -> Figure | None:
     if not every:
         return None
     shares = (f"{arm.label}: " + ", ".join(f"{v:.4f} for {k:g}" for k, v in points) for arm, points in lines)
-    plot = chart(
+    plot = Chart(
         named("Loss with only the top k weights", group), "; ".join(shares),
         spread((1.0, 16.0), 0.08, log=True), spread([v for _, v in every], log=True),
         "weights kept of each query's", named("nats added", group), log_x=True, log_y=True, x_ticks=TOP,
     )  # fmt: skip
     for arm, points in lines:
-        plot.line(points, comparison.series(arm))
-        for k, value in points:
-            plot.dot((k, value), comparison.series(arm), f"{arm.label}: {value:+.4f} nats with the top {k:g}")
+        plot.dots(points, comparison.series(arm), arm.label, "{1:+.4f} nats with the top {0:g}")
     return Figure(plot.render())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -14,7 +14,7 @@ from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Figure, Figures, Key
 from aeattn.report.data import Comparison, Group, group_name, group_of, over_seeds
-from aeattn.report.svg import Chart, Scale, chart, marker, picture, short, spread, words
+from aeattn.report.svg import Chart, Scale, marker, picture, short, spread, words
 
 NATS = "nats a character"
 WHOLE = "on the whole validation text, after training"
@@ -73,9 +73,8 @@ def curve(records: Sequence[Record]) -> list[Mean]:
 
 def whole_text(records: Sequence[Record]) -> Mean | None:
     """The mean loss on the whole text at the end, where the curve is of a part of it."""
-    apart = [
-        r for r in records if r.valid and r.learning_curve and r.learning_curve[-1].valid_chars != r.valid.chars
-    ]
+    with_both = [record for record in records if record.valid and record.learning_curve]
+    apart = [r for r in with_both if r.valid and r.learning_curve[-1].valid_chars != r.valid.chars]
     nats, interval = over_seeds(record.nats_per_char for record in apart)
     return None if nats is None else Mean(max(r.curve[-1].chars for r in apart), nats, interval)
 
@@ -92,14 +91,13 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
         return None
     low, high = spread([nats for mean in every for nats in (mean.ends if half else (mean.nats,))])
     name = "second half" if half else "whole training"
-    plot = chart(
+    ends = [f"{arm.label} ends at {means[-1].nats:.4f}" for arm in arms if (means := curves[arm.id])]
+    plot = Chart(
         f"Learning curves, {name}, {group_name(group)}",
-        _alt_of_curves(arms, curves),
-        spread([mean.chars / 1e6 for mean in every], 0.02),
-        (low, high if half else min(high, low + 1.2)),
-        "million characters trained on",
-        f"{named(NATS, group)}, {name}",
-    )
+        f"Validation loss in nats a character, falling with training: {'; '.join(ends)}.",
+        spread([mean.chars / 1e6 for mean in every], 0.02), (low, high if half else min(high, low + 1.2)),
+        "million characters trained on", f"{named(NATS, group)}, {name}",
+    )  # fmt: skip
     for arm in arms:
         _draw_curve(plot, curves[arm.id], wholes.get(arm.id), comparison.series(arm), arm.label)
     return Figure(plot.render())
@@ -109,18 +107,11 @@ def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: 
     bands = [(mean.chars / 1e6, *mean.interval) for mean in means if mean.interval]
     if len(bands) > 1:
         plot.band(bands, series)
-    plot.line([(mean.chars / 1e6, mean.nats) for mean in means], series)
-    for mean in means:
-        tip = f"{label}: {mean.nats:.4f} at {mean.chars / 1e6:.3g} M characters"
-        plot.dot((mean.chars / 1e6, mean.nats), series, tip, small=True)
+    points = [(mean.chars / 1e6, mean.nats) for mean in means]
+    plot.dots(points, series, label, "{1:.4f} at {0:.3g} M characters", small=True)
     if whole:
         tip = f"{label}: {whole.nats:.4f} {WHOLE}"
         plot.dot((whole.chars / 1e6, whole.nats), series, tip, hollow=True)
-
-
-def _alt_of_curves(arms: Sequence[ResolvedArm], curves: dict[str, list[Mean]]) -> str:
-    ends = [f"{arm.label} ends at {means[-1].nats:.4f}" for arm in arms if (means := curves[arm.id])]
-    return f"Validation loss in nats a character, falling with training: {'; '.join(ends)}."
 
 
 # -- forest plots --------------------------------------------------------------------------------------------
@@ -142,25 +133,16 @@ def is_loss(contrast: ContrastResult) -> bool:
     return contrast.measure == "valid_nats"
 
 
-def can_be_drawn(contrast: ContrastResult) -> bool:
-    """Losses are drawn in nats; all else in percent, where there is something to take a percentage of."""
-    return contrast.mean is not None and (is_loss(contrast) or bool(contrast.baseline))
-
-
 def contrast_row(contrast: ContrastResult) -> Row:
     """A contrast as a row: of losses in nats, of all else in percent of the arm compared with."""
     scale = 1.0 if is_loss(contrast) else 100 / abs(contrast.baseline or 1.0)
-    mean, digits = scale * (contrast.mean or 0.0), 4 if is_loss(contrast) else 1
+    mean, form = scale * (contrast.mean or 0.0), "+.4f" if is_loss(contrast) else "+.1f"
     interval = contrast.shown and (scale * contrast.shown[0], scale * contrast.shown[1])
-    ends = (
-        f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
-        if interval
-        else ", one seed"
-        if contrast.n == 1
-        else ""
-    )
+    ends = ", one seed" if contrast.n == 1 else ""
+    if interval:
+        ends = f" [{interval[0]:{form}}, {interval[1]:{form}}]"
     of = "" if is_loss(contrast) else f"{describe_measure(contrast.measure).text}, "
-    figures = f"{mean:+.{digits}f}{ends}".replace("-", "\u2212")
+    figures = f"{mean:{form}}{ends}".replace("-", "\u2212")
     ours, theirs = contrast.labels
     return Row(ours, f"{of}less {theirs}", mean, interval, contrast.primary, figures)
 
@@ -170,7 +152,8 @@ def forest_figure(
 ) -> Figure | None:
     """A forest plot of the contrasts of one group, all of the loss (with the region where a difference does not
     matter) or all of something else."""
-    drawn = [c for c in contrasts if group_of(c) == group and can_be_drawn(c)]
+    here = [c for c in contrasts if group_of(c) == group and c.mean is not None]
+    drawn = [c for c in here if is_loss(c) or c.baseline]  # there is something to take a percentage of
     if not drawn:
         return None
     title = f"Differences {group_name(group)}"
@@ -236,58 +219,31 @@ class Spot:
     ends: Interval
 
 
-def _spot(comparison: Comparison, arm: ResolvedArm, at: float | None) -> Spot | None:
-    loss, interval = over_seeds(record.nats_per_char for record in comparison.finals(arm.id))
-    return None if at is None or loss is None else Spot(arm, at, loss, interval or (loss, loss))
-
-
 def cost_of(record: Record, name: str) -> float | None:
     """One figure of what a run cost."""
     return None if record.cost is None else getattr(record.cost, name)
 
 
-def _kept(record: Record) -> float | None:
-    latent = cost_of(record, "latent_cache_bytes")
-    return cost_of(record, "cache_bytes") if latent is None else latent
-
-
 def cost_figures(comparison: Comparison) -> Figures | None:
     """Loss against what it cost, for each way of matching; seconds only where no run shared the machine."""
-    kinds: list[tuple[str, str, Callable[[Record], float | None]]] = [
-        ("training FLOPs", "training FLOPs of a run", lambda r: cost_of(r, "train_flops")),
-        ("cache", "cache, bytes a character", _kept),
-    ]
-    if not comparison.slowed:
-        kinds.insert(1, ("seconds", "seconds of training", lambda r: cost_of(r, "seconds")))
+    kinds: list[tuple[str, str, Sequence[str]]] = [("training FLOPs", "training FLOPs of a run", ("train_flops",))]
+    kinds += [] if comparison.slowed else [("seconds", "seconds of training", ("seconds",))]
+    kinds += [("cache", "cache, bytes a character", ("latent_cache_bytes", "cache_bytes"))]
     figures = (_cost_figure(comparison, group, *kind) for group in comparison.groups for kind in kinds)
     return gathered(comparison, figures)
 
 
 def _cost_figure(
-    comparison: Comparison, group: Group, name: str, label: str, read: Callable[[Record], float | None]
+    comparison: Comparison, group: Group, name: str, label: str, costs: Sequence[str]
 ) -> Figure | None:
-    spots = []
-    for arm in comparison.in_group(group):
-        cost, _ = over_seeds(read(record) for record in comparison.finals(arm.id))
-        spots += [spot] if (spot := _spot(comparison, arm, cost)) else []
-    if not spots:
-        return None
-    plot = chart(
-        named(f"Loss against {name}", group),
-        "; ".join(f"{spot.arm.label}: {spot.loss:.4f} nats at {short(spot.at)}" for spot in spots),
-        spread([spot.at for spot in spots], 0.12), spread([e for spot in spots for e in spot.ends], 0.15),
-        label, named(NATS, group),
-    )  # fmt: skip
-    _draw_spots(plot, comparison, spots, label)
-    return Figure(plot.render())
+    """Of the costs named, each run has the first that is known of it."""
 
+    def read(record: Record) -> float | None:
+        return next((cost for name in costs if (cost := cost_of(record, name)) is not None), None)
 
-def _draw_spots(plot: Chart, comparison: Comparison, spots: Sequence[Spot], unit: str) -> None:
-    for spot in spots:
-        series = comparison.series(spot.arm)
-        plot.whisker(spot.at, *spot.ends, series)
-        tip = f"{spot.arm.label}: {spot.loss:.4f} nats, {short(spot.at)} {unit}"
-        plot.dot((spot.at, spot.loss), series, tip)
+    found = {arm.id: over_seeds(map(read, comparison.finals(arm.id)))[0] for arm in comparison.in_group(group)}
+    spots = _spots(comparison, found)
+    return _spots_figure(comparison, spots, f"Loss against {name}", label, group) if spots else None
 
 
 def size_figures(comparison: Comparison) -> Figures | None:
@@ -297,22 +253,43 @@ def size_figures(comparison: Comparison) -> Figures | None:
 
 
 def _size_figure(comparison: Comparison, matching: str) -> Figure | None:
-    arms = [arm for arm in comparison.arms if arm.matching == matching]
-    spots = [spot for arm in arms if (spot := _spot(comparison, arm, arm.parameters))]
-    lines: dict[int, list[tuple[float, float]]] = {}
-    for spot in spots:
-        lines.setdefault(comparison.series(spot.arm), []).append((spot.at, spot.loss))
-    if not any(len({size for size, _ in line}) > 1 for line in lines.values()):
-        return None
-    plot = chart(
-        named("Loss over size", (matching, None)),
-        "; ".join(f"{spot.arm.label}: {spot.loss:.4f} at {short(spot.at)}" for spot in spots),
-        spread([spot.at for spot in spots], 0.06, log=True), spread([e for spot in spots for e in spot.ends]),
-        "parameters", named(NATS, (matching, None)), log_x=True,
+    sizes = {arm.id: arm.parameters for arm in comparison.arms if arm.matching == matching}
+    spots = _spots(comparison, sizes)
+    several = len({(comparison.series(s.arm), s.at) for s in spots}) > len(
+        {comparison.series(s.arm) for s in spots}
+    )
+    group = (matching, None)
+    return _spots_figure(comparison, spots, "Loss over size", "parameters", group, log=True) if several else None
+
+
+def _spots(comparison: Comparison, at: Mapping[str, float | None]) -> list[Spot]:
+    """Those arms that have a loss, each at its place on the x axis."""
+    spots = []
+    for arm in comparison.arms:
+        loss, interval = over_seeds(record.nats_per_char for record in comparison.finals(arm.id))
+        if (place := at.get(arm.id)) is not None and loss is not None:
+            spots.append(Spot(arm, place, loss, interval or (loss, loss)))
+    return spots
+
+
+def _spots_figure(
+    comparison: Comparison, spots: Sequence[Spot], title: str, label: str, group: Group, log: bool = False
+) -> Figure:
+    plot = Chart(
+        named(title, group),
+        "; ".join(f"{spot.arm.label}: {spot.loss:.4f} nats at {short(spot.at)}" for spot in spots),
+        spread([spot.at for spot in spots], 0.06 if log else 0.12, log),
+        spread([end for spot in spots for end in spot.ends], 0.15), label, named(NATS, group), log_x=log,
     )  # fmt: skip
-    for series, line in lines.items():
-        plot.line(sorted(line), series)
-    _draw_spots(plot, comparison, spots, "parameters")
+    for series in dict.fromkeys(comparison.series(spot.arm) for spot in spots):
+        own = sorted((spot.at, spot.loss) for spot in spots if comparison.series(spot.arm) == series)
+        if len(own) > 1:
+            plot.line(own, series)
+    for spot in spots:
+        series = comparison.series(spot.arm)
+        plot.whisker(spot.at, *spot.ends, series)
+        tip = f"{spot.arm.label}: {spot.loss:.4f} nats, {short(spot.at)} {label}"
+        plot.dot((spot.at, spot.loss), series, tip)
     return Figure(plot.render())
 
 
@@ -337,7 +314,7 @@ def _rate_figure(comparison: Comparison, group: Group) -> Figure | None:
         return None
     rates = sorted({rate for points in tried.values() for rate, _ in points})
     best = "; ".join(f"{arm.label} does best at {of.chosen}" for arm, of in arms)
-    plot = chart(
+    plot = Chart(
         named("Learning rates", group), f"Loss over the factor on the learning rates: {best}.",
         spread(rates, 0.08, log=True), (min(means) - 0.02, min(max(means), min(means) + 0.6) + 0.02),
         "factor on the learning rates", named(NATS, group), log_x=True, x_ticks=rates,

@@ -11,7 +11,7 @@ import msgspec
 from aeattn.compare.records import Point, comparable
 from aeattn.files import replacing
 from aeattn.report.blocks import Figure, Figures
-from aeattn.report.svg import chart, spread
+from aeattn.report.svg import Chart, spread
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.escaping import printable
 
@@ -65,7 +65,7 @@ def figures(curve: Curve) -> Figures:
     lines = {TRAIN: curve.train, VALID: curve.valid, WHOLE: curve.whole}
     ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in lines.items() if points)
     xs = [x for points in lines.values() for x, _ in points]
-    plot = chart("Learning curve", f"At the end: {ends}.", spread(xs, 0.02), curve.limits, XLABEL, YLABEL)
+    plot = Chart("Learning curve", f"At the end: {ends}.", spread(xs, 0.02), curve.limits, XLABEL, YLABEL)
     for series, points in enumerate((curve.train, curve.valid)):
         if points:
             plot.line(points, series)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 from markupsafe import Markup, escape
 
 Point = tuple[float, float]
+LEFT, TOP, RIGHT, BOTTOM = 46, 30, 404, 228  # of the axes of a chart
+SHAPES = 4  # of markers; with eight colours and two kinds of line, series differ in more than colour
 _ids = count(1)
 
 
@@ -21,9 +23,6 @@ def fresh_ids() -> None:
     """Begin a page: the same page gets the same ids, whatever was drawn before it."""
     global _ids
     _ids = count(1)
-
-
-SHAPES = 4  # of markers; with eight colours and two kinds of line, series differ in more than colour
 
 
 @dataclass(frozen=True)
@@ -77,24 +76,20 @@ def style(number: int) -> str:
     return f"c{number % 8}" + (" dashed" if number >= 8 else "")
 
 
-@dataclass
 class Chart:
-    """A plot with two axes, in its own units of about a pixel.
+    """A plot with two axes from `xs` and `ys`, in its own units of about a pixel.
 
     `title` and `alt` are read out where the picture cannot be seen.
     """
 
-    title: str
-    alt: str
-    x: Scale
-    y: Scale
-    x_label: str = ""
-    y_label: str = ""
-    width: float = 420
-    height: float = 270
-    x_ticks: Sequence[float] | None = None
-    _body: list[Markup] = field(default_factory=list)
-    _over: list[Markup] = field(default_factory=list)
+    def __init__(
+        self, title: str, alt: str, xs: Point, ys: Point, x_label: str, y_label: str, *,
+        log_x: bool = False, log_y: bool = False, x_ticks: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
+        self.title, self.alt, self.x_label, self.y_label, self.x_ticks = title, alt, x_label, y_label, x_ticks
+        self.x, self.y = Scale(*xs, LEFT, RIGHT, log_x), Scale(*ys, BOTTOM, TOP, log_y)
+        self._body: list[Markup] = []
+        self._over: list[Markup] = []
 
     def line(self, points: Sequence[Point], series: int) -> None:
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
@@ -112,39 +107,39 @@ class Chart:
             classes = style(series) + (" hollow" if hollow else "") + (" small" if small else "")
             self._over.append(marker(self.x(at[0]), self.y(at[1]), series, classes, tip, 2.6 if small else 4.2))
 
+    def dots(self, points: Sequence[Point], series: int, label: str, form: str, small: bool = False) -> None:
+        """A line with a marker at each point; `form` says of x and y (0 and 1) what the tip shows."""
+        self.line(points, series)
+        for at in points:
+            self.dot(at, series, f"{label}: {form.format(*at)}", small=small)
+
     def whisker(self, x: float, low: float, high: float, series: int) -> None:
         """An upright interval."""
         at, top, bottom = self.x(x), self.y(high), self.y(low)
-        self._body.append(
-            Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>').format(style(series), at, bottom, top)
-        )
-
-    def _edges(self) -> tuple[float, float, float, float]:
-        return (*sorted((self.x.start, self.x.end)), *sorted((self.y.start, self.y.end)))  # type: ignore[return-value]
+        span = Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>')
+        self._body.append(span.format(style(series), at, bottom, top))
 
     def render(self) -> Markup:
-        left, right, top, bottom = self._edges()
         clip = f"clip{next(_ids)}"
+        edge = f"M{LEFT - 4} {TOP - 4}H{RIGHT + 4}V{BOTTOM + 4}H{LEFT - 4}z"
         parts = [
-            Markup('<clipPath id="{}"><path d="M{} {}H{}V{}H{}z"/></clipPath>').format(
-                clip, left, top - 4, right + 4, bottom + 4, left - 4
-            ),
-            *self._axes(left, right, top, bottom),
+            Markup('<clipPath id="{}"><path d="{}"/></clipPath>').format(clip, edge),
+            *self._axes(),
             Markup('<g clip-path="url(#{})">{}</g>').format(clip, Markup("").join(self._body)),
             *self._over,
         ]
-        return picture(self.title, self.alt, self.width, self.height, parts)
+        return picture(self.title, self.alt, 420, 270, parts)
 
-    def _axes(self, left: float, right: float, top: float, bottom: float) -> Iterable[Markup]:
+    def _axes(self) -> Iterable[Markup]:
         for value in self.y.ticks():
             at = self.y(value)
-            yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, at, right)
-            yield words(left - 6, at + 4, short(value), "tick", "end")
+            yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, at, RIGHT)
+            yield words(LEFT - 6, at + 4, short(value), "tick", "end")
         for value in apart(self.x.ticks() if self.x_ticks is None else self.x_ticks, self.x):
-            yield words(self.x(value), bottom + 16, short(value), "tick", "middle")
-        yield Markup('<path class="axis" d="M{} {}H{}"/>').format(left, bottom, right)
-        yield words(right, bottom + 33, self.x_label, "label", "end")
-        yield words(left - 34, top - 12, self.y_label, "label", "start")
+            yield words(self.x(value), BOTTOM + 16, short(value), "tick", "middle")
+        yield Markup('<path class="axis" d="M{} {}H{}"/>').format(LEFT, BOTTOM, RIGHT)
+        yield words(RIGHT, BOTTOM + 33, self.x_label, "label", "end")
+        yield words(LEFT - 34, TOP - 12, self.y_label, "label", "start")
 
 
 def apart(ticks: Sequence[float], scale: Scale, room: float = 38) -> list[float]:
@@ -154,25 +149,6 @@ def apart(ticks: Sequence[float], scale: Scale, room: float = 38) -> list[float]
         if not kept or abs(scale(tick) - scale(kept[-1])) >= room:
             kept.append(tick)
     return kept
-
-
-def chart(
-    title: str,
-    alt: str,
-    xs: tuple[float, float],
-    ys: tuple[float, float],
-    x_label: str,
-    y_label: str,
-    *,
-    log_x: bool = False,
-    log_y: bool = False,
-    height: float = 270,
-    x_ticks: Sequence[float] | None = None,
-) -> Chart:
-    """An empty chart of the usual size, its axes from `xs` and `ys`."""
-    x = Scale(*xs, 46, 404, log_x)
-    y = Scale(*ys, height - 42, 30, log_y)
-    return Chart(title, alt, x, y, x_label, y_label, 420, height, x_ticks)
 
 
 def marker(x: float, y: float, series: int, classes: str, tip: str, r: float = 4.2) -> Markup:
@@ -188,9 +164,8 @@ def marker(x: float, y: float, series: int, classes: str, tip: str, r: float = 4
 
 
 def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>').format(
-        x, y, classes, anchor, text
-    )
+    svg = Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>')
+    return svg.format(x, y, classes, anchor, text)
 
 
 def picture(title: str, alt: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
