@@ -90,8 +90,8 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
 
 
 def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None) -> Score:
-    """The loss over a whole document with fixed, neighbouring windows of `context` tokens; where there is a stride,
-    with windows in which every prediction sees at least `context - stride` tokens, if there are as many."""
+    """The loss over a whole document with fixed, neighbouring windows of `context` tokens; with a stride, windows
+    where every prediction sees at least `context - stride` tokens, if there are as many."""
     step = context if stride is None else stride
     return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
 
