@@ -57,6 +57,13 @@ def test_evaluation_restores_training_mode_and_is_repeatable() -> None:
     assert model.training
 
 
+def test_an_evaluation_that_fails_restores_training_mode() -> None:
+    model = lively_model(tiny_config(dropout=0.5)).train()
+    with pytest.raises(IndexError):
+        evaluate(model, IDS | 128, 16, ELEVEN)
+    assert model.training
+
+
 def _store(tmp_path: Path) -> TokenStore:
     documents = [Document(name=n, text=t) for n, t in (("a", "abcde" * 30), ("b", "edcba" * 7), ("c", "a"))]
     return build_store(documents, LETTERS, TextOptions(), tmp_path / "ids")

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
 from aeattn.data.store import StoredDocument, TokenStore
 from aeattn.data.tokenizer import Ids, Tokenizer
+from aeattn.generation.torch_engine import evaluating
 
 Windows = tuple[Int64, Int64]
 WINDOWS_AT_ONCE = 32
@@ -65,13 +66,11 @@ NOTHING = Score(0.0, 0, 0, 0)
 def score_windows(model: nn.Module, windows: Iterable[Windows], tokenizer: Tokenizer) -> Score:
     """The summed loss of windows of inputs and targets, each (B, T); targets of -1 are not scored."""
     device = next(model.parameters()).device
-    total, was_training = NOTHING, model.training
-    model.eval()
-    with torch.inference_mode():
+    total = NOTHING
+    with torch.inference_mode(), evaluating(model):
         for inputs, targets in windows:
             nats = _nats(model(torch.from_numpy(inputs).to(device)), torch.from_numpy(targets).to(device))
             total = total + _counted(nats, targets[targets != IGNORED], tokenizer)
-    model.train(was_training)
     return total
 
 
@@ -86,10 +85,10 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
 
 
 def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None) -> Score:
-    """The loss over a whole document with windows of `context` tokens: neighbouring ones, or with a stride, where
-    every prediction sees at least `context - stride` tokens, if there are as many."""
-    windows = sliding_windows(ids, 0, len(ids), context, context if stride is None else stride, WINDOWS_AT_ONCE)
-    return score_windows(model, windows, tokenizer)
+    """The loss over a whole document with fixed, neighbouring windows of `context` tokens; with a stride, windows
+    where every prediction sees at least `context - stride` tokens, if there are as many."""
+    step = context if stride is None else stride
+    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
 
 
 def evaluate_store(
