@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from aeattn.benchmarks.timing import Say, Work
 from aeattn.config.model import ModelConfig
 from aeattn.errors import InputError
+from aeattn.nn.size import nearest
 
 TEMPERATURE = 0.8
 Loss = Callable[[Any, Tensor, Tensor], Tensor]  # of a model, inputs and targets, both (B, T)
@@ -61,13 +62,7 @@ def count(model: nn.Module) -> int:
 
 def nearest_width(parameters_of: Callable[[int], int], parameters: int, n_heads: int) -> int:
     """The model width, a multiple of the heads, whose parameters come nearest to those asked for."""
-    low, high = 1, 2
-    while parameters_of(n_heads * high) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if parameters_of(n_heads * middle) < parameters else (low, middle)
-    return min((n_heads * n for n in (low, high)), key=lambda width: abs(parameters_of(width) - parameters))
+    return n_heads * nearest(lambda n: parameters_of(n_heads * n), parameters)
 
 
 def hugging_face() -> Peer:

@@ -111,20 +111,16 @@ def record(name: str, trained: Path | None = None) -> Json:
     reason."""
     known = RUNS[name]
     facts: Json = {
-        "name": name,
-        "command": ["aeattn", "train", *known.train],
-        "definition": known.definition,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "status": "failed",
-    }
+        "name": name, "command": ["aeattn", "train", *known.train], "definition": known.definition,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "status": "failed",
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run = trained or Path(folder) / "run"
         try:
             if trained is None:
                 _aeattn(["train", *known.train, "--out", str(run)])
-            facts["evaluation"] = json.loads(
-                _aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate])
-            )
+            evaluated = _aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate])
+            facts["evaluation"] = json.loads(evaluated)
         except subprocess.CalledProcessError as error:
             return facts | {"reason": (error.stderr or "see the log").strip().splitlines()[-1]}
         return facts | _of_run(run) | {"status": "done"}

@@ -47,15 +47,9 @@ def _run(name: str, known: Json | None) -> Sequence[str]:
         return (name, "", "", "not measured" if known is None else "failed", "", "", "", "")
     result = known["evaluation"]
     more = (result.get("sliding", {}).get("nats_per_char"), result.get("ngram_nats_per_char", {}).get("5"))
-    return (
-        name,
-        f"{known['parameters']:,}",
-        f"{known['curve'][-1]['chars']:,}",
-        f"{result['nats_per_char']:.4f}",
-        *("" if nats is None else f"{nats:.4f}" for nats in more),
-        f"{known['chars_per_second']:,}",
-        _machine(known),
-    )
+    losses = ("" if nats is None else f"{nats:.4f}" for nats in (result["nats_per_char"], *more))
+    sizes = (f"{known['parameters']:,}", f"{known['curve'][-1]['chars']:,}")
+    return (name, *sizes, *losses, f"{known['chars_per_second']:,}", _machine(known))
 
 
 def _machine(known: Json) -> str:

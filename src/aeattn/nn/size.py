@@ -221,13 +221,17 @@ def solve_width(
     def widened(width: int) -> ModelConfig:
         return replace(config, **{field: width})  # type: ignore[arg-type]
 
-    low, high = 1, 2
-    if cost(widened(low)) > budget:
+    if cost(widened(1)) > budget:
         raise ValueError(f"even {field} = 1 costs more than {budget:,.0f}: choose a larger budget")
-    while cost(widened(high)) <= budget:
+    return widened(nearest(lambda width: cost(widened(width)), budget))
+
+
+def nearest(cost: Callable[[int], float], budget: float) -> int:
+    """The whole number, of at least 1, whose cost, which must grow with it, comes nearest to the budget."""
+    low, high = 1, 2
+    while cost(high) <= budget:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if cost(widened(middle)) <= budget else (low, middle)
-    nearest = min((low, high), key=lambda width: abs(cost(widened(width)) - budget))
-    return widened(nearest)
+        low, high = (middle, high) if cost(middle) <= budget else (low, middle)
+    return min((low, high), key=lambda number: abs(cost(number) - budget))
