@@ -89,3 +89,13 @@ def test_pytorch_is_loaded_only_by_a_plugin_that_needs_it(tmp_path: Path) -> Non
 assert main(["size", "--plugin", {str(path)!r}, "--set", "model.key=third-kind", "--preset", "460k"]) == 0
 assert "torch" not in sys.modules and "numpy" not in sys.modules"""
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_one_name_needs_no_list_and_is_loaded_all_the_same(tmp_path: Path) -> None:
+    (plugin := tmp_path / "alone.py").write_text("import pathlib\npathlib.Path(__file__ + '.seen').touch()\n")
+    (settings := tmp_path / "a.toml").write_text('plugins = "alone.py"\n')
+    assert resolve({}, file=settings).plugins == (str(plugin),)
+    assert plugin.with_name("alone.py.seen").exists()
+    (again := tmp_path / "again.py").write_text(plugin.read_text())
+    assert resolve({}, sets=[f"plugins={again}"]).plugins == (str(again),)
+    assert again.with_name("again.py.seen").exists()

@@ -222,3 +222,9 @@ def test_round_trips_through_json_and_toml(changes: dict[str, Any]) -> None:
 def _toml(value: Any) -> str:
     """As JSON, in which DEL is to be escaped for TOML, and other characters are not."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@pytest.mark.parametrize("text", ["preset.a=3", "preset=[1]", 'preset={ "a" = 1 }'])
+def test_a_preset_that_is_no_name_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(InputError, match="preset: unknown key"):
+        resolve({}, sets=[text])

@@ -116,7 +116,7 @@ def _limit(task: dict[str, Any]) -> None:
 def _kill_at_update(number: int, settled: bool) -> None:
     """Die between the gradient of update `number`, counted from 0 with those that are only timed, and its use;
     `settled`: when the last checkpoint is on the disk."""
-    from aeattn.training.hooks import Save
+    from aeattn.training.saving import Save
     from aeattn.training.trainer import Trainer
 
     real, calls = Trainer._gradients, iter(range(number))
@@ -125,7 +125,7 @@ def _kill_at_update(number: int, settled: bool) -> None:
         loss = real(self, windows)
         if next(calls, None) is None:
             if settled:
-                next(hook for hook in self.hooks if isinstance(hook, Save)).saver.wait()
+                next(hook for hook in self.hooks if isinstance(hook, Save)).wait()
             os.kill(os.getpid(), 9)
         return loss
 

@@ -107,7 +107,7 @@ def test_a_kill_after_a_broken_off_evaluation(bench: Bench, tally: Tally, out: P
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [("aeattn.training.start:prepare", [], "nothing was begun"),
-     ("aeattn.training.trainer:Trainer.time_updates", ["--compile", "auto"], "go on with `aeattn resume"),
+     ("aeattn.training.compiling:time_updates", ["--compile", "auto"], "go on with `aeattn resume"),
      ("aeattn.cli.finish:finish", [], "the model is trained and saved")],
 )  # fmt: skip
 def test_what_comes_before_and_after_updates_hears_signals(

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,17 +22,23 @@ from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
 from aeattn.training.hooks import check
 from aeattn.training.optimizers import make_optimizers
-from aeattn.training.saving import LARGEST_SHARE, Saver, State
+from aeattn.training.saving import LARGEST_SHARE, Save, State
 from tests.conftest import lively_model, tiny_config
 
-CONFIG = RunConfig(tiny_config(), TrainingConfig(), DataConfig())
 
-
-def _saver(folder: Path, **settings: Any) -> Saver:
+def _saver(folder: Path, **settings: Any) -> tuple[Save, Any]:
+    """The hook, and what it needs of a trainer."""
     run, model = RunFolder(folder / "run"), lively_model(tiny_config())
     run.checkpoints.mkdir(parents=True)
-    training = TrainingConfig(**settings)
-    return Saver(run, training, model, make_optimizers(model, training))
+    config = RunConfig(model.config, TrainingConfig(**settings), DataConfig())
+    optimizers = make_optimizers(model, config.training)
+    trainer: Any = SimpleNamespace(state=State(), config=config, model=model, optimizers=optimizers)
+    return Save(run, trainer), trainer
+
+
+def _write(saver: Save, trainer: Any, state: State) -> None:
+    trainer.state = state
+    saver.write(trainer)
 
 
 @pytest.mark.parametrize(
@@ -41,88 +48,91 @@ def _saver(folder: Path, **settings: Any) -> Saver:
     ids=str,
 )  # fmt: skip
 def test_intervals_by_time(settings: dict[str, Any], seconds: float, tmp_path: Path) -> None:
-    assert _saver(tmp_path, **settings).seconds_between == seconds
+    assert _saver(tmp_path, **settings)[0].seconds_between == seconds
 
 
 def test_checkpoints_by_time_take_a_small_share_of_it(tmp_path: Path) -> None:
-    saver = _saver(tmp_path, checkpoint_minutes=1e-9)
-    saver.save(State(step=1), CONFIG)
+    saver, trainer = _saver(tmp_path, checkpoint_minutes=1e-9)
+    _write(saver, trainer, State(step=1))
     saver.wait()
     assert saver._cost > 0
     assert saver.seconds_between == saver._cost / LARGEST_SHARE
 
 
 def test_steps_and_time_are_both_heard(tmp_path: Path) -> None:
-    saver = _saver(tmp_path, checkpoint_every=3, checkpoint_minutes=10)
+    saver, _ = _saver(tmp_path, checkpoint_every=3, checkpoint_minutes=10)
     assert [step for step in range(1, 10) if saver.due(step)] == [3, 6, 9]
     saver._last -= 601
     assert saver.due(4)
 
 
 def test_a_moment_is_saved_once(tmp_path: Path) -> None:
-    saver = _saver(tmp_path)
+    saver, trainer = _saver(tmp_path)
     for _ in range(2):
-        saver.save(State(step=5), CONFIG)
+        _write(saver, trainer, State(step=5))
         saver.wait()
         (saver.run.checkpoints / "step-00000005" / "mark").touch()
     assert (saver.run.checkpoints / "step-00000005" / "mark").exists()
 
 
 def test_what_goes_wrong_in_the_background_is_raised(tmp_path: Path) -> None:
-    saver = _saver(tmp_path)
+    saver, trainer = _saver(tmp_path)
     saver.run.checkpoints.rmdir()
     saver.run.checkpoints.touch()
-    saver.save(State(step=5), CONFIG)
+    _write(saver, trainer, State(step=5))
     with pytest.raises(OSError, match="Not a directory"):
         saver.wait()
-    assert "no checkpoint" in saver.kept()
+    assert "no checkpoint" in saver.kept(trainer)
 
 
 def test_a_checkpoint_on_its_way_to_the_disk_is_the_last_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saver, commit = _saver(tmp_path), checkpoint.commit
+    (saver, trainer), commit = _saver(tmp_path), checkpoint.commit
 
     def slowly(*arguments: Any) -> None:
         time.sleep(0.2)
         commit(*arguments)
 
     monkeypatch.setattr(checkpoint, "commit", slowly)
-    saver.save(State(step=5), CONFIG)
-    assert saver.kept() == "the last good state is checkpoint step-00000005"
+    _write(saver, trainer, State(step=5))
+    assert saver.kept(trainer) == "the last good state is checkpoint step-00000005"
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    saver = _saver(tmp_path)
-    before = {name: t.clone() for name, t in saver.model.state_dict().items()}
+    saver, trainer = _saver(tmp_path)
+    before = {name: t.clone() for name, t in trainer.model.state_dict().items()}
     saver.run.append_sample(5, "abc")
-    saver.save(State(step=5, smooth_nats=1.5), CONFIG)
+    _write(saver, trainer, State(step=5, smooth_nats=1.5))
     saver.wait()
     saver.run.append_sample(6, "def")
-    for parameter in saver.model.parameters():
+    for parameter in trainer.model.parameters():
         nn.init.zeros_(parameter)
-    found, warnings = checkpoint.newest(saver.run, limits_of(saver.model.config))
-    assert saver.restore(found) == State(step=5, smooth_nats=1.5)
+    found, warnings = checkpoint.newest(saver.run, limits_of(trainer.model.config))
+    saver.restore(trainer, found)
+    assert trainer.state == State(step=5, smooth_nats=1.5)
     assert not warnings
-    assert all(bool((before[name] == t).all()) for name, t in saver.model.state_dict().items())
+    assert all(bool((before[name] == t).all()) for name, t in trainer.model.state_dict().items())
     assert saver.run.samples.read_text() == "--- step 5\nabc\n\n"
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
-    saver = _saver(tmp_path)
-    nn.init.constant_(next(saver.model.parameters()), float("nan"))
+    saver, trainer = _saver(tmp_path)
+    nn.init.constant_(next(trainer.model.parameters()), float("nan"))
     with pytest.raises(Diverged, match=r"embedding\.weight holds NaN"):
-        saver.save(State(step=5), CONFIG)
+        _write(saver, trainer, State(step=5))
     assert not checkpoint.all_checkpoints(saver.run)
 
 
 def test_anchors_outlive_what_is_dropped(tmp_path: Path) -> None:
-    saver = _saver(tmp_path, spike_factor=2.0, spike_every=4, keep_checkpoints=1)
+    saver, trainer = _saver(tmp_path, spike_factor=2.0, spike_every=4, keep_checkpoints=1)
     for step in (3, 4, 5, 6):
-        saver.save(State(step=step), CONFIG)
+        _write(saver, trainer, State(step=step))
     saver.wait()
     assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(saver.run)] == [4, 6]
-    assert saver.roll_back(State(step=7, passed_over=2)) == State(step=4, passed_over=6, rollbacks=1)
+    trainer.state = State(step=7, passed_over=2)
+    assert saver.roll_back(trainer)
+    assert trainer.state == State(step=4, passed_over=6, rollbacks=1)
     assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(saver.run)] == [4]
 
 

@@ -23,8 +23,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from aeattn.benchmarks.results import Record
 from aeattn.benchmarks.results_page import page, read
+from aeattn.files import Json
 from aeattn.report import write_report
 from aeattn.report.readme import with_answer
 
@@ -106,31 +106,27 @@ def _command_of(run: Path) -> tuple[str, ...]:
     return (*command[:at], *command[at + 2 :])
 
 
-def record(name: str, trained: Path | None = None) -> Record:
+def record(name: str, trained: Path | None = None) -> Json:
     """Train (unless it has been done) and evaluate in a temporary folder; what came of it, or `failed` with the
     reason."""
     known = RUNS[name]
-    facts: Record = {
-        "name": name,
-        "command": ["aeattn", "train", *known.train],
-        "definition": known.definition,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "status": "failed",
-    }
+    facts: Json = {
+        "name": name, "command": ["aeattn", "train", *known.train], "definition": known.definition,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "status": "failed",
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run = trained or Path(folder) / "run"
         try:
             if trained is None:
                 _aeattn(["train", *known.train, "--out", str(run)])
-            facts["evaluation"] = json.loads(
-                _aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate])
-            )
+            evaluated = _aeattn(["evaluate", str(run), known.text, "--json", *known.evaluate])
+            facts["evaluation"] = json.loads(evaluated)
         except subprocess.CalledProcessError as error:
             return facts | {"reason": (error.stderr or "see the log").strip().splitlines()[-1]}
         return facts | _of_run(run) | {"status": "done"}
 
 
-def _of_run(run: Path) -> Record:
+def _of_run(run: Path) -> Json:
     from aeattn.nn.size import parameters
     from aeattn.runs.folder import RunFolder
 
@@ -158,7 +154,7 @@ def _is_stale(results: Path, name: str) -> bool:
     return known is None or known["status"] != "done" or known["definition"] != RUNS[name].definition
 
 
-def _write(path: Path, values: Record) -> None:
+def _write(path: Path, values: Json) -> None:
     path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

@@ -51,33 +51,26 @@ def _options(parser: argparse.ArgumentParser) -> None:
     train = kinds.add_parser("train", help="training steps")
     train.add_argument("--preset", default="460k", metavar="NAME", help="model to time (default 460k)")
     train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows a step (default 64)")
-    train.add_argument(
-        "--context", type=whole, nargs="+", default=[128, 256], metavar="N", help="(default 128 256)"
-    )
+    contexts = [128, 256]
+    train.add_argument("--context", type=whole, nargs="+", default=contexts, metavar="N", help="(default 128 256)")
     _shared(train, rounds=7)
     _generate_options(kinds.add_parser("generate", help="writing"))
 
 
 def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
-    name = parser.prog.split()[-1]
-    parser.add_argument(
-        "--rounds", type=whole, default=rounds, metavar="N", help=f"of all in turn (default {rounds})"
-    )
+    picture, turns = Path(f"bench-{parser.prog.split()[-1]}.png"), f"of all in turn (default {rounds})"
+    parser.add_argument("--rounds", type=whole, default=rounds, metavar="N", help=turns)
     parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
     parser.add_argument("--no-peers", action="store_true", help="only ours")
-    parser.add_argument(
-        "--picture", type=Path, default=Path(f"bench-{name}.png"), metavar="FILE", help="where it is drawn"
-    )
+    parser.add_argument("--picture", type=Path, default=picture, metavar="FILE", help="where it is drawn")
     add_json(parser)
 
 
 def _generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
     parser.add_argument("--chars", type=whole, default=200, metavar="N", help="each writes (default 200)")
-    parser.add_argument(
-        "--batch", type=whole, nargs="+", default=[1, 64], metavar="N", help="sequences at once (default 1 64)"
-    )
-    lengths = [256, 512, 1024, 2048, 4096, 8192]
+    at_once, lengths = "sequences at once (default 1 64)", [256, 512, 1024, 2048, 4096, 8192]
+    parser.add_argument("--batch", type=whole, nargs="+", default=[1, 64], metavar="N", help=at_once)
     parser.add_argument("--lengths", type=whole, nargs="+", default=lengths, metavar="N", help="for the curves")
     parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
     _shared(parser, rounds=5)

@@ -127,16 +127,12 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest alone")
     parser.add_argument("--top-p", type=float, metavar="X", help="draw from the likeliest that make up X")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
-    parser.add_argument(
-        "--stop", action="append", default=[], metavar="S", help="end before this text; may be repeated"
-    )
+    stop = "end before this text; may be repeated"
+    parser.add_argument("--stop", action="append", default=[], metavar="S", help=stop)
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
-    parser.add_argument(
-        "--engine", choices=("auto", "fast", "simple"), default="auto", help="compiled, or PyTorch"
-    )
-    parser.add_argument(
-        "--cache", choices=("auto", "latent", "full"), default="auto", help="codes, or keys and values"
-    )
+    engines, caches = ("auto", "fast", "simple"), ("auto", "latent", "full")
+    parser.add_argument("--engine", choices=engines, default="auto", help="compiled, or PyTorch")
+    parser.add_argument("--cache", choices=caches, default="auto", help="codes, or keys and values")
     add_device(parser, "cpu")
     add_json(parser)
 

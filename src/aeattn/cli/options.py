@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
@@ -54,20 +55,13 @@ class Command:
 def number(text: str) -> int:
     """A whole number; 20M, 1.5e6 and 500k are understood."""
     scale = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower())
-    try:
-        return int(text) if scale is None else _integral(float(text[:-1]) * scale)
-    except ValueError:
-        pass
-    try:
-        return _integral(float(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
-
-
-def _integral(value: float) -> int:
-    if not math.isfinite(value) or value != int(value):
-        raise ValueError
-    return int(value)
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ValueError, OverflowError):
+        value = float(text) if scale is None else float(text[:-1]) * scale
+        if value == int(value):
+            return int(value)
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number")
 
 
 def whole(text: str) -> int:

@@ -35,13 +35,8 @@ def _settings() -> Iterator[str]:
 
 def _row(each: Setting) -> Sequence[str]:
     default = "" if each.default in (None, ()) else f"`{str(each.default).lower()}`"
-    return (
-        f"`{each.name}`",
-        f"`{type_name(each.type)}`",
-        default,
-        f"`{each.option}`" if each.flag else "",
-        each.help,
-    )
+    option = f"`{each.option}`" if each.flag else ""
+    return (f"`{each.name}`", f"`{type_name(each.type)}`", default, option, each.help)
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
@@ -31,17 +32,17 @@ def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = N
 def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     from aeattn import hardware
     from aeattn.data.store import prepare
-    from aeattn.training.compiling import use_compiler
+    from aeattn.training.compiling import time_updates, use_compiler
     from aeattn.training.plan import corpus_of
     from aeattn.training.trainer import Trainer
 
     hardware.keep_freed_memory()
-    timers = []
+    timers: list[Callable[[], float]] = []
     for config in configs:
         text = prepare(corpus_of(config.data, config.training.seed), spec=config.data.tokenizer)
         trainer = Trainer(config, text)
         use_compiler(trainer, config.training.compile == "on")
-        timers.append(trainer.time_updates)
+        timers.append(partial(time_updates, trainer))
     return timers
 
 

@@ -84,6 +84,5 @@ def overlay(base: Json, changes: Json) -> Json:
     merged = dict(base)
     for key, value in changes.items():
         below = merged.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict)
-        merged[key] = overlay(below, value) if both and below is not None else value
+        merged[key] = overlay(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
     return merged

@@ -50,5 +50,5 @@ DEFAULT_PRESET = "460k"
 
 def preset(name: str) -> dict[str, Json]:
     """The settings of a preset. Raises InputError for a name that is not there."""
-    check_keys({name: None}, list(PRESETS), "preset")
+    check_keys([name], list(PRESETS), "preset")
     return PRESETS[name]

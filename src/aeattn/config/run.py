@@ -167,7 +167,7 @@ class RunConfig:
     def from_dict(cls, values: Json) -> RunConfig:
         """Loads the plug-ins that the config names. Raises InputError for unknown keys, wrong types, impossible
         values, and plug-ins that are not there."""
-        if isinstance(names := values.get("plugins"), list):
+        if isinstance(names := values.get("plugins"), str | list):
             load_plugins(names)
         return build(cls, values, "config")
 

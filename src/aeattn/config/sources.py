@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,21 @@ def read_settings(path: Path) -> Json:
 
     Raises InputError where it cannot be read.
     """
-    content = _read(path, _JSON_BYTES)
-    if content.lstrip().startswith("{"):
-        return located(_from_json(content, path), path)
-    return located(_from_toml(content, path), path)
+    with _reading(path):
+        content = _read(path, _JSON_BYTES)
+        values = _from_json(content) if content.lstrip().startswith("{") else _from_toml(content)
+    return located(values, path)
 
 
 def read_toml(path: Path) -> Json:
     """A TOML file as nested dictionaries. Raises InputError where it cannot be read."""
-    return _from_toml(_read(path, _TOML_BYTES), path)
+    with _reading(path):
+        return _from_toml(_read(path, _TOML_BYTES))
 
 
 def with_plugins(values: Json, more: Sequence[str]) -> Json:
     """The settings with the plug-ins that they name, and more of them, loaded. Raises InputError."""
-    named = values.get("plugins", [])
+    named = _plugins(values)
     if not isinstance(named, list) or not (names := load_plugins([*named, *more])):
         return values
     return {**values, "plugins": list(names)}
@@ -80,10 +82,15 @@ def with_plugins(values: Json, more: Sequence[str]) -> Json:
 
 def located(values: Json, path: Path) -> Json:
     """With plug-ins that stand beside the file that names them as paths that hold from any folder."""
-    names = values.get("plugins")
-    if not isinstance(names, list):
+    names = _plugins(values)
+    if not isinstance(names, list) or not names:
         return values
     return {**values, "plugins": [_beside(name, path) if isinstance(name, str) else name for name in names]}
+
+
+def _plugins(values: Json) -> object:
+    names = values.get("plugins", [])
+    return [names] if isinstance(names, str) else names  # one name needs no list
 
 
 def _beside(name: str, path: Path) -> str:
@@ -91,40 +98,36 @@ def _beside(name: str, path: Path) -> str:
     return str(found) if found.is_file() else name
 
 
-def _read(path: Path, most: int) -> str:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What is wrong with a file in the words of a user."""
     try:
-        content = read_bytes(path, most)
-        if len(content) > most:
-            raise ValueError(f"more than {most:,} bytes: no settings need that")
-        return content.decode("utf-8")
+        yield
     except FileNotFoundError:
         raise InputError(f"config file {path} is not there: check the path") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    except (OSError, ValueError, RecursionError) as error:
+        says = " ".join(str(error).split())[:200]
+        raise InputError(f"config file {path} cannot be read: {says}") from error
 
 
-def _from_toml(content: str, path: Path) -> Json:
-    try:
-        if len(content) > _TOML_BYTES or _DEEP.search(content):
-            raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
-        return tomllib.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
+def _read(path: Path, most: int) -> str:
+    content = read_bytes(path, most)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes: no settings need that")
+    return content.decode("utf-8")
 
 
-def _from_json(content: str, path: Path) -> Json:
+def _from_toml(content: str) -> Json:
+    if len(content) > _TOML_BYTES or _DEEP.search(content):
+        raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
+    return tomllib.loads(content)
+
+
+def _from_json(content: str) -> Json:
     """What a user could have written: the vocabulary's size, format and checksum are the run's own."""
-    try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
+    values = json.loads(content)
     values = values["config"] if isinstance(values.get("config"), dict) else values
-    apart = ("format", "checksum")
-    values = {key: value for key, value in values.items() if key not in apart}
+    values = {key: value for key, value in values.items() if key not in ("format", "checksum")}
     if isinstance(model := values.get("model"), dict):
         values["model"] = {key: value for key, value in model.items() if key != "vocab_size"}
     return values
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"config file {path} cannot be read: {' '.join(str(error).split())[:200]}")

@@ -17,6 +17,7 @@ from aeattn.errors import InputError
 Int64 = npt.NDArray[np.int64]
 
 IGNORED = -1  # the target of a position that is not scored
+_SHOWN = 8  # windows of a batch that are named
 
 
 class TrainBatches:
@@ -72,6 +73,13 @@ class TrainBatches:
             rows = epochs == epoch
             starts[rows] = self._epoch_starts(int(epoch))[places[rows]]
         return starts
+
+    def where(self, step: int) -> str:
+        """The places of the batch's windows, in words."""
+        starts = self.starts(step).tolist()
+        shown = ", ".join(f"{start:,}" for start in starts[:_SHOWN])
+        more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
+        return f"windows at characters {shown}{more} of the training text"
 
     def epoch(self, step: int) -> float:
         """How many times the text has been gone through before `step`."""

@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +49,8 @@ def _safe_place() -> Path:
 
 def remove_torn() -> list[Path]:
     """Remove objects and libraries that were not written to their end, but for those being written now."""
-    torn = [path for path in _binaries(_place()) if not is_whole(path) and not _in_work(path)]
+    binaries = [path for ending in ("*/*.so", "*/*.o") for path in _place().glob(ending)]
+    torn = [path for path in binaries if not is_whole(path) and not _in_work(path)]
     for path in torn:
         with suppress(OSError):
             path.unlink()
@@ -90,11 +90,6 @@ def is_whole(path: Path) -> bool:
 
 def _place() -> Path:
     return Path(os.environ.get(PLACE, cache_dir() / "compiled")).absolute()
-
-
-def _binaries(place: Path) -> Iterator[Path]:
-    for ending in ("*/*.so", "*/*.o"):
-        yield from place.glob(ending)
 
 
 def _in_work(path: Path) -> bool:

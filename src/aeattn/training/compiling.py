@@ -6,14 +6,16 @@ noted beside them, because whether compiling pays depends on it.
 
 from __future__ import annotations
 
+import copy
 import gc
 import hashlib
 import importlib.util
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +26,11 @@ from torch import Tensor
 from aeattn import nn
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import CompileMode, TrainingConfig
-from aeattn.errors import InputError
+from aeattn.errors import Diverged, InputError, Spike
 from aeattn.host import cache_dir, cxx
 from aeattn.kernels.build import SWITCH
 from aeattn.kernels.causal_attention import is_ready
+from aeattn.runs.random_state import untouched
 from aeattn.training.compiled_cache import PLACE, put_aside, remove_torn
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 Step = Callable[[Tensor, Tensor], Tensor]  # inputs and targets, both (B, T), to a loss
 
+PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
@@ -101,13 +105,30 @@ def prepare(trainer: Trainer) -> None:
     if settings.minutes is None and settings.compile != "auto":
         use_compiler(trainer, settings.compile == "on")
         return
-    seconds = trainer.time_updates()
+    seconds = time_updates(trainer)
     planned, cached = seconds_ahead(settings, seconds), _mark(trainer).exists()
     use_compiler(trainer, pays_to_compile(settings.compile, trainer.device, planned, cached))
     steps = settings.steps
     if settings.minutes is not None:
-        steps = max(1, round(settings.minutes * 60 / (trainer.time_updates() if trainer.compiled else seconds)))
+        steps = max(1, round(settings.minutes * 60 / (time_updates(trainer) if trainer.compiled else seconds)))
     trainer.settle(steps=steps, minutes=None, compile="on" if trainer.compiled else "off")
+
+
+def time_updates(trainer: Trainer) -> float:
+    """Seconds of one update, from a few that are taken back."""
+    weights, state = copy.deepcopy(trainer.model.state_dict()), replace(trainer.state)
+    times = [0.0]
+    with untouched(trainer.device), suppress(Diverged, Spike):  # which training itself will meet again
+        for _ in range(PROBE_STEPS):
+            start = time.perf_counter()
+            trainer.update()
+            times.append(time.perf_counter() - start)
+    trainer.model.load_state_dict(weights)
+    trainer.model.zero_grad(set_to_none=True)
+    for optimizer in trainer.optimizers:
+        optimizer.state.clear()
+    trainer.state = state
+    return min(times[1:], default=0.0)
 
 
 def use_compiler(trainer: Trainer, wanted: bool) -> None:

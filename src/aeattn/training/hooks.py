@@ -9,13 +9,10 @@ from aeattn.config.run import TrainingConfig
 from aeattn.config.text import TextOptions
 from aeattn.errors import BadValidation, Diverged, Spike
 from aeattn.generation.text_model import TextModel
-from aeattn.runs.checkpoint import Found
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
-from aeattn.runs.weights import to_bytes
 from aeattn.terminal.progress import Reporter, Status
 from aeattn.training.evaluate import Score, sample_windows, score_windows
-from aeattn.training.saving import Saver
 
 if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
@@ -232,44 +229,3 @@ class Log(Hook):
             self.run.append_sample(step, text)
         self._metrics.clear()
         self._samples.clear()
-
-
-class Save(Hook):
-    """Checkpoints in a run folder, its config as it was settled, and at the end the model."""
-
-    def __init__(self, run: RunFolder, trainer: Trainer) -> None:
-        self.run, self.config = run, trainer.config
-        self.saver = Saver(run, trainer.config.training, trainer.model, trainer.optimizers)
-
-    def restore(self, trainer: Trainer, found: Found | None) -> None:
-        """Go back to a checkpoint, or to the start if there is none. Raises InputError where it does not fit."""
-        trainer.state = self.saver.restore(found)
-
-    def start(self, trainer: Trainer) -> None:
-        if trainer.config != self.config:
-            self.config = trainer.config
-            self.run.write_config(trainer.config)
-        if self.saver.anchors and trainer.state.step == 0:
-            self.saver.save(trainer.state, trainer.config)
-
-    def after_update(self, trainer: Trainer) -> None:
-        if trainer.state.step < trainer.config.training.steps and self.saver.due(trainer.state.step):
-            self.saver.save(trainer.state, trainer.config)
-
-    def end(self, trainer: Trainer, score: Score) -> None:
-        self.run.publish(to_bytes(trainer.model.state_dict()))  # a kill may have come before that
-
-    def save(self, trainer: Trainer) -> bool:
-        self.saver.save(trainer.state, trainer.config)
-        self.saver.wait()
-        return True
-
-    def roll_back(self, trainer: Trainer) -> bool:
-        trainer.state = self.saver.roll_back(trainer.state)
-        return True
-
-    def kept(self, trainer: Trainer) -> str:
-        return self.saver.kept()
-
-    def close(self) -> None:
-        self.saver.close()

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from torch.optim import Optimizer
-
-from aeattn.config.run import RunConfig, TrainingConfig
 from aeattn.errors import Damaged, Diverged
 from aeattn.files import remove
-from aeattn.nn.transformer import LanguageModel
 from aeattn.runs import checkpoint
 from aeattn.runs.checkpoint import Found, Snapshot
 from aeattn.runs.folder import RunFolder
-from aeattn.runs.weights import limits_of
+from aeattn.runs.weights import limits_of, to_bytes
+from aeattn.training.evaluate import Score
+from aeattn.training.hooks import Hook
+
+if TYPE_CHECKING:
+    from aeattn.training.trainer import Trainer
 
 LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
 DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
@@ -64,20 +65,37 @@ class State:
         return cls(**numbers)
 
 
-class Saver:
-    """Saves model and optimizers of one run, and restores them."""
+class Save(Hook):
+    """Checkpoints in a run folder, its config as it was settled, and at the end the model."""
 
-    def __init__(
-        self, run: RunFolder, settings: TrainingConfig, model: LanguageModel, optimizers: Sequence[Optimizer]
-    ) -> None:
-        self.run, self.settings, self.model, self.optimizers = run, settings, model, optimizers
-        self.anchors = settings.spike_every if settings.spike_factor else 0
+    def __init__(self, run: RunFolder, trainer: Trainer) -> None:
+        self.run, self.config, self.settings = run, trainer.config, trainer.config.training
+        self.anchors = self.settings.spike_every if self.settings.spike_factor else 0
         self._saved: tuple[int, int, bool] | None = None  # of what is on the disk, or on its way there
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[float] | None = None
         self._cost, self._last = 0.0, time.monotonic()
 
     # -- forth -------------------------------------------------------------------------------------------
+
+    def start(self, trainer: Trainer) -> None:
+        if trainer.config != self.config:
+            self.config = trainer.config
+            self.run.write_config(trainer.config)
+        if self.anchors and trainer.state.step == 0:
+            self.write(trainer)
+
+    def after_update(self, trainer: Trainer) -> None:
+        if trainer.state.step < trainer.config.training.steps and self.due(trainer.state.step):
+            self.write(trainer)
+
+    def end(self, trainer: Trainer, score: Score) -> None:
+        self.run.publish(to_bytes(trainer.model.state_dict()))  # a kill may have come before that
+
+    def save(self, trainer: Trainer) -> bool:
+        self.write(trainer)
+        self.wait()
+        return True
 
     @property
     def seconds_between(self) -> float:
@@ -94,22 +112,21 @@ class Saver:
         by_step = any(every and step % every == 0 for every in (self.settings.checkpoint_every, self.anchors))
         return by_step or (self._pending is None and time.monotonic() - self._last >= self.seconds_between)
 
-    def save(self, state: State, config: RunConfig) -> None:
+    def write(self, trainer: Trainer) -> None:
         """Write a checkpoint of this moment in the background; a moment that was saved is not saved again.
 
         Raises Diverged where weights or the optimizers' state are no finite numbers.
         """
-        moment = state.moment
-        if moment == self._saved:
+        if trainer.state.moment == self._saved:
             return
         start = time.monotonic()
         self.wait()
         try:
-            facts = {**vars(state), "config": config.to_dict()}
-            snapshot = checkpoint.take(self.run, self.model, self.optimizers, facts)
+            facts = {**vars(trainer.state), "config": trainer.config.to_dict()}
+            snapshot = checkpoint.take(self.run, trainer.model, trainer.optimizers, facts)
         except checkpoint.NotFinite as error:
             raise Diverged(f"{error} holds NaN or infinity") from error
-        self._saved, self._cost = moment, time.monotonic() - start
+        self._saved, self._cost = trainer.state.moment, time.monotonic() - start
         self._pending = self._writer.submit(self._commit, snapshot)
 
     def _commit(self, snapshot: Snapshot) -> float:
@@ -129,47 +146,44 @@ class Saver:
             self._last = time.monotonic()
 
     def close(self) -> None:
-        """Let the last checkpoint be finished, whatever comes of it."""
         self._writer.shutdown()
 
-    def kept(self) -> str:
-        """Where the last good state is, in words; that which is on its way to the disk is waited for."""
+    def kept(self, trainer: Trainer) -> str:
         if self._pending is not None:
-            futures.wait([self._pending])
+            futures.wait([self._pending])  # it may be the last good one
         found = checkpoint.all_checkpoints(self.run)
         return f"the last good state is checkpoint {found[-1].name}" if found else "no checkpoint was written yet"
 
     # -- and back ----------------------------------------------------------------------------------------
 
-    def restore(self, found: Found | None) -> State:
+    def restore(self, trainer: Trainer, found: Found | None) -> None:
         """Go back to a checkpoint, or to the start if there is none: weights, optimizers, random states, logs.
 
         Raises InputError where it does not fit.
         """
-        state = State()
+        trainer.state = State() if found is None else State.from_dict(found.state)
         if found is not None:
-            state = State.from_dict(found.state)
-            checkpoint.restore(found, self.model, self.optimizers)
-            self._saved = state.moment
-            checkpoint.prune(self.run, state.step, self.settings.keep_checkpoints, self.anchors)
+            checkpoint.restore(found, trainer.model, trainer.optimizers)
+            self._saved = trainer.state.moment
+            checkpoint.prune(self.run, trainer.state.step, self.settings.keep_checkpoints, self.anchors)
         for name in checkpoint.LOGS:
             self.run.restore_log(name, b"" if found is None else found.files[name])
-        return state
 
-    def roll_back(self, state: State) -> State:
-        """The state to go on from where the batch that is next must be passed over: that of the newest anchor.
+    def roll_back(self, trainer: Trainer) -> bool:
+        """Go back to the newest anchor, to pass over the batch that is next.
 
         Anchors are the checkpoints of steps that `spike_every` divides. Every course of a run has them, however
         often it was interrupted or saved in between. Raises Diverged if there is none.
         """
         self.wait()
-        checkpoints = checkpoint.all_checkpoints(self.run)
-        anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=state.step)
+        before, checkpoints = trainer.state, checkpoint.all_checkpoints(self.run)
+        anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=before.step)
         if anchor is None:
             raise Diverged("there is no checkpoint to go back to: it")
-        back = self.restore(checkpoint.read(anchor, limits_of(self.model.config)))
+        self.restore(trainer, checkpoint.read(anchor, limits_of(trainer.config.model)))
+        back = trainer.state
         for newer in checkpoints:
             if checkpoint.step_of(newer) > back.step:
                 remove(newer)
-        back.passed_over, back.rollbacks = state.batch + 1 - back.step, state.rollbacks + 1
-        return back
+        back.passed_over, back.rollbacks = before.batch + 1 - back.step, before.rollbacks + 1
+        return True

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -57,35 +57,28 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        self.check()
-
-    def check(self) -> None:
-        """Raise Interrupted if a signal has come and nothing need be finished first."""
-        if self.number is not None and not self._patient:
-            raise Interrupted(self.number)
+        if not self._patient:  # nothing need be finished first
+            raise Interrupted(number)
 
     def heed(self) -> None:
         """Raise Interrupted if a signal has come, however patient: where what is being made can be left."""
         if self.number is not None:
             raise Interrupted(self.number)
 
-    @contextmanager
-    def patiently(self) -> Iterator[None]:
+    def patiently(self) -> AbstractContextManager[None]:
         """Where whoever runs looks at `number` and finishes what must be finished."""
-        with self._being(patient=True):
-            yield
+        return self._being(patient=True)
 
-    @contextmanager
-    def promptly(self) -> Iterator[None]:
+    def promptly(self) -> AbstractContextManager[None]:
         """For what takes long and can be broken off anywhere, such as an evaluation."""
-        with self._being(patient=False):
-            self.heed()
-            yield
+        return self._being(patient=False)
 
     @contextmanager
     def _being(self, patient: bool) -> Iterator[None]:
         before, self._patient = self._patient, patient
         try:
+            if not patient:
+                self.heed()
             yield
         finally:
             self._patient = before

@@ -33,6 +33,7 @@ from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
+from aeattn.training.saving import Save
 from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
 from aeattn.training.world import ALONE, World
@@ -87,15 +88,13 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
 
 def add_hooks(
     trainer: Trainer, run: RunFolder, reporter: Reporter, floor_nats: float | None, more: Sequence[Hook]
-) -> hooks.Save:
+) -> Save:
     """All that a run in a folder has. Checkpoints come last: what is in them, hooks before have written."""
-    save = hooks.Save(run, trainer)
-    registered = [kind() for kind in hooks.REGISTERED]
-    tells = [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run)]
+    save = Save(run, trainer)
+    more = [*(kind() for kind in hooks.REGISTERED), *more]
     if trainer.world.main:
-        trainer.hooks += [*tells, *registered, *more, save]
-    else:
-        trainer.hooks += [*registered, *more]
+        more = [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *more, save]
+    trainer.hooks += more
     return save
 
 

@@ -18,7 +18,6 @@ from aeattn.errors import InputError
 from aeattn.generation.text_model import TextModel
 from aeattn.terminal.progress import make_reporter
 from aeattn.training import hooks as built_in
-from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import corpus_of, located, plan
 from aeattn.training.start import floor, start
@@ -60,11 +59,12 @@ def train(
     >>> len(model.generate("once", chars=10))
     14
     """
-    keep_compiled()
     run = _run_config(config)
     if text is None:
         if corpus is not None:
-            run = replace(run, data=replace(run.data, corpus=_names(corpus), recipe=None))
+            names = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
+            data = replace(run.data, corpus=tuple(os.fspath(name) for name in names), recipe=None)
+            run = replace(run, data=data)
         if out is not None:
             return _in_folder(run, Path(out), hooks, quiet)
         return _in_memory(run, corpus_of(located(run.data), run.training.seed), hooks, quiet)
@@ -78,10 +78,6 @@ def _run_config(config: RunConfig | str | Mapping[str, Any]) -> RunConfig:
     if isinstance(config, RunConfig):
         return config
     return sources.resolve({"preset": config} if isinstance(config, str) else dict(config))
-
-
-def _names(corpus: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
-    return tuple(os.fspath(name) for name in ([corpus] if isinstance(corpus, str | os.PathLike) else corpus))
 
 
 def _check_text(text: object, corpus: object, out: object) -> None:

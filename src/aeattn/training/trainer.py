@@ -5,7 +5,6 @@ Shapes: B windows a micro-batch, T time, V vocabulary.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -33,9 +32,7 @@ from aeattn.training.saving import State
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.world import ALONE, Loader, World
 
-PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 SMOOTHING = 0.98
-_SHOWN = 8  # windows of a batch that a message names
 
 
 class Trainer:
@@ -179,7 +176,7 @@ class Trainer:
     # -- what goes wrong ---------------------------------------------------------------------------------
 
     def _pass_over(self, spike: Spike) -> None:
-        where = f"{spike} at step {self.state.step:,}, {self._windows()}"
+        where = f"{spike} at step {self.state.step:,}, {self.batches.where(self.state.batch)}"
         if not any(hook.roll_back(self) for hook in self.hooks):
             raise Diverged(f"nothing keeps a state to go back to: {spike}")
         self.model.zero_grad(set_to_none=True)
@@ -193,7 +190,7 @@ class Trainer:
             self._save()
         return (
             f"{error} at step {self.state.step}, before the update{self.kept()}; the batch was "
-            f"{self._windows()}: lower the learning rate, or train with --precision fp32"
+            f"{self.batches.where(self.state.batch)}: lower the learning rate, or train with --precision fp32"
         )
 
     def _undo_gradients(self) -> None:
@@ -204,13 +201,6 @@ class Trainer:
     def kept(self) -> str:
         """Where the last good state is, as the end of a sentence; empty where nothing is kept."""
         return "".join(f"; {kept}" for hook in self.hooks if (kept := hook.kept(self)))
-
-    def _windows(self) -> str:
-        """The next batch, by the places of its windows in the training text."""
-        starts = self.batches.starts(self.state.batch).tolist()
-        shown = ", ".join(f"{start:,}" for start in starts[:_SHOWN])
-        more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
-        return f"windows at characters {shown}{more} of the training text"
 
     # -- one update --------------------------------------------------------------------------------------
 
@@ -271,19 +261,3 @@ class Trainer:
                 self._gradients(self.loader.at(self.state.batch))
         finally:
             self.model.zero_grad(set_to_none=True)
-
-    def time_updates(self) -> float:
-        """Seconds of one update, from a few that are taken back."""
-        weights, state = copy.deepcopy(self.model.state_dict()), replace(self.state)
-        times = [0.0]
-        with untouched(self.device), suppress(Diverged, Spike):  # which training itself will meet again
-            for _ in range(PROBE_STEPS):
-                self._clock = start = time.perf_counter()
-                self.update()
-                times.append(time.perf_counter() - start)
-        self.model.load_state_dict(weights)
-        self.model.zero_grad(set_to_none=True)
-        for optimizer in self.optimizers:
-            optimizer.state.clear()
-        self.state = state
-        return min(times[1:], default=0.0)
