@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aeattn.config.convert import build
 from aeattn.config.text import TextOptions
 from aeattn.data.text import normalise, normalise_text, read_chunks
 from aeattn.errors import InputError
@@ -145,10 +146,10 @@ def test_memory_does_not_grow_with_white_space() -> None:
 
 def test_options_survive_a_dictionary_and_refuse_what_they_do_not_know() -> None:
     options = TextOptions(ascii=True, keep="ab")
-    assert TextOptions.from_dict(options.to_dict()) == options
+    assert build(TextOptions, options.to_dict(), "text options") == options
     for wrong in ({"asci": True}, {"ascii": 1}, {"keep": ""}, {"keep": 3}):
         with pytest.raises(InputError, match="option"):
-            TextOptions.from_dict(wrong)
+            build(TextOptions, wrong, "text options")
 
 
 @settings(deadline=None)

@@ -11,42 +11,31 @@ from aeattn.cli.options import Command, Parser, add_json, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from aeattn.benchmarks.results import GenerationBench, TrainingBench
     from aeattn.benchmarks.tables import Block
 
 
 def bench(options: argparse.Namespace) -> int:
+    from aeattn.benchmarks import pictures, tables
+
+    shared = {"rounds": options.rounds, "nanogpt": options.nanogpt, "peers": not options.no_peers, "say": say}
+    found: TrainingBench | GenerationBench
     if options.bench == "train":
-        _training(options)
+        from aeattn.benchmarks.train import bench_train
+
+        found = bench_train(options.context, batch=options.batch, preset=options.preset, **shared)
+        pictures.draw_training(found, options.picture)
+        blocks = tables.training(found)
     else:
-        _generation(options)
+        from aeattn.benchmarks.generate import bench_generate
+
+        lengths = [] if options.no_long else options.lengths
+        found = bench_generate(options.run, chars=options.chars, batches=options.batch, lengths=lengths, **shared)
+        pictures.draw_generation(found, options.picture)
+        blocks = tables.generation(found)
+    print_json(found.to_dict()) if options.json else _print(blocks)
     say(f"picture: {options.picture}")
     return 0
-
-
-def _training(options: argparse.Namespace) -> None:
-    from aeattn.benchmarks import tables
-    from aeattn.benchmarks.pictures import draw_training
-    from aeattn.benchmarks.train import bench_train
-
-    found = bench_train(
-        options.context, batch=options.batch, rounds=options.rounds, preset=options.preset,
-        nanogpt=options.nanogpt, peers=not options.no_peers, say=say,
-    )  # fmt: skip
-    draw_training(found, options.picture)
-    print_json(found.to_dict()) if options.json else _print(tables.training(found))
-
-
-def _generation(options: argparse.Namespace) -> None:
-    from aeattn.benchmarks import tables
-    from aeattn.benchmarks.generate import bench_generate
-    from aeattn.benchmarks.pictures import draw_generation
-
-    found = bench_generate(
-        options.run, chars=options.chars, batches=options.batch, rounds=options.rounds, nanogpt=options.nanogpt,
-        peers=not options.no_peers, lengths=[] if options.no_long else options.lengths, say=say,
-    )  # fmt: skip
-    draw_generation(found, options.picture)
-    print_json(found.to_dict()) if options.json else _print(tables.generation(found))
 
 
 def _print(blocks: Iterable[Block]) -> None:
@@ -66,7 +55,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--context", type=whole, nargs="+", default=[128, 256], metavar="N", help="(default 128 256)"
     )
     _shared(train, rounds=7)
-    _add_bench_generate(kinds.add_parser("generate", help="writing"))
+    _generate_options(kinds.add_parser("generate", help="writing"))
 
 
 def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
@@ -82,7 +71,7 @@ def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
     add_json(parser)
 
 
-def _add_bench_generate(parser: argparse.ArgumentParser) -> None:
+def _generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
     parser.add_argument("--chars", type=whole, default=200, metavar="N", help="each writes (default 200)")
     parser.add_argument(

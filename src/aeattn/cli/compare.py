@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, whole
-from aeattn.terminal.tables import print_json, print_table, say
+from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from aeattn.compare.results import ArmSummary, ContrastResult, Summary
+    from aeattn.compare.results import ArmSummary, Summary
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -44,9 +44,8 @@ def compare(options: argparse.Namespace) -> int:
         print(f"more: aeattn report {folder.path}")
     crashed = [run.name for run in summary.failed if run.failure == "crashed"]
     if crashed:
-        say(
-            f"aeattn: {len(crashed)} of the runs crashed ({', '.join(crashed)}); the same command tries them again"
-        )
+        named = ", ".join(crashed)
+        say(f"aeattn: {len(crashed)} of the runs crashed ({named}); the same command tries them again")
     return 1 if crashed else 0
 
 
@@ -55,27 +54,16 @@ COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "char
 
 def _row(arm: ArmSummary) -> Sequence[str]:
     low, high = arm.interval or (None, None)
-    return (
-        arm.id,
-        f"{arm.n}",
-        *(_shown(value, ".4f") for value in (arm.mean, low, high)),
-        _shown(arm.rate, "g"),
-        *(_shown(value, ",.0f") for value in (arm.cost.parameters, arm.cost.chars_per_second)),
-    )
-
-
-def _shown(value: float | None, how: str) -> str:
-    return "-" if value is None else f"{value:{how}}"
+    losses = (figure(value, ".4f") for value in (arm.mean, low, high))
+    costs = (figure(value, ",.0f") for value in (arm.cost.parameters, arm.cost.chars_per_second))
+    return (arm.id, f"{arm.n}", *losses, figure(arm.rate, "g"), *costs)
 
 
 def conclusions(summary: Summary) -> list[str]:
     """The answer, the other contrasts, and what must be known besides."""
-    others = [f"- {_claimed(c)}{c.sentence}" for c in summary.contrasts if not c.primary]
+    claims = ((f'"{c.claim}" ' if c.claim else "", c.sentence) for c in summary.contrasts if not c.primary)
+    others = (f"- {claim}{sentence}" for claim, sentence in claims)
     return [summary.answer, summary.conditions, *others, *(f"note: {note}" for note in summary.notes)]
-
-
-def _claimed(contrast: ContrastResult) -> str:
-    return f'"{contrast.claim}" ' if contrast.claim else ""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, whole
-from aeattn.terminal.tables import print_json, print_table, say
+from aeattn.terminal.tables import figure, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from aeattn.files import Json
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -17,27 +20,20 @@ def evaluate(options: argparse.Namespace) -> int:
         options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
         baseline=not options.no_baseline, say=say,
     )  # fmt: skip
-    if options.json:
-        print_json(result)
-    else:
-        _print(result)
+    print_json(result) if options.json else _print(result)
     return 0
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: Json) -> None:
     scores = [*result["files"], {**result, "name": "all"}]
     if "sliding" in result:
         stride = result["sliding"]["stride"]
         scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
     measures = ("nats_per_char", "bits_per_char", "bits_per_byte")
-    rows = [(s["name"], f"{s['chars']:,}", *(_four(s[measure]) for measure in measures)) for s in scores]
+    rows = [(s["name"], f"{s['chars']:,}", *(figure(s[measure], ".4f") for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
-        rows.append((f"{order}-gram model, for scale", "", _four(nats), _four(nats / math.log(2)), ""))
+        rows.append((f"{order}-gram model, for scale", "", f"{nats:.4f}", f"{nats / math.log(2):.4f}", ""))
     print_table(("text", "characters", "nats/char", "bits/char", "bits/byte"), rows)
-
-
-def _four(number: float | None) -> str:
-    return "-" if number is None else f"{number:.4f}"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

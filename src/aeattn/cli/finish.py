@@ -18,16 +18,10 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
-    nats, bits = score.nats_per_char, score.bits_per_char
     lines = [f"\n{passage.strip()}\n"]
-    if nats is not None:
+    if (nats := score.nats_per_char) is not None:
         above = "" if floor is None else f", {nats - floor:.4f} above the lowest possible"
-        lines.append(
-            f"validation: {nats:.4f} nats/char, {bits:.4f} bits/char over {score.chars:,} characters{above}"
-        )
-    return [
-        *lines,
-        f"run folder: {run.path}",
-        f"learning curve: {run.curve}",
-        f"more: aeattn generate {run.path}",
-    ]
+        bits = f"{score.bits_per_char:.4f} bits/char over {score.chars:,} characters"
+        lines.append(f"validation: {nats:.4f} nats/char, {bits}{above}")
+    more = f"more: aeattn generate {run.path}"
+    return [*lines, f"run folder: {run.path}", f"learning curve: {run.curve}", more]

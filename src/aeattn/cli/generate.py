@@ -29,9 +29,8 @@ def generate(options: argparse.Namespace) -> int:
     if not 1 <= options.samples <= MOST_SAMPLES:
         raise InputError(f"{options.samples:,} samples: choose at least 1 sample, at most {MOST_SAMPLES:,}")
     prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
-    note = threading.Timer(
-        COMPILING_SECONDS, say, ["getting ready: the fast engine is compiled once on a machine"]
-    )
+    waiting = "getting ready: the fast engine is compiled once on a machine"
+    note = threading.Timer(COMPILING_SECONDS, say, [waiting])
     note.daemon = True
     note.start()
     try:
@@ -43,14 +42,9 @@ def generate(options: argparse.Namespace) -> int:
     heads = [writer.read_prompt(prompt) for prompt in prompts]
     start = time.perf_counter()
     writing = writer.write(
-        prompts,
-        chars=options.chars,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-        stop=options.stop,
-    )
+        prompts, chars=options.chars, temperature=options.temperature, top_k=options.top_k, top_p=options.top_p,
+        seed=options.seed, stop=options.stop,
+    )  # fmt: skip
     if options.json:
         _generate_json(writer, writing, heads, start)
     elif len(prompts) == 1:
@@ -65,14 +59,10 @@ def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: fl
     seconds = time.perf_counter() - start
     texts = [head + "".join(parts) for head, parts in zip(heads, zip(*pieces, strict=True), strict=True)]
     result = {
-        "text": texts[0],
-        "chars": writing.chars,
-        "seconds": seconds,
-        "chars_per_second": writing.chars / seconds,
-        "cache": "latent" if writer.engine.latent else "full",
-        "cache_bytes": writing.cache_bytes,
+        "text": texts[0], "chars": writing.chars, "seconds": seconds, "chars_per_second": writing.chars / seconds,
+        "cache": "latent" if writer.engine.latent else "full", "cache_bytes": writing.cache_bytes,
         "engine": writer.engine.name,
-    }
+    }  # fmt: skip
     print_json(result | ({"samples": texts} if len(texts) > 1 else {}))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
 
 if TYPE_CHECKING:
-    from aeattn.config.fields import Setting, Values
+    from aeattn.config.fields import Setting
     from aeattn.config.run import RunConfig
+    from aeattn.files import Json
 
 Group = argparse._ActionsContainer
 SECTIONS = ("model", "training", "data", "data.text")
@@ -114,7 +115,7 @@ def add_settings(group: Group, section: str, only: Sequence[str] = (), but: Sequ
 
 def _add(group: Group, section: str, each: Setting) -> None:
     kinds = get_args(each.type) or (each.type,)
-    known: Values = {"dest": f"{section}.{each.name}".lstrip("."), "help": _help(each), "default": None}
+    known: dict[str, Any] = {"dest": f"{section}.{each.name}".lstrip("."), "help": _help(each), "default": None}
     if each.type is bool:
         known["action"] = "store_true"
     else:
@@ -137,10 +138,6 @@ def add_sources(parser: Group) -> None:
     """Where settings come from besides options of their own."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a TOML file, a run's "
                         "config.json, or a record of a comparison")  # fmt: skip
-    add_set(parser)
-
-
-def add_set(parser: Group) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="sets",
                         help="any setting of docs/reference.md, as in model.tied=true")  # fmt: skip
     add_plugins(parser)
@@ -151,24 +148,20 @@ def add_plugins(parser: Group) -> None:
                         help="a file, or an entry point, with projections, tokenizers or hooks")  # fmt: skip
 
 
-def config_of(options: argparse.Namespace, given: Values | None = None) -> RunConfig:
+def config_of(options: argparse.Namespace, given: Json | None = None) -> RunConfig:
     """The run that the options describe. Raises InputError."""
     from aeattn.config.convert import overlay
     from aeattn.config.sources import resolve
 
-    return resolve(
-        overlay(_given(options), given or {}),
-        file=getattr(options, "config", None),
-        sets=options.sets,
-        plugins=options.plugin,
-    )
+    values = overlay(_given(options), given or {})
+    return resolve(values, file=options.config, sets=options.sets, plugins=options.plugin)
 
 
-def _given(options: argparse.Namespace) -> Values:
+def _given(options: argparse.Namespace) -> Json:
     """Settings that have been given as options, as nested dictionaries."""
     from aeattn.config.convert import nested, overlay
 
-    values: Values = {}
+    values: Json = {}
     for name, value in vars(options).items():
         if (name == "preset" or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
             values = overlay(values, nested(name, value))
@@ -186,17 +179,15 @@ def add_quiet(parser: Group) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
-def add_run(parser: Group, **more: Any) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder", **more)
+def add_run(parser: Group) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
 
 
 def add_texts(parser: Group, nargs: str, more: str = "") -> None:
-    parser.add_argument(
-        "text", nargs=nargs, metavar="TEXT", help=f"files, folders, globs, or a corpus by name{more}"
-    )
+    what = f"files, folders, globs, or a corpus by name{more}"
+    parser.add_argument("text", nargs=nargs, metavar="TEXT", help=what)
 
 
 def add_device(parser: Group, default: str) -> None:
-    parser.add_argument(
-        "--device", default=default, metavar="NAME", help=f"auto, cpu, cuda, ... (default {default})"
-    )
+    what = f"auto, cpu, cuda, ... (default {default})"
+    parser.add_argument("--device", default=default, metavar="NAME", help=what)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_json, add_settings, add_sources, config_of, positive, whole
 from aeattn.errors import InputError
-from aeattn.terminal.tables import print_json, print_table
+from aeattn.terminal.tables import figure, print_json, print_table
+
+if TYPE_CHECKING:
+    from aeattn.files import Json
 
 
 def size(options: argparse.Namespace) -> int:
     from aeattn.config.presets import PRESETS
 
     rows = [_size(name, options) for name in ([options.preset] if options.preset else PRESETS)]
-    if options.json:
-        print_json({"presets": rows})
-    else:
-        _print(rows)
+    print_json({"presets": rows}) if options.json else _print(rows)
     return 0
 
 
-def _size(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def _size(name: str, options: argparse.Namespace) -> Json:
     """The size of a preset with what is changed of it, its feed-forward as wide as a budget allows."""
     from aeattn.nn.size import parameters, size, solve_width
 
@@ -36,20 +36,11 @@ def _size(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"preset": name, "d_ff": model.d_ff, **size(model).to_dict()}
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[Json]) -> None:
     columns = ("preset", "parameters", "d_ff", "MFLOP to train", "to write", "bytes kept", "latent")
-    cells = [
-        (
-            row["preset"],
-            f"{row['parameters']:,}",
-            f"{row['d_ff']:,}",
-            f"{row['train_flops'] / 1e6:.2f}",
-            f"{row['generate_flops'] / 1e6:.2f}",
-            f"{row['cache_bytes']:,}",
-            "-" if row["latent_cache_bytes"] is None else f"{row['latent_cache_bytes']:,}",
-        )
-        for row in rows
-    ]
+    cells = [(row["preset"], f"{row['parameters']:,}", f"{row['d_ff']:,}", f"{row['train_flops'] / 1e6:.2f}",
+              f"{row['generate_flops'] / 1e6:.2f}", f"{row['cache_bytes']:,}",
+              figure(row["latent_cache_bytes"], ",")) for row in rows]  # fmt: skip
     print_table(columns, cells)
     print("For one character: operations, and bytes kept in a full and in a latent cache of float32.")
     for row in rows:

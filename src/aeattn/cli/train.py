@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
 
 if TYPE_CHECKING:
-    from aeattn.terminal.progress import Reporter
     from aeattn.training.plan import Plan, ResumePlan
     from aeattn.training.signals import Stop
-    from aeattn.training.start import Training
-
-P = TypeVar("P", "Plan", "ResumePlan")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -28,12 +24,7 @@ def train(options: argparse.Namespace) -> int:
         config = config if options.chars is None else config.with_chars(options.chars)
         return plan(config, out=options.out, say=say)
 
-    def start(given: Plan, reporter: Reporter) -> Training:
-        from aeattn.training.start import start as make_trainer
-
-        return make_trainer(given, reporter)
-
-    return _train(make_plan, start, options.quiet)
+    return _train(make_plan, options.quiet)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -42,22 +33,17 @@ def resume(options: argparse.Namespace) -> int:
 
         return plan_resume(options.run, options.steps, options.accept_changes, say=say)
 
-    def go_on(given: ResumePlan, reporter: Reporter) -> Training:
-        from aeattn.training.start import resume as make_trainer
-
-        return make_trainer(given, reporter)
-
-    return _train(make_plan, go_on, options.quiet)
+    return _train(make_plan, options.quiet)
 
 
-def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Training], quiet: bool) -> int:
+def _train(make_plan: Callable[[], Plan | ResumePlan], quiet: bool) -> int:
     with Startup() as startup:
         from aeattn.training.guard import Diverged
         from aeattn.training.signals import Interrupted, Stop
 
         try:
             with Stop() as stop:
-                lines = _train_and_finish(make_plan(), make_trainer, stop, startup, quiet)
+                lines = _train_and_finish(make_plan(), stop, startup, quiet)
         except (Diverged, Interrupted) as error:
             say(f"aeattn: {error}")
             return getattr(error, "exit_code", 1)
@@ -66,20 +52,21 @@ def _train(make_plan: Callable[[], P], make_trainer: Callable[[P, Reporter], Tra
     return 0
 
 
-def _train_and_finish(
-    given: P, make_trainer: Callable[[P, Reporter], Training], stop: Stop, startup: Startup, quiet: bool
-) -> Sequence[str]:
+def _train_and_finish(given: Plan | ResumePlan, stop: Stop, startup: Startup, quiet: bool) -> Sequence[str]:
     from aeattn.cli.finish import finish
     from aeattn.terminal.progress import make_reporter
+    from aeattn.training.plan import Plan
     from aeattn.training.signals import Interrupted
 
     reporter, run, trained = make_reporter(quiet), given.run, False
     try:
-        training = make_trainer(given, reporter)
-        score = training.run(stop, startup.over)
+        from aeattn.training import start  # from here on PyTorch is loaded, which takes seconds
+
+        begun = start.start(given, reporter) if isinstance(given, Plan) else start.resume(given, reporter)
+        score = begun.run(stop, startup.over)
         trained = True
         reporter.close()
-        return finish(training, score)
+        return finish(begun, score)
     except Interrupted as error:
         further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
         further = f"the model is trained and saved: {run.path}" if trained else further

@@ -10,8 +10,9 @@ from operator import or_
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from aeattn.config.fields import Values, settings, type_name
+from aeattn.config.fields import settings, type_name
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 T = TypeVar("T")
 
@@ -19,10 +20,13 @@ T = TypeVar("T")
 def build(cls: type[T], values: Any, where: str) -> T:
     """The dataclass `cls` from nested dictionaries, strict about keys and types. Raises InputError."""
     if not isinstance(values, dict):
-        raise InputError(f"{where} is {_short(values)}: write a table of settings there")
-    known = {each.name: each for each in settings(cls)}
-    check_keys(values, list(known), where)
-    converted = {name: _value(known[name].type, value, _below(where, name)) for name, value in values.items()}
+        raise InputError(f"{where} is {repr(values)[:100]}: write a table of settings there")
+    types, above = (
+        {each.name: each.type for each in settings(cls)},
+        "" if where in ("config", "spec") else f"{where}.",
+    )
+    check_keys(values, list(types), where)
+    converted = {name: _value(types[name], value, above + name) for name, value in values.items()}
     try:
         return cls(**converted)
     except (TypeError, ValueError, OverflowError) as error:
@@ -44,7 +48,7 @@ def _value(type_: Any, value: Any, where: str) -> Any:
         return msgspec.convert(value, wanted)
     except (msgspec.ValidationError, ValueError) as error:
         mend = "write true or false" if wanted is bool else f"give a value of type {type_name(wanted)}"
-        raise InputError(f"{where} is {_short(value)}: {mend}") from error
+        raise InputError(f"{where} is {repr(value)[:100]}: {mend}") from error
 
 
 def _without_choices(type_: Any) -> Any:
@@ -59,14 +63,6 @@ def _without_choices(type_: Any) -> Any:
     return type_
 
 
-def _below(where: str, name: str) -> str:
-    return name if where in ("config", "spec") else f"{where}.{name}"
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:100]
-
-
 def check_keys(keys: Iterable[object], known: list[str], where: str) -> None:
     """Raise InputError for the first key that is not known, naming the nearest one that is."""
     for key in keys:
@@ -76,14 +72,14 @@ def check_keys(keys: Iterable[object], known: list[str], where: str) -> None:
             raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
 
 
-def nested(name: str, value: Any) -> Values:
+def nested(name: str, value: Any) -> Json:
     """`a.b` and a value as {"a": {"b": value}}."""
     for key in reversed(name.split(".")):
         value = {key: value}
     return dict(value)
 
 
-def overlay(base: Values, changes: Values) -> Values:
+def overlay(base: Json, changes: Json) -> Json:
     """`base` with `changes` laid over it, table by table."""
     merged = dict(base)
     for key, value in changes.items():

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from aeattn.files import Json
+
 T = TypeVar("T")
-Values = dict[str, Any]  # settings as TOML and JSON have them: tables in tables
 _KEY = "aeattn"
 
 
@@ -45,13 +45,23 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
 
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
-    types = typing.get_type_hints(cls)
-    return tuple(_setting(field, types[field.name]) for field in dataclasses.fields(cls))
+    types, plain = typing.get_type_hints(cls), ("", None, False, True)
+    return tuple(Setting(f.name, types[f.name], f.default, *f.metadata.get(_KEY, plain))
+                 for f in dataclasses.fields(cls))  # fmt: skip
 
 
-def _setting(field: dataclasses.Field[Any], type_: Any) -> Setting:
-    help, metavar, flag, saved = field.metadata.get(_KEY, ("", None, False, True))
-    return Setting(field.name, type_, field.default, help, metavar, flag, saved)
+def require(holds: bool, name: str, value: object, wanted: str) -> None:
+    """Raise ValueError, with a mend, for a value that cannot be."""
+    if not holds:
+        raise ValueError(f"{name} is {value!r}: choose {wanted}")
+
+
+def require_choices(config: Any) -> None:
+    """Hold fields that are declared as literals to those. Raises ValueError."""
+    for each in settings(type(config)):
+        if get_origin(each.type) is Literal:
+            choices, value = get_args(each.type), getattr(config, each.name)
+            require(value in choices, each.name, value, f"one of {', '.join(choices)}")
 
 
 def type_name(type_: Any) -> str:
@@ -66,13 +76,8 @@ def type_name(type_: Any) -> str:
     return "None" if type_ is type(None) else str(getattr(type_, "__name__", type_))
 
 
-def to_dict(config: Any) -> Values:
+def to_dict(config: Any) -> Json:
     """A dictionary for JSON, table by table; `convert.build` is its inverse."""
-    return dict(_saved(config))
-
-
-def _saved(config: Any) -> Iterator[tuple[str, Any]]:
-    for each in settings(type(config)):
-        value = getattr(config, each.name)
-        if each.saved or value != each.default:
-            yield each.name, to_dict(value) if dataclasses.is_dataclass(value) else value
+    fields = ((each, getattr(config, each.name)) for each in settings(type(config)))
+    return {each.name: to_dict(value) if dataclasses.is_dataclass(value) else value
+            for each, value in fields if each.saved or value != each.default}  # fmt: skip

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from aeattn.config.fields import Values, setting, to_dict
+from aeattn.config.fields import require, require_choices, setting, to_dict
 from aeattn.config.projections import ROLES, Kind, Role, find, kinds_of
+from aeattn.files import Json
 
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
 POSITION_KINDS: tuple[PositionKind, ...] = get_args(PositionKind)
@@ -47,11 +48,9 @@ class ModelConfig:
     middle: bool = setting(False, "a hidden layer between encoder and bottleneck")
     per_head: bool = setting(False, "projections of its own for every head", flag=True)
     positions: PositionKind = setting(
-        "alibi",
-        "how attention learns where a character stands: alibi, decoupled, rotary, learned or none",
-        metavar="KIND",
-        flag=True,
-    )
+        "alibi", "how attention learns where a character stands: alibi, decoupled, rotary, learned or none",
+        metavar="KIND", flag=True,
+    )  # fmt: skip
     d_rotary: int = setting(16, "width of the rotary part of each head under decoupled positions")
     norm: NormKind = setting("rms", "normalisation before attention and feed-forward: rms or layer")
     activation: ActivationKind = setting("relu2", "of the feed-forward: relu2 or gelu")
@@ -71,25 +70,16 @@ class ModelConfig:
         self._check_choices()
 
     def _check_sizes(self) -> None:
-        positive = (
-            "context",
-            "d_model",
-            "n_layers",
-            "n_heads",
-            "d_ff",
-            "bottleneck",
-            "d_rotary",
-        )
-        for name in positive:
+        for name in ("context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "d_rotary"):
             number = getattr(self, name)
-            if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 2**53:
-                raise ValueError(f"{name} is {number!r}: choose a whole number of at least 1, below 2^53")
-        if not isinstance(self.vocab_size, int) or self.vocab_size < 0:
-            raise ValueError(f"vocab_size is {self.vocab_size!r}: choose a whole number of at least 1")
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            require(whole and 1 <= number < 2**53, name, number, "a whole number of at least 1, below 2^53")
+        size, conv = self.vocab_size, self.conv
+        require(isinstance(size, int) and size >= 0, "vocab_size", size, "a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
             raise ValueError(f"n_layers is {self.n_layers:,}: choose at most {MOST_LAYERS:,}")
-        if not isinstance(self.conv, int) or not 0 <= self.conv <= self.context:
-            raise ValueError(f"conv is {self.conv!r}: choose a width from 0 (none) to the context")
+        fits = isinstance(conv, int) and 0 <= conv <= self.context
+        require(fits, "conv", conv, "a width from 0 (none) to the context")
         if not self.per_head and self.d_model % self.n_heads:
             raise ValueError(
                 f"{self.n_heads} heads do not divide the width {self.d_model}: choose "
@@ -100,10 +90,9 @@ class ModelConfig:
             raise ValueError(
                 f"bottleneck is {self.bottleneck}, wider than the width {self.d_model}: choose at most that"
             )
-        if self.positions in ("rotary", "decoupled") and self._rotated_width() % 2:
-            raise ValueError(
-                f"rotary positions turn pairs of features, {self._rotated_width()} is odd: choose an even width"
-            )
+        rotated = self.d_rotary if self.positions == "decoupled" else self.d_head
+        if self.positions in ("rotary", "decoupled") and rotated % 2:
+            raise ValueError(f"rotary positions turn pairs of features, {rotated} is odd: choose an even width")
 
     def _check_kv_heads(self) -> None:
         number = self.n_kv_heads
@@ -116,15 +105,7 @@ class ModelConfig:
             )
 
     def _check_choices(self) -> None:
-        for name, choices in (
-            ("positions", POSITION_KINDS),
-            ("norm", get_args(NormKind)),
-            ("activation", get_args(ActivationKind)),
-        ):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}: choose one of {', '.join(map(str, choices))}"
-                )
+        require_choices(self)
         for role in ROLES:
             self._check_placement(role)
         same_everywhere = isinstance(self.value, str) and isinstance(self.key, str)
@@ -135,8 +116,7 @@ class ModelConfig:
                     f"value is {value.name} in layer {layer}, where the key is {key.name} and has no code: choose "
                     "bottleneck or autoencoder for the key"
                 )
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout is {self.dropout}: choose a number from 0 to below 1")
+        require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "a number from 0 to below 1")
 
     def _check_placement(self, role: Role) -> None:
         placement: Placement = getattr(self, role)
@@ -146,9 +126,6 @@ class ModelConfig:
             raise ValueError(
                 f"{role} names {len(placement)} projections for {self.n_layers} layers: name one, or one a layer"
             )
-
-    def _rotated_width(self) -> int:
-        return self.d_rotary if self.positions == "decoupled" else self.d_head
 
     @property
     def d_head(self) -> int:
@@ -168,7 +145,7 @@ class ModelConfig:
         """How many heads of queries, keys or values there are."""
         return self.n_heads if role == "query" else self.n_kv_heads or self.n_heads
 
-    def to_dict(self) -> Values:
+    def to_dict(self) -> Json:
         """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
         return to_dict(self)
 

@@ -21,17 +21,12 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
     A name is that of a file, or of an entry point in the group `aeattn.plugins`. Raises InputError for what is
     neither, and for what fails on import, as where a name is registered twice.
     """
-    return tuple(dict.fromkeys(_load(name) for name in _checked(names)))
-
-
-def _checked(names: Iterable[str]) -> Iterable[str]:
-    for name in [names] if isinstance(names, str) else names:
-        if not isinstance(name, str) or not name or "\0" in name:
-            raise InputError(f"plugins: {name!r} is no name: give a file, or an entry point of {GROUP}")
-        yield name
+    return tuple(dict.fromkeys(map(_load, [names] if isinstance(names, str) else names)))
 
 
 def _load(name: str) -> str:
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise InputError(f"plugins: {name!r} is no name: give a file, or an entry point of {GROUP}")
     path = Path(name).expanduser()
     if path.is_file():
         path = path.resolve()

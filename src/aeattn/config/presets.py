@@ -7,9 +7,9 @@ A preset is laid over the defaults of `ModelConfig` and `TrainingConfig`; what i
 from __future__ import annotations
 
 from aeattn.config.convert import check_keys
-from aeattn.config.fields import Values
+from aeattn.files import Json
 
-PRESETS: dict[str, dict[str, Values]] = {
+PRESETS: dict[str, dict[str, Json]] = {
     # 458 thousand parameters: the default
     "460k": {"model": {}, "training": {}},
     # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
@@ -22,22 +22,11 @@ PRESETS: dict[str, dict[str, Values]] = {
     # feed-forward width that gives the published 460,496 parameters.
     "460k-classic": {
         "model": {
-            "n_heads": 3,
-            "d_ff": 215,
-            "middle": True,
-            "per_head": True,
-            "positions": "learned",
-            "norm": "layer",
-            "activation": "gelu",
-            "qk_norm": False,
-            "conv": 0,
-            "zero_init": False,
+            "n_heads": 3, "d_ff": 215, "middle": True, "per_head": True, "positions": "learned", "norm": "layer",
+            "activation": "gelu", "qk_norm": False, "conv": 0, "zero_init": False,
         },
         "training": {
-            "optimizer": "adamw",
-            "learning_rate": 3e-3,
-            "schedule": "constant",
-            "weight_decay": 0.01,
+            "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.01,
             "beta2": 0.999,
         },
     },
@@ -50,21 +39,16 @@ PRESETS: dict[str, dict[str, Values]] = {
     # for those who have a GPU
     "10m": {
         "model": {
-            "d_model": 384,
-            "n_layers": 6,
-            "n_heads": 12,
-            "bottleneck": 96,
-            "d_ff": 1664,
-            "context": 512,
+            "d_model": 384, "n_layers": 6, "n_heads": 12, "bottleneck": 96, "d_ff": 1664, "context": 512,
             "dropout": 0.1,
         },
         "training": {"batch": 32, "weight_decay": 0.1},
     },
-}
+}  # fmt: skip
 DEFAULT_PRESET = "460k"
 
 
-def preset(name: str) -> dict[str, Values]:
+def preset(name: str) -> dict[str, Json]:
     """The settings of a preset. Raises InputError for a name that is not there."""
     check_keys({name: None}, list(PRESETS), "preset")
     return PRESETS[name]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from aeattn.config.convert import build, nested, overlay
-from aeattn.config.fields import Values, setting, to_dict
+from aeattn.config.fields import require, require_choices, setting, to_dict
 from aeattn.config.model import ModelConfig
 from aeattn.config.plugins import load_plugins
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
@@ -70,47 +71,24 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):
-            _require(1 <= getattr(self, name) < 2**53, name, getattr(self, name), "at least 1, below 2^53")
-        for name in (
-            "eval_every",
-            "sample_every",
-            "checkpoint_every",
-            "checkpoint_minutes",
-            "weight_decay",
-            "clip",
-            "spike_rollbacks",
-        ):
+            require(1 <= getattr(self, name) < 2**53, name, getattr(self, name), "at least 1, below 2^53")
+        intervals = ("eval_every", "sample_every", "checkpoint_every", "checkpoint_minutes")
+        for name in (*intervals, "weight_decay", "clip", "spike_rollbacks"):
             value = getattr(self, name)
-            _require(value is None or 0 <= value < 2**53, name, value, "0 or more, below 2^53")
-        _require(
-            0 <= self.sample_chars <= LONGEST_SAMPLE,
-            "sample_chars",
-            self.sample_chars,
-            f"at most {LONGEST_SAMPLE:,} (training waits for samples; `aeattn generate` makes longer texts)",
-        )
-        factor, minutes = self.spike_factor, self.minutes
-        _require(factor == 0 or 1 < factor < 1e38, "spike_factor", factor, "0 (off), or more than 1")
-        _require(minutes is None or 0 < minutes < 2**31, "minutes", minutes, "more than 0")
+            require(value is None or 0 <= value < 2**53, name, value, "0 or more, below 2^53")
+        chars, factor, minutes, seed = self.sample_chars, self.spike_factor, self.minutes, self.seed
+        most = f"at most {LONGEST_SAMPLE:,} (training waits for samples; `aeattn generate` makes longer texts)"
+        require(0 <= chars <= LONGEST_SAMPLE, "sample_chars", chars, most)
+        require(factor == 0 or 1 < factor < 1e38, "spike_factor", factor, "0 (off), or more than 1")
+        require(minutes is None or 0 < minutes < 2**31, "minutes", minutes, "more than 0")
         for name in ("learning_rate", "matrix_learning_rate"):
-            _require(0 < getattr(self, name) < 3.4e38, name, getattr(self, name), "more than 0")
+            require(0 < getattr(self, name) < 3.4e38, name, getattr(self, name), "more than 0")
         for name in ("warmup", "decay", "final_rate"):
-            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "from 0 to 1")
         for name in ("beta1", "beta2", "momentum"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
-        _require(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to below 2^63")
-        for name, kind in (
-            ("optimizer", OptimizerKind),
-            ("schedule", ScheduleKind),
-            ("precision", Precision),
-            ("compile", CompileMode),
-        ):
-            choices = get_args(kind)
-            _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
-
-
-def _require(holds: bool, name: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} is {value!r}: choose {wanted}")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
+        require(0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
+        require_choices(self)
 
 
 @dataclass(frozen=True)
@@ -181,12 +159,12 @@ class RunConfig:
             values = overlay(values, nested(name, value))
         return RunConfig.from_dict(values)
 
-    def to_dict(self) -> Values:
+    def to_dict(self) -> Json:
         """A dictionary for JSON; `RunConfig.from_dict` is its inverse."""
         return to_dict(self)
 
     @classmethod
-    def from_dict(cls, values: Values) -> RunConfig:
+    def from_dict(cls, values: Json) -> RunConfig:
         """Loads the plug-ins that the config names. Raises InputError for unknown keys, wrong types, impossible
         values, and plug-ins that are not there."""
         if isinstance(names := values.get("plugins"), list):
@@ -194,7 +172,7 @@ class RunConfig:
         return build(cls, values, "config")
 
     @classmethod
-    def from_settings(cls, values: Values) -> RunConfig:
+    def from_settings(cls, values: Json) -> RunConfig:
         """The run that a user's settings describe, its text not yet known. Raises InputError as `from_dict` does,
         and for a size of the vocabulary, which is the tokenizer's to say."""
         model = values.get("model", {})

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aeattn.config.convert import nested, overlay
-from aeattn.config.fields import Values
 from aeattn.config.plugins import load_plugins
 from aeattn.config.presets import DEFAULT_PRESET, preset
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
-from aeattn.files import read_bytes
+from aeattn.files import Json, read_bytes
 
 _TOML_BYTES = 1 << 20
 _JSON_BYTES = 1 << 26  # a record holds its curve
@@ -25,7 +24,7 @@ _DEPTH = 4  # of the name of a setting
 
 
 def resolve(
-    given: Values, *, file: Path | None = None, sets: Sequence[str] = (), plugins: Sequence[str] = ()
+    given: Json, *, file: Path | None = None, sets: Sequence[str] = (), plugins: Sequence[str] = ()
 ) -> RunConfig:
     """The run that all sources together describe. Raises InputError."""
     from_file = read_settings(file) if file else {}
@@ -35,9 +34,9 @@ def resolve(
     return RunConfig.from_settings(with_plugins({**values, "preset": name}, plugins))
 
 
-def parse_sets(sets: Sequence[str]) -> Values:
+def parse_sets(sets: Sequence[str]) -> Json:
     """`section.key=value`, the value as in TOML or a plain word, as nested dictionaries. Raises InputError."""
-    values: Values = {}
+    values: Json = {}
     for text in sets:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or name.count(".") > _DEPTH:
@@ -55,7 +54,7 @@ def _toml_value(text: str) -> Any:
     return found["value"] if len(found) == 1 else text
 
 
-def read_settings(path: Path) -> Values:
+def read_settings(path: Path) -> Json:
     """Settings from a TOML file, or a JSON file: a run's config.json, or a record that has a `config`.
 
     Raises InputError where it cannot be read.
@@ -66,12 +65,12 @@ def read_settings(path: Path) -> Values:
     return located(_from_toml(content, path), path)
 
 
-def read_toml(path: Path) -> Values:
+def read_toml(path: Path) -> Json:
     """A TOML file as nested dictionaries. Raises InputError where it cannot be read."""
     return _from_toml(_read(path, _TOML_BYTES), path)
 
 
-def with_plugins(values: Values, more: Sequence[str]) -> Values:
+def with_plugins(values: Json, more: Sequence[str]) -> Json:
     """The settings with the plug-ins that they name, and more of them, loaded. Raises InputError."""
     named = values.get("plugins", [])
     if not isinstance(named, list) or not (names := load_plugins([*named, *more])):
@@ -79,7 +78,7 @@ def with_plugins(values: Values, more: Sequence[str]) -> Values:
     return {**values, "plugins": list(names)}
 
 
-def located(values: Values, path: Path) -> Values:
+def located(values: Json, path: Path) -> Json:
     """With plug-ins that stand beside the file that names them as paths that hold from any folder."""
     names = values.get("plugins")
     if not isinstance(names, list):
@@ -104,7 +103,7 @@ def _read(path: Path, most: int) -> str:
         raise _unreadable(path, error) from error
 
 
-def _from_toml(content: str, path: Path) -> Values:
+def _from_toml(content: str, path: Path) -> Json:
     try:
         if len(content) > _TOML_BYTES or _DEEP.search(content):
             raise ValueError("more than a mebibyte, or tables deep in tables: no settings need that")
@@ -113,7 +112,7 @@ def _from_toml(content: str, path: Path) -> Values:
         raise _unreadable(path, error) from error
 
 
-def _from_json(content: str, path: Path) -> Values:
+def _from_json(content: str, path: Path) -> Json:
     """What a user could have written: the vocabulary's size, format and checksum are the run's own."""
     try:
         values = json.loads(content)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from aeattn.config.fields import Values, setting, settings, to_dict
+from aeattn.config.fields import setting, to_dict
 from aeattn.errors import InputError
+from aeattn.files import Json
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,5 @@ class TextOptions:
         if self.keep is not None and (not isinstance(self.keep, str) or not self.keep):
             raise InputError(f"text option 'keep' must be a string of characters or null, not {self.keep!r}")
 
-    def to_dict(self) -> Values:
+    def to_dict(self) -> Json:
         return to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TextOptions:
-        """Inverse of `to_dict`; raises InputError on a key it does not know."""
-        known = [each.name for each in settings(cls)]
-        for key in values:
-            if key not in known:
-                raise InputError(f"unknown text option {key!r}; the options are {', '.join(known)}")
-        return cls(**values)

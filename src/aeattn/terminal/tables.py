@@ -7,9 +7,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from aeattn.terminal.escaping import escape_controls, printable
+
+if TYPE_CHECKING:
+    from aeattn.files import Json
 
 
 def print_any_text() -> None:
@@ -26,7 +29,7 @@ def say(text: str) -> None:
         print(escape_controls(text), file=sys.stderr, flush=True)
 
 
-def print_json(values: dict[str, Any]) -> None:
+def print_json(values: Json) -> None:
     print(json.dumps(values, indent=2, allow_nan=False))
 
 
@@ -43,6 +46,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
+
+
+def figure(value: float | None, form: str) -> str:
+    """A number in a cell of a table; a dash where there is none."""
+    return "-" if value is None else f"{value:{form}}"
 
 
 def shown(text: str) -> str:
