@@ -1,4 +1,4 @@
-"""What is said to users: the exceptions that are theirs to mend, and a warning."""
+"""What is said to users: the exceptions that are theirs to mend, those that end a training, and a warning."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ class Damaged(InputError):
 
     Never raised for what may be well tomorrow: a full disk, a file that cannot be opened, another version, a lock.
     """
+
+
+class Diverged(Exception):
+    """The loss or its gradient is no finite number. The message names the step and the batch."""
+
+
+class BadValidation(Diverged):
+    """The validation loss is no finite number: what has been learnt is not worth saving."""
+
+
+class Spike(Exception):
+    """The loss of a batch leaps, and the config says to go back and pass it over."""
 
 
 class SlowerWarning(RuntimeWarning):

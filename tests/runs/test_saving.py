@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,14 @@ from torch import nn
 
 from aeattn import files
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
-from aeattn.errors import InputError
+from aeattn.errors import Diverged, InputError, Spike
 from aeattn.files import Lock
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
-from aeattn.training.guard import Diverged, Spike, check
+from aeattn.training.hooks import check
 from aeattn.training.optimizers import make_optimizers
-from aeattn.training.saving import LARGEST_SHARE, Saver
-from aeattn.training.state import State
+from aeattn.training.saving import LARGEST_SHARE, Saver, State
 from tests.conftest import lively_model, tiny_config
 
 CONFIG = RunConfig(tiny_config(), TrainingConfig(), DataConfig())
@@ -76,6 +76,20 @@ def test_what_goes_wrong_in_the_background_is_raised(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Not a directory"):
         saver.wait()
     assert "no checkpoint" in saver.kept()
+
+
+def test_a_checkpoint_on_its_way_to_the_disk_is_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, commit = _saver(tmp_path), checkpoint.commit
+
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.2)
+        commit(*arguments)
+
+    monkeypatch.setattr(checkpoint, "commit", slowly)
+    saver.save(State(step=5), CONFIG)
+    assert saver.kept() == "the last good state is checkpoint step-00000005"
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:

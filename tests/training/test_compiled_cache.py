@@ -131,7 +131,7 @@ def test_whatever_the_compiler_raises_training_goes_on(
     trainer, plain = _trainer(tmp_path / "a"), _trainer(tmp_path / "b")
     said: list[str] = []
     monkeypatch.setattr(type(trainer), "say", lambda self, text, warning=False: said.append(text))
-    trainer._settle(compile="on")
+    trainer.settle(compile="on")
     for each in (trainer, plain):
         each.run()
     assert trainer.compiled == (failures == 1)

@@ -23,12 +23,11 @@ from aeattn.data import tales
 from aeattn.data.corpora import Document
 from aeattn.data.store import Prepared, build_store
 from aeattn.data.tokenizer import CharTokenizer
-from aeattn.errors import InputError
+from aeattn.errors import Diverged, InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
 from aeattn.training import compiled_cache, compiling, hooks
 from aeattn.training.evaluate import Score
-from aeattn.training.guard import Diverged
 from aeattn.training.start import Training, add_hooks
 from aeattn.training.trainer import Trainer
 from tests.conftest import tiny_config
@@ -128,7 +127,7 @@ def test_intervals_do_what_they_say(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
-    fast.prepare()
+    compiling.prepare(fast)
     assert fast.compiled
     windows = plain.loader.at(0)
     for trainer in (plain, fast):
@@ -146,7 +145,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update(tmp_path: Path) -
     training = _training(tmp_path)
     trainer = training.trainer
     before = {name: p.clone() for name, p in trainer.model.state_dict().items()}
-    trainer.loss = lambda x, y: trainer._loss(x, y) * float("nan")
+    trainer.loss = lambda x, y: trainer.plain_loss(x, y) * float("nan")
     kept = "the last good state is checkpoint step-00000000"
     with pytest.raises(Diverged, match=f"loss is nan at step 0, before the update; {kept}"):
         training.run()
@@ -187,13 +186,13 @@ def test_compiling_is_decided_from_the_work_ahead() -> None:
 def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path))
     cpu, config = torch.device("cpu"), tiny_config()
-    known = compiling.CompiledBefore(config, 4, torch.float32, cpu)
-    assert not known
-    known.note()
-    assert compiling.CompiledBefore(config, 4, torch.float32, cpu)
-    assert not compiling.CompiledBefore(config, 5, torch.float32, cpu)
-    assert not compiling.CompiledBefore(config, 4, torch.bfloat16, cpu)
-    assert not compiling.CompiledBefore(tiny_config(d_ff=8), 4, torch.float32, cpu)
+    mark = compiling.compiled_mark(config, 4, torch.float32, cpu)
+    assert not mark.exists()
+    compiling.note(mark)
+    assert compiling.compiled_mark(config, 4, torch.float32, cpu).exists()
+    assert not compiling.compiled_mark(config, 5, torch.float32, cpu).exists()
+    assert not compiling.compiled_mark(config, 4, torch.bfloat16, cpu).exists()
+    assert not compiling.compiled_mark(tiny_config(d_ff=8), 4, torch.float32, cpu).exists()
 
 
 def test_what_is_compiled_is_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contend
     """A step of `Trainer`."""
     settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
     trainer = Trainer(RunConfig(model, settings, DataConfig()), _random_text())
-    trainer.prepare()
+    compiling.prepare(trainer)
 
     def work() -> float:
         trainer.update()

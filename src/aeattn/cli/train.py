@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
+from aeattn.errors import Diverged
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
 
@@ -38,7 +39,6 @@ def resume(options: argparse.Namespace) -> int:
 
 def _train(make_plan: Callable[[], Plan | ResumePlan], quiet: bool) -> int:
     with Startup() as startup:
-        from aeattn.training.guard import Diverged
         from aeattn.training.signals import Interrupted, Stop
 
         try:

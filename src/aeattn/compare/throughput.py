@@ -31,6 +31,7 @@ def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = N
 def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     from aeattn import hardware
     from aeattn.data.store import prepare
+    from aeattn.training.compiling import use_compiler
     from aeattn.training.plan import corpus_of
     from aeattn.training.trainer import Trainer
 
@@ -39,7 +40,7 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
     for config in configs:
         text = prepare(corpus_of(config.data, config.training.seed), spec=config.data.tokenizer)
         trainer = Trainer(config, text)
-        trainer.use_compiler(config.training.compile == "on")
+        use_compiler(trainer, config.training.compile == "on")
         timers.append(trainer.time_updates)
     return timers
 

@@ -28,7 +28,7 @@ from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.progress import Line
 from aeattn.compare.records import Cost, Environment, Failure, FileScore, Passage, Point, Record, Text, Valid, now
-from aeattn.errors import Damaged, InputError
+from aeattn.errors import Damaged, Diverged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
 from aeattn.runs.checkpoint import all_checkpoints, step_of
@@ -36,7 +36,6 @@ from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, total
-from aeattn.training.guard import Diverged
 from aeattn.training.plan import Plan, corpus_of, plan_resume
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.start import Training, resume, start
@@ -183,17 +182,12 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=_scores(trainer.file_scores),
-        train_nats=_per_char(trainer),
+        train_nats=trainer.train_nats,
         curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=training.floor_nats,
         cost=_cost(trainer),
     )
-
-
-def _per_char(trainer: Trainer) -> float | None:
-    nats = trainer.state.smooth_nats
-    return None if nats is None else nats / trainer.text.train.chars_per_token
 
 
 def _scores(scores: list[tuple[str, Score]]) -> Valid:

@@ -14,8 +14,9 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,7 +27,11 @@ from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.host import cache_dir, cxx
 from aeattn.kernels.build import SWITCH
+from aeattn.kernels.causal_attention import is_ready
 from aeattn.training.compiled_cache import PLACE, put_aside, remove_torn
+
+if TYPE_CHECKING:
+    from aeattn.training.trainer import Trainer
 
 Step = Callable[[Tensor, Tensor], Tensor]  # inputs and targets, both (B, T), to a loss
 
@@ -87,35 +92,65 @@ def compile_step(step: Step, device: torch.device, accumulate: int = 1, *, built
     )
 
 
-def compile_safely(
-    compile_: Callable[[], Step], try_out: Callable[[Step], None], say: Callable[[str], None]
-) -> Step | None:
-    """A compiled step that has been tried out, forward and backward; None where it cannot be had.
+def prepare(trainer: Trainer) -> None:
+    """Compile, and settle what `auto` and `minutes` leave open, from the time of the first steps.
+
+    A resumed run finds everything settled, so that it computes as it did before.
+    """
+    settings = trainer.config.training
+    if settings.minutes is None and settings.compile != "auto":
+        use_compiler(trainer, settings.compile == "on")
+        return
+    seconds = trainer.time_updates()
+    planned, cached = seconds_ahead(settings, seconds), _mark(trainer).exists()
+    use_compiler(trainer, pays_to_compile(settings.compile, trainer.device, planned, cached))
+    steps = settings.steps
+    if settings.minutes is not None:
+        steps = max(1, round(settings.minutes * 60 / (trainer.time_updates() if trainer.compiled else seconds)))
+    trainer.settle(steps=steps, minutes=None, compile="on" if trainer.compiled else "off")
+
+
+def use_compiler(trainer: Trainer, wanted: bool) -> None:
+    """Compile the step, if that is wanted, before any clock starts: `seconds` are those of training alone."""
+    if not wanted:
+        return
+    check_compiler(trainer.device)
+    if trainer.compiler_note:
+        trainer.say(trainer.compiler_note)
+    mark = _mark(trainer)
+    if not mark.exists():
+        trainer.say("compiling the training step (the first time takes about half a minute)")
+    if _compile_safely(trainer):
+        note(mark)
+    else:
+        trainer.loss = trainer.plain_loss
+        trainer.settle(compile="off")
+
+
+def _compile_safely(trainer: Trainer) -> bool:
+    """Compile the step and try it out, forward and backward; whether that could be done.
 
     Whatever the compiler raises may come of its cache, in which processes that were killed leave torn files: those
     are removed first, and after a failure everything is put aside and compiled anew, once.
     """
+    device, dtype = trainer.device, trainer.dtype
+    native = device.type == "cpu" and is_ready(trainer.config.model.d_head, dtype)
+    warn = partial(trainer.say, warning=True)
     if torn := remove_torn():
-        say(f"{len(torn)} compiled file(s) of a process that was killed are compiled anew")
-    try:
-        return _tried(compile_(), try_out)
-    except Exception as error:
-        aside, reason = put_aside(), _reason(error)
-    if aside is not None:
-        say(f"what was compiled cannot be used ({reason}): it is compiled anew, and the old kept in {aside}")
-        _forget_compiled()
+        warn(f"{len(torn)} compiled file(s) of a process that was killed are compiled anew")
+    for again in (True, False):
         try:
-            return _tried(compile_(), try_out)
+            accumulate = trainer.config.training.accumulate
+            trainer.try_out(compile_step(trainer.plain_loss, device, accumulate, built_before=native))
+            return True
         except Exception as error:
-            reason = _reason(error)
-    _forget_compiled()
-    say(f"PyTorch cannot compile the training step here ({reason}): training goes on without")
-    return None
-
-
-def _tried(step: Step, try_out: Callable[[Step], None]) -> Step:
-    try_out(step)
-    return step
+            aside, reason = put_aside() if again else None, _reason(error)
+        _forget_compiled()
+        if aside is None:
+            break
+        warn(f"what was compiled cannot be used ({reason}): it is compiled anew, and the old kept in {aside}")
+    warn(f"PyTorch cannot compile the training step here ({reason}): training goes on without")
+    return False
 
 
 def _reason(error: Exception) -> str:
@@ -131,34 +166,31 @@ def _forget_compiled() -> None:
     clear_caches()
 
 
-class CompiledBefore:
-    """Whether a step like this one has been compiled on this machine: same model, batch, precision, threads,
-    device, PyTorch, and source of the layers."""
+def _mark(trainer: Trainer) -> Path:
+    return compiled_mark(trainer.config.model, trainer.config.training.batch, trainer.dtype, trainer.device)
 
-    def __init__(self, config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._facts = {
-            "model": asdict(config),
-            "batch": batch,
-            "dtype": str(dtype),
-            "device": str(device),
-            "torch": torch.__version__,
-            "kernel": os.environ.get(SWITCH),
-            "threads": torch.get_num_threads(),
-            "place": os.environ.get(PLACE),
-        }
 
-    @cached_property
-    def _mark(self) -> Path:
-        source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).rglob("*.py")))
-        facts = {**self._facts, "source": hashlib.sha256(source).hexdigest()}
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-        return cache_dir() / "compiled" / f"{key}.known"
+def compiled_mark(config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Path:
+    """A file that is there where a step like this one has been compiled on this machine: same model, batch,
+    precision, threads, device, PyTorch, and source of the layers."""
+    source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).rglob("*.py")))
+    facts = {
+        "model": asdict(config),
+        "batch": batch,
+        "dtype": str(dtype),
+        "device": str(device),
+        "torch": torch.__version__,
+        "kernel": os.environ.get(SWITCH),
+        "threads": torch.get_num_threads(),
+        "place": os.environ.get(PLACE),
+        "source": hashlib.sha256(source).hexdigest(),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_dir() / "compiled" / f"{key}.known"
 
-    def __bool__(self) -> bool:
-        return self._mark.exists()
 
-    def note(self) -> None:
-        """Remember that it is so now; a cache that cannot be written to is no error."""
-        with suppress(OSError):
-            self._mark.parent.mkdir(parents=True, exist_ok=True)
-            self._mark.touch()
+def note(mark: Path) -> None:
+    """Remember that it is so now; a cache that cannot be written to is no error."""
+    with suppress(OSError):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()

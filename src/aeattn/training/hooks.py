@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from aeattn.config.run import TrainingConfig
 from aeattn.config.text import TextOptions
+from aeattn.errors import BadValidation, Diverged, Spike
 from aeattn.generation.text_model import TextModel
 from aeattn.runs.checkpoint import Found
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
 from aeattn.runs.weights import to_bytes
 from aeattn.terminal.progress import Reporter, Status
-from aeattn.training import guard
 from aeattn.training.evaluate import Score, sample_windows, score_windows
-from aeattn.training.guard import BadValidation
 from aeattn.training.saving import Saver
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Hook:
         """Before the first update, when everything is compiled and settled."""
 
     def before_update(self, trainer: Trainer, loss: float, norm: float) -> None:
-        """Between a gradient and its use. Raise guard.Spike to pass its batch over, guard.Diverged to stop."""
+        """Between a gradient and its use. Raise errors.Spike to pass its batch over, errors.Diverged to stop."""
 
     def after_update(self, trainer: Trainer) -> None:
         """After each update, of which `trainer.state.step` have been made."""
@@ -99,7 +99,22 @@ class Guard(Hook):
 
     def before_update(self, trainer: Trainer, loss: float, norm: float) -> None:
         state = trainer.state
-        guard.check(loss, norm, state.smooth_nats, trainer.config.training, state.rollbacks)
+        check(loss, norm, state.smooth_nats, trainer.config.training, state.rollbacks)
+
+
+def check(loss: float, norm: float, smooth_nats: float | None, settings: TrainingConfig, rollbacks: int) -> None:
+    """Raise Diverged where the loss or the gradient's norm is no finite number.
+
+    With `spike_factor`, raise Spike instead while rollbacks are left, and also where the loss exceeds that many
+    times the smoothed one (cf. Chowdhery et al. 2022, "PaLM", section 5.1).
+    """
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    what = f"gradient norm is {norm}" if math.isfinite(loss) and not finite else f"loss is {loss:.6g}"
+    if settings.spike_factor and rollbacks < settings.spike_rollbacks:
+        if not finite or (smooth_nats is not None and loss > settings.spike_factor * smooth_nats):
+            raise Spike(what)
+    elif not finite:
+        raise Diverged(what)
 
 
 class Evaluate(Hook):
@@ -160,19 +175,17 @@ class Report(Hook):
         (self.reporter.warn if warning else self.reporter.note)(text)
 
     def _status(self, trainer: Trainer) -> Status:
-        state, steps, chars_per_token = (
-            trainer.state,
-            trainer.config.training.steps,
-            trainer.text.train.chars_per_token,
-        )
+        state, steps, nats = trainer.state, trainer.config.training.steps, trainer.train_nats
         seconds = state.seconds / state.step if state.step else 0.0
         return Status(
             step=state.step,
             steps=steps,
-            train_nats=math.nan if state.smooth_nats is None else state.smooth_nats / chars_per_token,
+            train_nats=math.nan if nats is None else nats,
             valid_nats=state.valid_nats,
             floor_nats=self.floor_nats,
-            chars_per_second=trainer.config.chars_per_step * chars_per_token / seconds if seconds else 0.0,
+            chars_per_second=trainer.config.chars_per_step * trainer.text.train.chars_per_token / seconds
+            if seconds
+            else 0.0,
             seconds_left=seconds * (steps - state.step),
         )
 
@@ -203,12 +216,12 @@ class Log(Hook):
         self._samples.append((trainer.state.step, text))
 
     def _note(self, trainer: Trainer, more: dict[str, Any]) -> None:
-        state, chars_per_token = trainer.state, trainer.text.train.chars_per_token
+        state = trainer.state
         line = {
             "step": state.step,
-            "chars": round(state.step * trainer.config.chars_per_step * chars_per_token),
+            "chars": round(state.step * trainer.config.chars_per_step * trainer.text.train.chars_per_token),
             "seconds": round(state.seconds, 3),
-            "train_nats": None if state.smooth_nats is None else state.smooth_nats / chars_per_token,
+            "train_nats": trainer.train_nats,
         }
         self._metrics.append(line | more)
 

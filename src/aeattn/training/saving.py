@@ -1,4 +1,4 @@
-"""When checkpoints are written, and the way back to one.
+"""Where a run stands; when checkpoints are written, and the way back to one.
 
 A checkpoint is taken in memory between two steps and written by a thread of its own, so that training does not
 wait for the disk. What goes wrong there is raised by the next call.
@@ -8,23 +8,60 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from torch.optim import Optimizer
 
 from aeattn.config.run import RunConfig, TrainingConfig
+from aeattn.errors import Damaged, Diverged
 from aeattn.files import remove
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs import checkpoint
 from aeattn.runs.checkpoint import Found, Snapshot
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
-from aeattn.training.guard import Diverged
-from aeattn.training.state import State
 
 LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
 DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
+
+
+@dataclass
+class State:
+    """What a checkpoint holds as JSON. `step` updates have been made, in so many seconds of training alone;
+    losses in nats a character. `passed_over` batches were left out in so many `rollbacks`. `unfinished`: what
+    follows the last update, as an evaluation, was broken off by a signal, and is to be done."""
+
+    step: int = 0
+    seconds: float = 0.0
+    smooth_nats: float | None = None
+    valid_nats: float | None = None
+    passed_over: int = 0
+    rollbacks: int = 0
+    unfinished: bool | None = None
+
+    @property
+    def moment(self) -> tuple[int, int, bool]:
+        """By which a state is told from others of the same run."""
+        return self.step, self.rollbacks, bool(self.unfinished)
+
+    @property
+    def batch(self) -> int:
+        """The number of the batch for the next update."""
+        return self.step + self.passed_over
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `vars`, whatever else is there. Raises InputError for what is no state."""
+        numbers: dict[str, Any] = {field.name: values.get(field.name) for field in fields(cls)}
+        for field in fields(cls):
+            number = numbers[field.name]
+            if not isinstance(number, int | float) and not (number is None and field.default is None):
+                raise Damaged(f"state.json says no {field.name}: restore the checkpoint, or train again")
+        return cls(**numbers)
 
 
 class Saver:
@@ -96,7 +133,9 @@ class Saver:
         self._writer.shutdown()
 
     def kept(self) -> str:
-        """Where the last good state is, in words."""
+        """Where the last good state is, in words; that which is on its way to the disk is waited for."""
+        if self._pending is not None:
+            futures.wait([self._pending])
         found = checkpoint.all_checkpoints(self.run)
         return f"the last good state is checkpoint {found[-1].name}" if found else "no checkpoint was written yet"
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -22,23 +21,21 @@ from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
-from aeattn.errors import InputError
-from aeattn.kernels.causal_attention import is_ready
+from aeattn.errors import BadValidation, Diverged, InputError, Spike
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.random_state import random_states, set_random_states, untouched
 from aeattn.training import compiling
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.training.evaluate import Score, evaluate_store, total
-from aeattn.training.guard import BadValidation, Diverged, Spike, name_windows
 from aeattn.training.hooks import Evaluate, Guard, Hook
-from aeattn.training.loader import Loader
 from aeattn.training.optimizers import clip_gradients, make_optimizers, rate_factor, set_rates
+from aeattn.training.saving import State
 from aeattn.training.signals import Interrupted, Stop
-from aeattn.training.state import State
-from aeattn.training.world import ALONE, World
+from aeattn.training.world import ALONE, Loader, World
 
 PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
 SMOOTHING = 0.98
+_SHOWN = 8  # windows of a batch that a message names
 
 
 class Trainer:
@@ -53,12 +50,12 @@ class Trainer:
         settings = config.training
         self.text, self.world = text, world
         self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
-        self._compiler_note = keep_compiled()
+        self.compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
         self.dtype = hardware.pick_precision(settings.precision, self.device)
         self.config = config
-        self._settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
+        self.settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model = LanguageModel(config.model).to(self.device)
         if not world.main:
             torch.manual_seed(world.seed(settings.seed))  # the same weights, but dropout of its own
@@ -66,8 +63,7 @@ class Trainer:
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
-        self.loss: compiling.Step = self._loss
-        self.compiled_before = compiling.CompiledBefore(config.model, settings.batch, self.dtype, self.device)
+        self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._clock = 0.0
@@ -86,7 +82,7 @@ class Trainer:
         hardware.keep_freed_memory()
         self.stop = stop or self.stop
         try:
-            self.prepare()
+            compiling.prepare(self)
             prepared()
             with self.stop.patiently():
                 self._train()
@@ -174,6 +170,12 @@ class Trainer:
         saved = [hook.save(self) for hook in self.hooks]
         return any(saved)
 
+    @property
+    def train_nats(self) -> float | None:
+        """The smoothed training loss in nats a character."""
+        nats = self.state.smooth_nats
+        return None if nats is None else nats / self.text.train.chars_per_token
+
     # -- what goes wrong ---------------------------------------------------------------------------------
 
     def _pass_over(self, spike: Spike) -> None:
@@ -204,7 +206,11 @@ class Trainer:
         return "".join(f"; {kept}" for hook in self.hooks if (kept := hook.kept(self)))
 
     def _windows(self) -> str:
-        return name_windows(self.batches.starts(self.state.batch).tolist())
+        """The next batch, by the places of its windows in the training text."""
+        starts = self.batches.starts(self.state.batch).tolist()
+        shown = ", ".join(f"{start:,}" for start in starts[:_SHOWN])
+        more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
+        return f"windows at characters {shown}{more} of the training text"
 
     # -- one update --------------------------------------------------------------------------------------
 
@@ -227,83 +233,44 @@ class Trainer:
 
     def _gradients(self, windows: Tensor) -> float:
         """Accumulate the gradient of the mean loss over all micro-batches; return that loss."""
-        parts = windows.chunk(self.config.training.accumulate)
-        loss = 0.0
+        parts, loss = windows.chunk(self.config.training.accumulate), 0.0
+        in_full = self.dtype == torch.float32
+        autocast: AbstractContextManager[Any] = (
+            nullcontext() if in_full else torch.autocast(self.device.type, self.dtype)
+        )
         for ids in parts:
             self.stop.heed()
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            with self._autocast():  # outside of what is compiled, which could not be cached with it
+            with autocast:  # outside of what is compiled, which could not be cached with it
                 part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
 
-    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def plain_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of windows (B, T), in nats a character."""
         logits = self.model(inputs)
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
-
     # -- before the first --------------------------------------------------------------------------------
-
-    def prepare(self) -> None:
-        """Compile, and settle what `auto` and `minutes` leave open, from the time of the first steps.
-
-        A resumed run finds everything settled, so that it computes as it did before.
-        """
-        settings = self.config.training
-        if settings.minutes is None and settings.compile != "auto":
-            self.use_compiler(settings.compile == "on")
-            return
-        seconds = self.time_updates()
-        planned = compiling.seconds_ahead(settings, seconds)
-        cached = bool(self.compiled_before)
-        self.use_compiler(compiling.pays_to_compile(settings.compile, self.device, planned, cached))
-        steps = settings.steps
-        if settings.minutes is not None:
-            steps = max(1, round(settings.minutes * 60 / (self.time_updates() if self.compiled else seconds)))
-        self._settle(steps=steps, minutes=None, compile="on" if self.compiled else "off")
 
     @property
     def compiled(self) -> bool:
-        return self.loss != self._loss
+        return self.loss != self.plain_loss
 
-    def use_compiler(self, wanted: bool) -> None:
-        """Compile the step, if that is wanted, before any clock starts: `seconds` are those of training alone."""
-        if not wanted:
-            return
-        compiling.check_compiler(self.device)
-        if self._compiler_note:
-            self.say(self._compiler_note)
-        if not self.compiled_before:
-            self.say("compiling the training step (the first time takes about half a minute)")
-        step = compiling.compile_safely(self._compiled_step, self._try_out, partial(self.say, warning=True))
-        if step is None:
-            self.loss = self._loss
-            self._settle(compile="off")
-        else:
-            self.compiled_before.note()
+    def settle(self, **settings: Any) -> None:
+        """Replace settings of `config.training`."""
+        self.config = replace(self.config, training=replace(self.config.training, **settings))
 
-    def _compiled_step(self) -> compiling.Step:
-        native = self.device.type == "cpu" and is_ready(self.config.model.d_head, self.dtype)
-        accumulate = self.config.training.accumulate
-        return compiling.compile_step(self._loss, self.device, accumulate, built_before=native)
-
-    def _try_out(self, step: compiling.Step) -> None:
+    def try_out(self, step: compiling.Step) -> None:
+        """Compute losses by this step from now on, and gradients once, which leave nothing behind."""
         self.loss = step
         try:
             with untouched(self.device):
                 self._gradients(self.loader.at(self.state.batch))
         finally:
             self.model.zero_grad(set_to_none=True)
-
-    def _settle(self, **settings: Any) -> None:
-        self.config = replace(self.config, training=replace(self.config.training, **settings))
 
     def time_updates(self) -> float:
         """Seconds of one update, from a few that are taken back."""
