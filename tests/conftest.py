@@ -10,8 +10,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from aeattn.config import projections
 from aeattn.config.model import ModelConfig
+from aeattn.data import tokenizer
 from aeattn.nn.transformer import LanguageModel
+from aeattn.training import hooks
 
 settings.register_profile(
     "aeattn", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -31,6 +34,17 @@ def _all_garbage() -> Iterator[None]:
     """Commands set what their start makes apart from collections until the process ends."""
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _own_registries() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    kinds, tokenizers, registered = dict(projections._KINDS), dict(tokenizer.TOKENIZERS), list(hooks.REGISTERED)
+    yield
+    for registry, before in ((projections._KINDS, kinds), (tokenizer.TOKENIZERS, tokenizers)):
+        registry.clear()
+        registry.update(before)  # type: ignore[arg-type]
+    hooks.REGISTERED[:] = registered
 
 
 @pytest.fixture(autouse=True)

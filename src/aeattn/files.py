@@ -77,7 +77,8 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     temporary.mkdir(parents=True)
     try:
         for name, content in files.items():
-            _write(temporary / name, content)
+            (temporary / name).write_bytes(content)
+            sync(temporary / name)
         sync(temporary)
         older = _put_aside(path)
         temporary.replace(path)
@@ -85,13 +86,6 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(older, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def remove(folder: Path) -> None:

@@ -17,6 +17,8 @@ from aeattn.errors import InputError
 from aeattn.host import cpu_fact, cpu_has
 from aeattn.kernels.available import in_use
 
+_ROOT = Path(__file__).parents[2]
+
 
 def pick_device(wanted: str) -> torch.device:
     """`auto` takes a GPU where there is one. Raises InputError for a device that is not there."""
@@ -73,18 +75,12 @@ def describe() -> dict[str, Any]:
 
 def revision() -> dict[str, Any]:
     """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-    try:
-        return {
-            "commit": _git(root, "rev-parse", "HEAD"),
-            "dirty": bool(_git(root, "status", "--porcelain", "src")),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+    if (_ROOT / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "src"))}
+    return {"commit": None, "dirty": None}
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -146,13 +146,13 @@ def test_every_kind_of_model(variant: str) -> None:
     assert 0 < (summary.key.effective_rank_share or 0) <= 1
 
 
-@register_projection("test-tanh", "a code between -1 and 1")
 class Tanh(Bottleneck):
     def code(self, encoded: torch.Tensor) -> torch.Tensor:
         return torch.tanh(encoded)
 
 
 def test_a_kind_of_a_users_own_is_measured() -> None:
+    register_projection("test-tanh", "a code between -1 and 1")(Tanh)
     model = lively_model(tiny_config(key="test-tanh", value="test-tanh", n_kv_heads=1))
     ids = torch.randint(0, 11, (300,)).numpy()
     sample = Sample(ids, np.arange(0, 280, 14), 14)

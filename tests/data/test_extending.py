@@ -21,6 +21,7 @@ from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.tokenizer import TOKENIZERS, CharTokenizer, load_tokenizer, make_tokenizer
 from aeattn.errors import InputError
+from aeattn.runs.folder import RunFolder
 from aeattn.runs.load import open_writer
 from aeattn.training.evaluate_run import evaluate_run
 from aeattn.training.plan import plan
@@ -58,6 +59,19 @@ def run(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]) == 0  # fmt: skip
     assert main(["resume", str(path), "--steps", "8"]) == 0
     return path
+
+
+def test_a_run_is_opened_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+
+    def read(folder: RunFolder) -> tuple[RunConfig, bool]:
+        opened.append(folder.path)
+        return read_sealed_config(folder)
+
+    read_sealed_config = RunFolder.read_sealed_config
+    monkeypatch.setattr(RunFolder, "read_sealed_config", read)
+    evaluate_run(run, [str(tmp_path / "valid.txt")], sliding=False, baseline=False)
+    assert opened == [run]
 
 
 def test_a_run_over_bytes_is_scored_by_characters_and_bytes_of_the_text(run: Path, tmp_path: Path) -> None:

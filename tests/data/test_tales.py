@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations, islice
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,14 +15,14 @@ from hypothesis import strategies as st
 
 from aeattn.data import tales
 from aeattn.data.tales import words as tales_words
-from aeattn.data.tales.grammar import Grammar
 from aeattn.data.tales.nodes import Choice, Literal, Node, Pick, Recall
+from aeattn.data.tales.sampler import Sampler
+from tests.data.derivations import PLOTS, Grammar, collision_bound, entropy_rate, log_probability, the_grammar
 
 KINDS = {
     "name": [{"": "Mara", "he": "she"}, {"": "Ned", "he": "he"}, {"": "Nedda", "he": "she"}],
     "pet": [{"": "fox"}, {"": "owl"}],
 }
-PLOTS = Path(tales.__file__).with_name("plots.txt").read_text(encoding="utf-8")
 SMALL = """
 story:
     {who=name} saw {sight}. Then {who.he} {left}. / @3
@@ -92,7 +91,7 @@ def test_parser_gives_each_text_of_a_small_grammar_its_probability() -> None:
 
 def test_sampler_draws_derivations_by_their_probability() -> None:
     grammar, random, draws = Grammar(SMALL, KINDS), Random(5), 40_000
-    sampler = grammar.sampler()
+    sampler = Sampler(grammar.root)
     counts = Counter(sampler.sample(random)[0] for _ in range(draws))
     expected = {d.text: draws * math.exp(-d.nats) for d in grammar.derivations()}
     assert set(counts) <= set(expected)
@@ -105,11 +104,11 @@ def test_sampler_draws_derivations_by_their_probability() -> None:
 @given(st.integers(0, 2**62), st.sampled_from(tales.STREAMS))
 def test_generator_and_parser_agree(seed: int, stream: str) -> None:
     text, nats = tales.generate(3_000, seed, stream)
-    assert -tales.log_probability(text) == pytest.approx(nats, rel=1e-9)
+    assert -log_probability(text) == pytest.approx(nats, rel=1e-9)
 
 
 def test_stated_entropy_is_met_by_samples() -> None:
-    count, rate = 8_000, tales.entropy_rate()
+    count, rate = 8_000, entropy_rate()
     stories = list(islice(tales.stories(11), count))
     chars = sum(len(story.text) for story in stories)
     assert 0.1 < rate < 0.9
@@ -117,7 +116,7 @@ def test_stated_entropy_is_met_by_samples() -> None:
     errors = [story.nats - rate * len(story.text) for story in stories]
     spread = math.sqrt(sum(error**2 for error in errors) / count)
     assert abs(sum(errors)) / chars < 4 * spread * math.sqrt(count) / chars
-    nats_and_chars = tales.grammar().expectation()
+    nats_and_chars = the_grammar().expectation()
     mean = sum(story.nats for story in stories) / count
     deviation = math.sqrt(sum((story.nats - mean) ** 2 for story in stories) / count)
     assert abs(mean - nats_and_chars.nats) < 4 * deviation / math.sqrt(count)
@@ -242,7 +241,7 @@ def heads(text: str) -> Iterator[str]:
 
 
 def test_grammar_is_unambiguous() -> None:
-    Prover(tales.grammar().root).prove()
+    Prover(the_grammar().root).prove()
 
 
 @pytest.mark.parametrize("story", ["{pet}[s|] / @2", "a[b|bc]d / \n    abcd /", "a{pet} / \n    afox /"])
@@ -280,7 +279,7 @@ def test_streams_and_seeds_share_no_story() -> None:
     streams = [sample("train"), sample("valid"), sample("train", 1), sample("valid", 1)]
     texts = [story.text for stories in streams for story in stories]
     assert len(set(texts)) == len(texts)
-    assert tales.collision_bound(1e9, 1e9) < 1e-20
+    assert collision_bound(1e9, 1e9) < 1e-20
 
 
 def test_generate_gives_whole_stories_of_the_stream() -> None:
@@ -306,7 +305,7 @@ def test_altered_texts_are_refused_at_the_right_place(story: int, where: float, 
     text = sample()[story].text
     at = int(where * len(text))
     with pytest.raises(ValueError, match="derivations") as refusal:
-        tales.log_probability(text[:at] + letter + text[at + 1 :])
+        log_probability(text[:at] + letter + text[at + 1 :])
     if letter != "Q":
         assert int(str(refusal.value).split()[-1]) <= at
 
@@ -314,14 +313,14 @@ def test_altered_texts_are_refused_at_the_right_place(story: int, where: float, 
 @pytest.mark.parametrize("cut", [1, 2, 100])
 def test_unfinished_texts_are_refused(cut: int) -> None:
     with pytest.raises(ValueError, match="0 derivations"):
-        tales.log_probability(sample()[0].text[:-cut])
+        log_probability(sample()[0].text[:-cut])
 
 
 def test_pronouns_that_do_not_agree_are_refused() -> None:
     text = next(story.text for story in sample() if " girl called " in story.text)
-    tales.log_probability(text)
+    log_probability(text)
     with pytest.raises(ValueError, match="0 derivations"):
-        tales.log_probability(text.replace(" girl called ", " boy called "))
+        log_probability(text.replace(" girl called ", " boy called "))
 
 
 # --- What the texts look like -------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.training.evaluate import (
     Score,
     evaluate,
-    evaluate_sliding,
     evaluate_store,
     sample_windows,
     score_windows,
@@ -46,15 +45,22 @@ def test_fixed_windows_equal_predictions_one_by_one() -> None:
 
 
 def test_a_stride_of_one_sees_all_the_context_there_is() -> None:
-    score = evaluate_sliding(MODEL, IDS, 16, ELEVEN, stride=1)
+    score = evaluate(MODEL, IDS, 16, ELEVEN, stride=1)
     assert score.chars == 74
     assert score.nats == pytest.approx(_by_hand(IDS, {i: max(0, i - 15) for i in range(74)}), rel=1e-5)
-    assert evaluate_sliding(MODEL, IDS, 16, ELEVEN, stride=16) == evaluate(MODEL, IDS, 16, ELEVEN)
+    assert evaluate(MODEL, IDS, 16, ELEVEN, stride=16) == evaluate(MODEL, IDS, 16, ELEVEN)
 
 
 def test_evaluation_restores_training_mode_and_is_repeatable() -> None:
     model = lively_model(tiny_config(dropout=0.5)).train()
     assert evaluate(model, IDS, 16, ELEVEN) == evaluate(model, IDS, 16, ELEVEN)
+    assert model.training
+
+
+def test_an_evaluation_that_fails_restores_training_mode() -> None:
+    model = lively_model(tiny_config(dropout=0.5)).train()
+    with pytest.raises(IndexError):
+        evaluate(model, IDS | 128, 16, ELEVEN)
     assert model.training
 
 

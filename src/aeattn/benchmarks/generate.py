@@ -18,7 +18,7 @@ import torch
 from aeattn import hardware
 from aeattn.benchmarks.ceilings import best_seconds, ceilings
 from aeattn.benchmarks.peers import TEMPERATURE, Contender, Peer, count, prepare_peers
-from aeattn.benchmarks.results import Ceilings, Curve, GenerationBench, LongContext, Speed, Timed
+from aeattn.benchmarks.results import Ceilings, Curve, GenerationBench, LongContext, Rates, Speed, Timed
 from aeattn.benchmarks.timing import Say, Work, alternate
 from aeattn.benchmarks.train import VOCABULARY, model_pair
 from aeattn.config.model import CacheKind, ModelConfig
@@ -92,15 +92,14 @@ def _speed(
 ) -> Speed:  # fmt: skip
     own = own_engines(config, weights)
     works = {name: own_work(engine, batch, chars) for name, engine in own.items()}
-    others, skipped = dict[str, Contender](), dict[str, str]()
-    if with_peers:
-        others, skipped = prepare_peers(nanogpt, {"": chars}, partial(peer_work, config, batch), say)
+    prepare = partial(peer_work, config, batch)
+    others, skipped = prepare_peers(nanogpt, {"": chars}, prepare, say) if with_peers else ({}, {})
     say(f"generating {chars} characters, {batch} at once")
     rates = alternate(works | {name: peer.work for name, peer in others.items()}, rounds, say)
     best = rates[next(iter(own))]
     return Speed(
         shape={"batch": batch, "chars": chars},
-        ours={n: Timed(rates[n], cache=_kind(e), cache_bytes=_cache_bytes(e, batch)) for n, e in own.items()},
+        ours={name: _timed(rates[name], engine, batch) for name, engine in own.items()},
         peers={name: Timed(rates[name]) for name in others},
         ceilings=_ceilings(config, batch),
         ratio={name: best.ratio(rates[name]) for name in others},
@@ -108,12 +107,9 @@ def _speed(
     )
 
 
-def _kind(engine: Engine) -> CacheKind:
-    return "latent" if engine.latent else "full"
-
-
-def _cache_bytes(engine: Engine, batch: int) -> int:
-    return engine.start([np.zeros(1, np.int64)] * batch, Sampling(), seed=0).cache_bytes
+def _timed(rates: Rates, engine: Engine, batch: int) -> Timed:
+    decoding = engine.start([np.zeros(1, np.int64)] * batch, Sampling(), seed=0)
+    return Timed(rates, cache="latent" if engine.latent else "full", cache_bytes=decoding.cache_bytes)
 
 
 def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
@@ -160,11 +156,8 @@ def _ceilings(config: ModelConfig, batch: int) -> Ceilings:
     limits = ceilings(batch, config.d_model, config.d_ff)
     arithmetic = limits.best("float32") * 1e9 / size(config).generate_flops
     by_weights = 1 / _seconds_to_read(config) if batch == 1 else None
-    return replace(
-        limits,
-        weight_bytes=4 * parameters(config),
-        chars_per_second={"arithmetic": arithmetic, "weights": by_weights},
-    )
+    most = {"arithmetic": arithmetic, "weights": by_weights}
+    return replace(limits, weight_bytes=4 * parameters(config), chars_per_second=most)
 
 
 def _seconds_to_read(config: ModelConfig) -> float:

@@ -46,14 +46,13 @@ class Peer:
 
     def sized(self, config: ModelConfig, parameters: int) -> nn.Module:
         """The model whose parameters come nearest to those asked for."""
-        torch.manual_seed(0)
-        return self.make(
-            nearest_width(lambda width: self._count(width, config), parameters, config.n_heads), config
-        )
 
-    def _count(self, width: int, config: ModelConfig) -> int:
-        with torch.device("meta"):
-            return count(self.make(width, config))
+        def parameters_of(width: int) -> int:
+            with torch.device("meta"):
+                return count(self.make(width, config))
+
+        torch.manual_seed(0)
+        return self.make(nearest_width(parameters_of, parameters, config.n_heads), config)
 
 
 def count(model: nn.Module) -> int:
@@ -75,22 +74,20 @@ def hugging_face() -> Peer:
     """GPT-2 of Hugging Face's transformers. Raises InputError where that is not installed."""
     transformers = _need("transformers")
 
-    def make(width: int, config: ModelConfig) -> nn.Module:
+    def make(width: int, config: ModelConfig) -> Any:
         settings = transformers.GPT2Config(
             vocab_size=config.vocab_size, n_positions=config.context, n_embd=width, n_layer=config.n_layers,
             n_head=config.n_heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
         )  # fmt: skip
-        model: nn.Module = transformers.GPT2LMHeadModel(settings)
-        return model
+        return transformers.GPT2LMHeadModel(settings)
 
-    def generate(model: Any, prompt: Tensor, n: int) -> Tensor:
+    def generate(model: Any, prompt: Tensor, n: int) -> Any:
         model.generation_config.eos_token_id = None  # nothing ends a text early
         model.generation_config.pad_token_id = 0
-        ids: Tensor = model.generate(
+        return model.generate(
             prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=n, do_sample=True,
             temperature=TEMPERATURE, top_k=0, use_cache=True,
         )  # fmt: skip
-        return ids
 
     return Peer(make, lambda model, x, y: _cross_entropy(model(x, use_cache=False).logits, y), generate)
 
@@ -99,21 +96,18 @@ def x_transformers() -> Peer:
     """A decoder of x-transformers, its fused attention on. Raises InputError where that is not installed."""
     package = _need("x_transformers")
 
-    def make(width: int, config: ModelConfig) -> nn.Module:
+    def make(width: int, config: ModelConfig) -> Any:
         layers = package.Decoder(
             dim=width, depth=config.n_layers, heads=config.n_heads, attn_dim_head=width // config.n_heads,
             attn_flash=True,
         )  # fmt: skip
-        model: nn.Module = package.TransformerWrapper(
+        return package.TransformerWrapper(
             num_tokens=config.vocab_size, max_seq_len=config.context, attn_layers=layers
         )
-        return model
 
-    def generate(model: Any, prompt: Tensor, n: int) -> Tensor:
-        ids: Tensor = package.AutoregressiveWrapper(model).generate(
-            prompt, n, temperature=TEMPERATURE, cache_kv=True
-        )
-        return ids
+    def generate(model: Any, prompt: Tensor, n: int) -> Any:
+        writer = package.AutoregressiveWrapper(model)
+        return writer.generate(prompt, n, temperature=TEMPERATURE, cache_kv=True)
 
     return Peer(make, lambda model, x, y: _cross_entropy(model(x), y), generate)
 
@@ -130,18 +124,16 @@ def nano_gpt(folder: Path | None) -> Peer:
     sys.modules[spec.name] = module  # a dataclass looks its module up there
     spec.loader.exec_module(module)
 
-    def make(width: int, config: ModelConfig) -> nn.Module:
+    def make(width: int, config: ModelConfig) -> Any:
         settings = module.GPTConfig(
             block_size=config.context, vocab_size=config.vocab_size, n_layer=config.n_layers,
             n_head=config.n_heads, n_embd=width, dropout=0.0, bias=False,
         )  # fmt: skip
         with redirect_stdout(io.StringIO()):  # it says how many parameters it has, where only results belong
-            model: nn.Module = module.GPT(settings)
-        return model
+            return module.GPT(settings)
 
-    def generate(model: Any, prompt: Tensor, n: int) -> Tensor:
-        ids: Tensor = model.generate(prompt, n, temperature=TEMPERATURE)
-        return ids
+    def generate(model: Any, prompt: Tensor, n: int) -> Any:
+        return model.generate(prompt, n, temperature=TEMPERATURE)
 
     return Peer(make, lambda model, x, y: model(x, y)[1], generate)
 

@@ -23,8 +23,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from aeattn.benchmarks.results import Record
 from aeattn.benchmarks.results_page import page, read
+from aeattn.files import Json
 from aeattn.report import write_report
 from aeattn.report.readme import with_answer
 
@@ -106,11 +106,11 @@ def _command_of(run: Path) -> tuple[str, ...]:
     return (*command[:at], *command[at + 2 :])
 
 
-def record(name: str, trained: Path | None = None) -> Record:
+def record(name: str, trained: Path | None = None) -> Json:
     """Train (unless it has been done) and evaluate in a temporary folder; what came of it, or `failed` with the
     reason."""
     known = RUNS[name]
-    facts: Record = {
+    facts: Json = {
         "name": name,
         "command": ["aeattn", "train", *known.train],
         "definition": known.definition,
@@ -130,7 +130,7 @@ def record(name: str, trained: Path | None = None) -> Record:
         return facts | _of_run(run) | {"status": "done"}
 
 
-def _of_run(run: Path) -> Record:
+def _of_run(run: Path) -> Json:
     from aeattn.nn.size import parameters
     from aeattn.runs.folder import RunFolder
 
@@ -158,7 +158,7 @@ def _is_stale(results: Path, name: str) -> bool:
     return known is None or known["status"] != "done" or known["definition"] != RUNS[name].definition
 
 
-def _write(path: Path, values: Record) -> None:
+def _write(path: Path, values: Json) -> None:
     path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

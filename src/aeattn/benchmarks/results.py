@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-Record = dict[str, Any]  # as it lies under results/, JSON
+from aeattn.files import Json
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ class TrainingBench:
 
     contexts: dict[str, Speed]
     encoding: dict[str, float]
-    environment: Record
+    environment: Json
     preset: str = "460k"
 
-    def to_dict(self) -> Record:
+    def to_dict(self) -> Json:
         """For JSON, with the first context at the top level as well."""
         return {**to_json(next(iter(self.contexts.values()))), **to_json(self)}
 
@@ -125,10 +125,10 @@ class GenerationBench:
 
     batches: dict[str, Speed]
     long_context: LongContext
-    model: Record
-    environment: Record
+    model: Json
+    environment: Json
 
-    def to_dict(self) -> Record:
+    def to_dict(self) -> Json:
         """For JSON, with the first number of sequences at the top level as well."""
         return {**to_json(next(iter(self.batches.values()))), **to_json(self)}
 

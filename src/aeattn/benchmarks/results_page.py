@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from aeattn.benchmarks import tables
-from aeattn.benchmarks.results import GenerationBench, Record, Spread, TrainingBench
-from aeattn.benchmarks.tables import Block, Table, interval, table, to_markdown
+from aeattn.benchmarks.results import GenerationBench, Spread, TrainingBench
+from aeattn.benchmarks.tables import Block, Table, interval, to_markdown
+from aeattn.files import Json
 
 INTRODUCTION = """# Results
 
@@ -29,7 +30,7 @@ def page(results: Path, runs: Sequence[str]) -> str:
     return "\n".join(to_markdown(blocks)) + "\n"
 
 
-def read(results: Path, name: str) -> Record | None:
+def read(results: Path, name: str) -> Json | None:
     """A record, or None if there is none of this name."""
     path = results / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -38,10 +39,10 @@ def read(results: Path, name: str) -> Record | None:
 def _runs(results: Path, names: Sequence[str]) -> Table:
     heading = ("record", "parameters", "characters trained on", "nats/char", "sliding", "5-gram", "characters/s",
                "CPU")  # fmt: skip
-    return table(heading, (_run(name, read(results, name)) for name in names))
+    return Table(heading, (_run(name, read(results, name)) for name in names))
 
 
-def _run(name: str, known: Record | None) -> Sequence[str]:
+def _run(name: str, known: Json | None) -> Sequence[str]:
     if known is None or known["status"] != "done":
         return (name, "", "", "not measured" if known is None else "failed", "", "", "", "")
     result = known["evaluation"]
@@ -57,34 +58,34 @@ def _run(name: str, known: Record | None) -> Sequence[str]:
     )
 
 
-def _machine(known: Record) -> str:
+def _machine(known: Json) -> str:
     return f"{known['environment']['cpu']}, {known['environment']['threads']} threads"
 
 
-def _from(command: str, known: Record, what: str) -> str:
+def _from(command: str, known: Json, what: str) -> str:
     return f"From `{command}`, on {_machine(known)}: {what}."
 
 
-def _training(known: Record) -> list[Block]:
+def _training(known: Json) -> list[Block]:
     what = "median characters a second of steps that alternate in one run, with the lowest and highest"
     command = "aeattn bench train --json > results/speed/train.json"
     return [_from(command, known, what), *tables.training(msgspec.convert(known, TrainingBench))]
 
 
-def _cost(known: Record) -> list[Block]:
+def _cost(known: Json) -> list[Block]:
     found = msgspec.convert(known, TrainingBench)
     ours = next(iter(next(iter(found.contexts.values())).ours.values()))
     command = f"aeattn bench train --no-peers --rounds {len(ours.chars_per_second.rounds)} --json"
     return [_from(f"{command} > results/speed/cost.json", known, "two models in turn"), *tables.cost(found)]
 
 
-def _generation(known: Record) -> list[Block]:
+def _generation(known: Json) -> list[Block]:
     what = "median characters a second of everyone in turn, sampling included, with the lowest and highest"
     command = "aeattn bench generate RUN --json > results/speed/generate.json"
     return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
 
 
-def _time_to_loss(known: Record) -> list[Block]:
+def _time_to_loss(known: Json) -> list[Block]:
     rows = []
     for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
                           ("nanogpt", "command_seconds"), ("cold", "command_seconds")):  # fmt: skip
@@ -97,7 +98,7 @@ def _time_to_loss(known: Record) -> list[Block]:
         "found nothing"
     )
     return [_from("python -m aeattn.benchmarks.time_to_loss", known, what),
-            table(("who", "what", "seconds, a round each", "nats/char"), rows, words=2)]  # fmt: skip
+            Table(("who", "what", "seconds, a round each", "nats/char"), rows, words=2)]  # fmt: skip
 
 
 START = {
@@ -108,7 +109,7 @@ START = {
 }
 
 
-def _start(known: Record) -> list[Block]:
+def _start(known: Json) -> list[Block]:
     rows = (
         (START[name], *(f"{spread[end]:.2f}" for end in ("median", "low", "high")))
         for name, spread in known["seconds"].items()
@@ -117,10 +118,10 @@ def _start(known: Record) -> list[Block]:
     rounds = f"{len(known['rounds'])} rounds"
     what = f"{rounds}; the first time, with everything to compile, training begins after {cold:.0f} seconds"
     heading = ("seconds after the command, until", "median", "lowest", "highest")
-    return [_from("python -m aeattn.benchmarks.start", known, what), table(heading, rows)]
+    return [_from("python -m aeattn.benchmarks.start", known, what), Table(heading, rows)]
 
 
-def _faults(known: Record) -> list[Block]:
+def _faults(known: Json) -> list[Block]:
     rows = ((kind, f"{count['right']:,}", f"{count['tried']:,}") for kind, count in known["counts"].items())
     return [
         "Written by `make faults`: real processes killed at every file event of a run and at other moments, files "
@@ -128,12 +129,12 @@ def _faults(known: Record) -> list[Block]:
         "compared with an uninterrupted one: weights, optimizer, random state, metrics, samples, checkpoints. The "
         f"largest difference of all is {known['largest_difference']}.",
         *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
-        table(("", "right", "tried"), rows),
+        Table(("", "right", "tried"), rows),
     ]
 
 
 # record: heading, and what stands under it
-SECTIONS: dict[str, tuple[str, Callable[[Record], list[Block]]]] = {
+SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/train": ("Speed of training", _training),
     "speed/cost": ("What the autoencoders cost in training", _cost),
     "speed/generate": ("Speed of generation", _generation),

@@ -12,8 +12,8 @@ from aeattn.benchmarks.results import GenerationBench, LongContext, Speed, Sprea
 class Table:
     """The first `words` columns hold words, the others figures."""
 
-    heading: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    heading: Sequence[str]
+    rows: Iterable[Sequence[str]]
     words: int = 1
 
 
@@ -34,10 +34,6 @@ def _markdown_table(table: Table) -> list[str]:
     return [heading, f"|{sides}", *rows]
 
 
-def table(heading: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> Table:
-    return Table(tuple(heading), tuple(map(tuple, rows)), words)
-
-
 # -- training ----------------------------------------------------------------------------------------------
 
 
@@ -53,7 +49,7 @@ def training(found: TrainingBench) -> list[Block]:
 def _steps(speed: Speed) -> Table:
     heading = (f"{speed.shape['batch']} x {speed.shape['context']} a step", "parameters", "chars/s", "lowest",
                "highest", "of ceiling")  # fmt: skip
-    return table(heading, ((name, f"{timed.parameters:,}", *_rates(timed), _percent(timed.of_ceiling))
+    return Table(heading, ((name, f"{timed.parameters:,}", *_rates(timed), _percent(timed.of_ceiling))
                            for name, timed in speed.everyone.items()))  # fmt: skip
 
 
@@ -129,7 +125,7 @@ def _sequences(speed: Speed) -> Table:
         times = interval(speed.ratio[name], 1) if name in speed.ratio else ""
         kept = "" if timed.cache_bytes is None else f"{timed.cache_bytes:,}"
         rows.append((name, *_rates(timed), times, kept))
-    return table(heading, rows)
+    return Table(heading, rows)
 
 
 def _long_context(found: LongContext) -> list[Block]:
@@ -139,8 +135,8 @@ def _long_context(found: LongContext) -> list[Block]:
     rates = ((name, *(f"{rate:,.0f}" for rate in curve.chars_per_second)) for name, curve in curves)
     kept = ((name, *(f"{number:,}" for number in curve.cache_bytes)) for name, curve in curves)
     return [
-        table(("characters a second, one sequence, context full", *lengths), rates),
-        table(("bytes of the cache, one sequence, context full", *lengths), kept),
+        Table(("characters a second, one sequence, context full", *lengths), rates),
+        Table(("bytes of the cache, one sequence, context full", *lengths), kept),
     ]
 
 

@@ -23,15 +23,14 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from aeattn.benchmarks.records import checkout
-from aeattn.benchmarks.results import Record, Spread
+from aeattn.benchmarks.results import Spread
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import resolve
-from aeattn.files import write_json
+from aeattn.files import Json, write_json
 from aeattn.hardware import describe
 
 ITERATIONS, EVALUATED_EVERY = 2000, 250
@@ -85,11 +84,8 @@ def nanogpt(place: Path) -> dict[str, float]:
     loss = float(re.findall(r"step \d+: train loss [\d.]+, val loss ([\d.]+)", done.stdout)[-1])
     times = {int(n): float(ms) for n, ms in re.findall(r"iter (\d+): loss [\d.]+, time ([\d.]+)ms", done.stdout)}
     alone = [ms for n, ms in times.items() if n % EVALUATED_EVERY]
-    return {
-        "valid_nats": loss,
-        "training_seconds": statistics.mean(alone) * len(times) / 1e3,
-        "command_seconds": whole,
-    }
+    training = statistics.mean(alone) * len(times) / 1e3
+    return {"valid_nats": loss, "training_seconds": training, "command_seconds": whole}
 
 
 def ours(out: Path, environment: dict[str, str], compile_: str) -> dict[str, float]:
@@ -103,7 +99,10 @@ def ours(out: Path, environment: dict[str, str], compile_: str) -> dict[str, flo
 
 def write_nanogpt_data(folder: Path) -> None:
     """The text as nanoGPT's preparation writes it, which would download it."""
-    train, valid = ("".join(c for d in side for c in d.chunks(TextOptions())) for side in sides())
+    corpus = resolve(["shakespeare"])
+    train, valid = (
+        "".join(c for d in side for c in d.chunks(TextOptions())) for side in (corpus.train, corpus.valid)
+    )
     characters = sorted(set(train + valid))
     ids = {character: number for number, character in enumerate(characters)}
     for name, text in (("train", train), ("val", valid)):
@@ -112,26 +111,19 @@ def write_nanogpt_data(folder: Path) -> None:
     (folder / "meta.pkl").write_bytes(pickle.dumps(meta))
 
 
-def sides() -> tuple[Any, Any]:
-    corpus = resolve(["shakespeare"])
-    return corpus.train, corpus.valid
-
-
-def summary(rounds: list[dict[str, dict[str, float]]]) -> Record:
-    def parts(ours: str, key: str) -> dict[str, float]:
+def summary(rounds: list[dict[str, dict[str, float]]]) -> Json:
+    def share(ours: str, key: str) -> dict[str, float]:
         return asdict(Spread.of([r[ours][key] / r["nanogpt"][key] for r in rounds]))
 
     return {
         "name": "time-to-loss",
         "commands": {"nanogpt": ["train.py", *NANOGPT], "ours": ["aeattn", *OURS]},
         "rounds": rounds,
-        "share_of_nanogpt": {
-            "training": parts("compiled", "training_seconds"),
-            "command": parts("cold", "command_seconds"),
-        },
+        "share_of_nanogpt": {"training": share("compiled", "training_seconds"),
+                             "command": share("cold", "command_seconds")},
         "valid_nats": {name: [r[name]["valid_nats"] for r in rounds] for name in rounds[0]},
         "environment": describe(),
-    }
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

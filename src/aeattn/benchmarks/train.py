@@ -90,18 +90,15 @@ def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
 def _speed(
     models: dict[str, ModelConfig], shape: Shape, rounds: int, nanogpt: Path | None, with_peers: bool, say: Say
 ) -> Speed:
-    own, others = _own(models, shape, say), dict[str, Contender]()
-    skipped: dict[str, str] = {}
-    if with_peers:
-        step = partial(peer_step, shape, models[OURS], own[OURS].parameters)
-        others, skipped = prepare_peers(nanogpt, MODES, step, say)
+    own = _own(models, shape, say)
+    step = partial(peer_step, shape, models[OURS], own[OURS].parameters)
+    others, skipped = prepare_peers(nanogpt, MODES, step, say) if with_peers else ({}, {})
     rates = alternate({name: c.work for name, c in {**own, **others}.items()}, rounds, say)
     limits = ceilings(shape.chars, models[OURS].d_model, models[OURS].d_ff)
-    ours = {name: _reached(rates[name], own[name], size(models[name]).train_flops, limits) for name in own}
     ratio = {peer: rates[OURS].ratio(theirs) for peer, theirs in _better_mode(rates, others).items()}
     return Speed(
         shape={"batch": shape.batch, "context": shape.context},
-        ours=ours,
+        ours={name: _reached(rates[name], own[name], size(models[name]).train_flops, limits) for name in own},
         peers={name: Timed(rates[name], contender.parameters) for name, contender in others.items()},
         ceilings=limits,
         ratio=ratio | {STANDARD: rates[OURS].ratio(rates[STANDARD])},

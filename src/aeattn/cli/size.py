@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_json, add_settings, add_sources, config_of, positive, whole
@@ -33,7 +34,7 @@ def _size(name: str, options: argparse.Namespace) -> Json:
             model = solve_width(model, options.flops, lambda config: size(config).train_flops)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    return {"preset": name, "d_ff": model.d_ff, **size(model).to_dict()}
+    return {"preset": name, "d_ff": model.d_ff, **asdict(size(model))}
 
 
 def _print(rows: list[Json]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -33,8 +33,23 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(to_json(value), sort_keys=True).encode()).hexdigest()
 
 
-def check_format(values: Json, where: str) -> None:
+class Saved:
+    """A dataclass that a file holds. The fields that `ADDED` names came later: they are left out where empty."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ()
+
+    def to_dict(self) -> Json:
+        values = {"format": FORMAT, **to_json(self)}
+        return {key: value for key, value in values.items() if value or key not in self.ADDED}
+
+    @classmethod
+    def from_dict(cls, values: Json, where: str) -> Self:
+        """Raises InputError for what is none, or of a later version."""
+        check_format(values.get("format"), where)
+        return from_json(cls, values, where)
+
+
+def check_format(found: object, where: str) -> None:
     """Raise InputError for a file of a later version."""
-    found = values.get("format")
     if not isinstance(found, int) or found > FORMAT:
         raise InputError(f"{where} has format {found!r}, this version reads up to {FORMAT}: update aeattn")

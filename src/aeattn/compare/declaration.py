@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from msgspec import Struct
 
-from aeattn.compare.convert import FORMAT, digest, from_json, to_json
+from aeattn.compare.convert import Saved, digest
 from aeattn.compare.folder import Folder
 from aeattn.compare.records import Text
-from aeattn.compare.spec import Budget, Matching, MatchKind, Tuning
+from aeattn.compare.spec import MatchKind, Terms
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
-from aeattn.files import Json
+from aeattn.files import Json, read_json
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,14 @@ class Amendment(Struct, frozen=True, omit_defaults=True):
     changed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Declaration:
+@dataclass(frozen=True, kw_only=True)
+class Declaration(Terms, Saved):
     """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written;
     `plugins` has the SHA-256 of each one's source, or the version of the package that it comes from."""
 
-    name: str
-    title: str
-    question: str
-    smallest_effect: float
+    ADDED: ClassVar[tuple[str, ...]] = ("plugins",)
+
     seeds: Seeds
-    budget: Budget
-    matching: Matching
-    tuning: Tuning | None
-    attention: bool
     arms: tuple[ResolvedArm, ...]
     contrasts: tuple[ResolvedContrast, ...]
     text: tuple[Text, ...]
@@ -89,12 +84,8 @@ class Declaration:
 
     @property
     def hash(self) -> str:
-        apart = ("declared", "amended", "given")
-        return digest({key: value for key, value in self._values().items() if key not in apart})
-
-    def _values(self) -> Json:
-        """As JSON, as it was before there were plug-ins where there are none."""
-        return {key: value for key, value in to_json(self).items() if value or key != "plugins"}
+        apart = ("format", "declared", "amended", "given")
+        return digest({key: value for key, value in super().to_dict().items() if key not in apart})
 
     @property
     def primary(self) -> ResolvedContrast:
@@ -104,12 +95,12 @@ class Declaration:
         return next(arm for arm in self.arms if arm.id == id)
 
     def to_dict(self) -> Json:
-        return {"format": FORMAT, "hash": self.hash, **self._values()}
+        return {"hash": self.hash, **super().to_dict()}
 
     @classmethod
     def from_dict(cls, values: Json, where: str) -> Declaration:
-        """Raises InputError for what is no declaration, and where the hash does not fit what it is over."""
-        known = from_json(cls, values, where)
+        """Raises InputError, too, where the hash does not fit what it is over."""
+        known = super().from_dict(values, where)
         if known.hash != values.get("hash"):
             raise InputError(f"{where} was changed after it was declared (its hash does not fit): restore it")
         return known
@@ -117,4 +108,5 @@ class Declaration:
 
 def read_declaration(folder: Folder) -> Declaration:
     """What a folder was declared for. Raises InputError where it is no comparison, or its declaration damaged."""
-    return Declaration.from_dict(folder.read_spec(), str(folder.spec))
+    values = read_json(folder.spec, f"{folder.path} is no folder of a comparison")
+    return Declaration.from_dict(values, str(folder.spec))

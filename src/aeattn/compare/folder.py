@@ -12,7 +12,7 @@ from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.convert import check_format
 from aeattn.compare.records import Record
 from aeattn.errors import Damaged, InputError
-from aeattn.files import Json, Lock, read_json, write_json
+from aeattn.files import Lock, read_json, write_json
 from aeattn.runs.folder import RunFolder
 
 LOCK_SECONDS = 10.0  # runs whose comparison was killed notice it within a second or a step, and let go
@@ -33,12 +33,6 @@ class Folder:
     def run(self, name: str) -> RunFolder:
         """The run folder of a record; it may have been deleted."""
         return RunFolder(self.runs / name)
-
-    def read_spec(self) -> Json:
-        """What was declared, as JSON. Raises InputError where this is no comparison."""
-        values = read_json(self.spec, f"{self.path} is no folder of a comparison")
-        check_format(values, str(self.spec))
-        return values
 
     def write_record(self, record: Record) -> None:
         self.records.mkdir(parents=True, exist_ok=True)
@@ -76,7 +70,7 @@ class Folder:
         if not path.exists():
             return None
         values = read_json(path, f"{path} is damaged: delete it")
-        check_format(values, str(path))
+        check_format(values.get("format"), str(path))
         return RunAnalysis.from_dict(values, str(path))
 
     def write_analysis(self, analysis: RunAnalysis) -> None:

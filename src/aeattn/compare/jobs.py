@@ -4,7 +4,7 @@ was killed goes on where it stood."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aeattn.compare.convert import digest
 from aeattn.compare.declaration import Declaration, ResolvedArm
@@ -17,6 +17,19 @@ CURVE_POINTS = 10  # evaluations of a final run, and checkpoints where attention
 
 
 @dataclass(frozen=True)
+class Tried:
+    """What a run is trained with: a factor on both learning rates, or what a trial of Optuna's drew."""
+
+    rate: float = 1.0
+    trial: int | None = None
+    settings: TrialSettings = field(default_factory=dict)
+
+    @property
+    def key(self) -> float:
+        return self.rate if self.trial is None else float(self.trial)
+
+
+@dataclass(frozen=True)
 class Choice:
     """What tuning came to for an arm: `losses` of each rate (or trial), by seed; None where a run failed.
 
@@ -26,12 +39,15 @@ class Choice:
 
     arm: str
     losses: dict[float, dict[int, float | None]]
-    settings: dict[float, TrialSettings]
-    chosen: float | None
+    tried: dict[float, Tried]
+
+    @property
+    def chosen(self) -> float | None:
+        return min(self.means, key=self.means.__getitem__, default=None)
 
     @property
     def at_edge(self) -> bool:
-        return self.chosen is not None and self.chosen in (min(self.losses), max(self.losses))
+        return self.chosen in (min(self.losses), max(self.losses))
 
     @property
     def means(self) -> dict[float, float]:
@@ -66,33 +82,22 @@ def jobs(declaration: Declaration, records: Records) -> list[Record]:
 
 def final_jobs(declaration: Declaration, records: Records) -> list[Record]:
     """Seed by seed, so that what is there after a while is paired."""
-    chosen = choices(declaration, records)
-    found = []
-    for seed in declaration.seeds.final:
-        for arm in declaration.arms:
-            choice = chosen.get(arm.id)
-            if choice is None:
-                found.append(_job(declaration, arm, "final", seed, 1.0))
-            elif choice.chosen is not None:
-                found.append(_chosen_job(declaration, arm, seed, choice))
-    return found
-
-
-def _chosen_job(declaration: Declaration, arm: ResolvedArm, seed: int, choice: Choice) -> Record:
-    assert choice.chosen is not None
-    settings = choice.settings[choice.chosen]
-    if settings:
-        return _job(declaration, arm, "final", seed, 1.0, int(choice.chosen), settings)
-    return _job(declaration, arm, "final", seed, choice.chosen)
+    found = choices(declaration, records)
+    chosen = {
+        id: choice.tried[choice.chosen] if choice.chosen is not None else None for id, choice in found.items()
+    }
+    return [
+        _job(declaration, arm, "final", seed, tried)
+        for seed in declaration.seeds.final
+        for arm in declaration.arms
+        if (tried := chosen.get(arm.id, Tried())) is not None
+    ]
 
 
 def untuned_work(declaration: Declaration, records: Records) -> float:
     """Training FLOPs of the final runs, which cannot be named before tuning is done."""
     per_seed = sum(arm.steps * arm.run_config.chars_per_step * arm.train_flops for arm in declaration.arms)
     return float(per_seed * len(declaration.seeds.final))
-
-
-# -- tuning --------------------------------------------------------------------------------------------------
 
 
 def tuning_jobs(declaration: Declaration, records: Records) -> list[Record]:
@@ -111,17 +116,14 @@ def choices(declaration: Declaration, records: Records) -> dict[str, Choice]:
 
 
 def _choice(arm: str, found: Sequence[Record], records: Records) -> Choice:
-    losses: dict[float, dict[int, float | None]] = {}
-    settings: dict[float, TrialSettings] = {}
+    choice = Choice(arm, {}, {})
     for job in found:
         if job.arm == arm:
-            key = job.rate if job.trial is None else float(job.trial)
+            tried = Tried(job.rate, job.trial, job.settings)
             done = is_current(job, records)
-            losses.setdefault(key, {})[job.seed] = records[job.name].nats_per_char if done else None
-            settings[key] = job.settings
-    choice = Choice(arm, losses, settings, None)
-    means = choice.means
-    return replace(choice, chosen=min(means, key=lambda rate: means[rate])) if means else choice
+            choice.losses.setdefault(tried.key, {})[job.seed] = records[job.name].nats_per_char if done else None
+            choice.tried[tried.key] = tried
+    return choice
 
 
 def grid(declaration: Declaration, records: Records) -> list[float]:
@@ -143,7 +145,7 @@ def grid(declaration: Declaration, records: Records) -> list[float]:
 
 def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]:
     return [
-        _job(declaration, arm, "tune", seed, rate)
+        _job(declaration, arm, "tune", seed, Tried(rate))
         for seed in declaration.seeds.tuning
         for rate in rates
         for arm in declaration.arms
@@ -153,19 +155,17 @@ def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]
 def _trial_jobs(declaration: Declaration, records: Records) -> list[Record]:
     """Trials of each arm, one after the other: each is drawn from what came of those before it."""
     assert declaration.tuning is not None
-    by_trial: dict[int, list[Record]] = {}
+    by_trial: list[list[Record]] = [[] for _ in range(declaration.tuning.trials)]
     for arm in declaration.arms:
-        history: list[tuple[dict[str, float], float | None]] = []
-        for trial in range(declaration.tuning.trials):
-            settings = suggest(declaration.tuning.space, history)
-            found = [
-                _job(declaration, arm, "tune", seed, 1.0, trial, settings) for seed in declaration.seeds.tuning
-            ]
-            by_trial.setdefault(trial, []).extend(found)
+        history: list[tuple[TrialSettings, float | None]] = []
+        for trial, jobs_of_trial in enumerate(by_trial):
+            tried = Tried(1.0, trial, suggest(declaration.tuning.space, history))
+            found = [_job(declaration, arm, "tune", seed, tried) for seed in declaration.seeds.tuning]
+            jobs_of_trial += found
             if not all(is_current(job, records) for job in found):
                 break
-            history.append((settings, _choice(arm.id, found, records).means.get(float(trial))))
-    return [job for trial in sorted(by_trial) for job in by_trial[trial]]
+            history.append((tried.settings, _choice(arm.id, found, records).means.get(tried.key)))
+    return [job for found in by_trial for job in found]
 
 
 def suggest(
@@ -193,60 +193,44 @@ def suggest(
     return dict(study.ask(dict(ends)).params)
 
 
-# -- one run -------------------------------------------------------------------------------------------------
-
-
-def _job(
-    declaration: Declaration,
-    arm: ResolvedArm,
-    phase: Phase,
-    seed: int,
-    rate: float,
-    trial: int | None = None,
-    settings: TrialSettings | None = None,
-) -> Record:
+def _job(declaration: Declaration, arm: ResolvedArm, phase: Phase, seed: int, tried: Tried) -> Record:
     """The record of a run that is yet to be done."""
-    config = arm.run_config.changed(settings or {})
+    config = arm.run_config.changed(tried.settings)
     share = declaration.tuning.share if declaration.tuning and phase == "tune" else 1.0
-    training = _scaled(replace(config.training, seed=seed, steps=max(1, round(share * arm.steps))), rate)
-    quiet = _tuning_intervals(training) if phase == "tune" else _final_intervals(training, declaration.attention)
-    values = replace(config, training=quiet).to_dict()
+    training = replace(
+        config.training,
+        seed=seed,
+        steps=max(1, round(share * arm.steps)),
+        learning_rate=tried.rate * config.training.learning_rate,
+        matrix_learning_rate=tried.rate * config.training.matrix_learning_rate,
+    )
+    timed = _for_tuning(training) if phase == "tune" else _for_a_curve(training, declaration.attention)
+    values = replace(config, training=timed).to_dict()
     text = declaration.text[arm.text]
-    sums = {"train": text.train.sha256, "valid": text.valid.sha256}
-    tried = "" if phase == "final" else f"-trial{trial}" if trial is not None else f"-rate{rate:.4g}"
+    determined = {"config": values, "text": {"train": text.train.sha256, "valid": text.valid.sha256}}
+    name = "" if phase == "final" else f"-rate{tried.rate:.4g}" if tried.trial is None else f"-trial{tried.trial}"
     return Record(
-        name=f"{phase}-{arm.id}{tried}-seed{seed}",
-        hash=digest(
-            {"config": values, "text": sums} | ({"plugins": plugins} if (plugins := declaration.plugins) else {})
-        ),
+        name=f"{phase}-{arm.id}{name}-seed{seed}",
+        hash=digest(determined | ({"plugins": declaration.plugins} if declaration.plugins else {})),
         spec=declaration.hash,
         phase=phase,
         arm=arm.id,
         seed=seed,
-        rate=rate,
-        trial=trial,
-        settings=settings or {},
+        rate=tried.rate,
+        trial=tried.trial,
+        settings=tried.settings,
         status="running",
         config=values,
         text=Text(*(TextSide(side.chars, side.sha256) for side in (text.train, text.valid))),
     )
 
 
-def _scaled(training: TrainingConfig, rate: float) -> TrainingConfig:
-    return replace(
-        training,
-        learning_rate=rate * training.learning_rate,
-        matrix_learning_rate=rate * training.matrix_learning_rate,
-    )
-
-
-def _tuning_intervals(training: TrainingConfig) -> TrainingConfig:
+def _for_tuning(training: TrainingConfig) -> TrainingConfig:
     """Only the loss at the end is wanted."""
-    quarter = max(1, training.steps // 4)
-    return _with_checkpoints(replace(training, eval_every=0, sample_every=0), quarter, 1)
+    return _with_checkpoints(replace(training, eval_every=0, sample_every=0), max(1, training.steps // 4), 1)
 
 
-def _final_intervals(training: TrainingConfig, attention: bool) -> TrainingConfig:
+def _for_a_curve(training: TrainingConfig, attention: bool) -> TrainingConfig:
     """A curve, samples, and a checkpoint at each of its points; all are kept where attention is to be measured."""
     every = training.eval_every or max(1, -(-training.steps // CURVE_POINTS))
     kept = training.steps // every + 1 if attention else 1

@@ -24,6 +24,20 @@ class Measure:
     digits: int
     read: Callable[[Record], float | None]
 
+    @property
+    def unit_in_text(self) -> str:
+        return self.unit if self.text == "validation loss" else f"{self.unit} of {self.text}".lstrip()
+
+    def plain(self, value: float) -> str:
+        """With as many decimals as the measure has, but never fewer than show what is not 0."""
+        digits = self.digits
+        while digits < 7 and value and abs(value) < 0.95 * 10**-digits:
+            digits += 1
+        return f"{value:,.{digits}f}"
+
+    def signed(self, value: float) -> str:
+        return ("+" if value > 0 else "") + self.plain(value)
+
 
 def _cost(name: str) -> Callable[[Record], float | None]:
     return lambda record: None if record.cost is None else getattr(record.cost, name)

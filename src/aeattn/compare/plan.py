@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from aeattn.compare.declaration import (
 from aeattn.compare.folder import Folder
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text, TextSide
-from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec
+from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, Terms
 from aeattn.config.plugins import GROUP
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.data.store import prepare
@@ -93,16 +93,10 @@ def declare(spec: Spec, given: str, measure: Throughput, say: Say) -> Declaratio
     """Read the texts, match the arms, count the steps. Raises InputError where arms cannot be matched."""
     resolver = _Resolver(spec, measure, say)
     arms, ids = resolver.arms()
+    terms = {field.name: getattr(spec, field.name) for field in fields(Terms)}
     return Declaration(
-        name=spec.name,
-        title=spec.title,
-        question=spec.question,
-        smallest_effect=spec.smallest_effect,
+        **terms,
         seeds=Seeds(spec.seeds, spec.tuning.seeds if spec.tuning else ()),
-        budget=spec.budget,
-        matching=spec.matching,
-        tuning=spec.tuning,
-        attention=spec.attention,
         arms=tuple(arms),
         contrasts=tuple(c for contrast in spec.contrasts for c in _resolve_contrast(spec, contrast, ids)),
         text=tuple(resolver.texts),
@@ -172,30 +166,24 @@ class _Resolver:
 
     def _named(self, found: dict[Key, Matched]) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """Ids as short as can be; where another matching of an arm gives the same config, it is the same runs."""
-        steps = self._steps([m.config for m in found.values()])
-        arms: dict[str, ResolvedArm] = {}
+        arms: list[ResolvedArm] = []
         ids: dict[Key, str] = {}
+        steps = self._steps([matched.config for matched in found.values()])
         for (key, matched), count in zip(found.items(), steps, strict=True):
-            name, kind, size = key
-            same = next(
-                (a for a in arms.values() if (a.arm, a.size) == (name, size) and _is(a, matched.config)), None
-            )
-            ids[key] = same.id if same else self._id(name, kind, size)
-            if same is None:
-                arms[ids[key]] = self._resolved(ids[key], key, matched, count)
-        return list(arms.values()), ids
+            new = self._resolved(key, matched, count)
+            same = [a for a in arms if (a.arm, a.size) == (new.arm, new.size) and _is(a, matched.config)]
+            if not same:
+                arms.append(new)
+            ids[key] = (same or [new])[0].id
+        return arms, ids
 
-    def _id(self, name: str, kind: MatchKind, size: str | None) -> str:
-        several = len(self.spec.matching.by) > 1
-        parts = [name, *([kind] if several else []), *([size] if size and len(self.spec.sizes) > 1 else [])]
-        return "@".join(parts)
-
-    def _resolved(self, id: str, key: Key, matched: Matched, steps: int) -> ResolvedArm:
+    def _resolved(self, key: Key, matched: Matched, steps: int) -> ResolvedArm:
         name, kind, size = key
+        several, sizes = len(self.spec.matching.by) > 1, len(self.spec.sizes) > 1
         arm = next(arm for arm in self.spec.arms if arm.name == name)
         cost, config = size_of(matched.config.model), matched.config
         return ResolvedArm(
-            id=id,
+            id="@".join([name, *([kind] if several else []), *([size] if size and sizes else [])]),
             arm=name,
             label=arm.label,
             about=arm.about,

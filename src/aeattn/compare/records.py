@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from msgspec import Struct
 
-from aeattn.compare.convert import FORMAT, check_format, from_json, to_json
+from aeattn.compare.convert import Saved
 from aeattn.config.convert import check_keys
 from aeattn.config.run import RunConfig
 from aeattn.files import Json
@@ -116,7 +115,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Saved):
     """One run of a comparison, as `records/<name>.json`.
 
     Attributes:
@@ -135,6 +134,8 @@ class Record:
         resumed: the steps at which an interrupted run went on.
     """
 
+    ADDED: ClassVar[tuple[str, ...]] = ("resumed",)
+
     name: str
     hash: str
     spec: str
@@ -145,7 +146,7 @@ class Record:
     status: Status
     config: Json
     trial: int | None = None
-    settings: TrialSettings = dataclass_field(default_factory=dict)
+    settings: TrialSettings = field(default_factory=dict)
     failure: Failure | None = None
     reason: str | None = None
     started: str | None = None
@@ -176,16 +177,10 @@ class Record:
         text and not among them: on another text a loss is another."""
         return comparable(self.curve)
 
-    def to_dict(self) -> Json:
-        values = {"format": FORMAT, **to_json(self)}
-        return values if self.resumed else {key: value for key, value in values.items() if key != "resumed"}
-
     @classmethod
     def from_dict(cls, values: Json, where: str) -> Record:
-        """Raises InputError for what is no record."""
-        check_format(values, where)
         check_keys(values, ["format", *cls.__dataclass_fields__], where)
-        return from_json(cls, values, where)
+        return super().from_dict(values, where)
 
 
 def now() -> str:

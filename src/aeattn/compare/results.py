@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from aeattn.compare.convert import FORMAT, check_format, from_json, to_json
+from aeattn.compare.convert import Saved
 from aeattn.compare.declaration import ResolvedContrast
 from aeattn.compare.records import Failure, TrialSettings
-from aeattn.files import Json
 
 Interval = tuple[float, float]
 Verdict = Literal[
@@ -153,7 +152,7 @@ class ContrastResult(ResolvedContrast):
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Saved):
     """Everything that follows from the records. `answer` is the primary contrast's sentence, which
     holds under these `conditions`."""
 
@@ -171,12 +170,3 @@ class Summary:
     @property
     def primary(self) -> ContrastResult:
         return next(contrast for contrast in self.contrasts if contrast.primary)
-
-    def to_dict(self) -> Json:
-        return {"format": FORMAT, **to_json(self)}
-
-    @classmethod
-    def from_dict(cls, values: Json, where: str) -> Summary:
-        """Raises InputError for what is no summary."""
-        check_format(values, where)
-        return from_json(cls, values, where)

@@ -71,13 +71,14 @@ class Found:
         return not self.low <= 0 <= self.high
 
     def signed(self) -> str:
-        low, mean, high = (_signed(value, self.measure) for value in (self.low, self.mean, self.high))
-        return f"{mean} {_unit(self.measure)} [{low}, {high}]"
+        low, mean, high = (self.measure.signed(value) for value in (self.low, self.mean, self.high))
+        return f"{mean} {self.measure.unit_in_text} [{low}, {high}]"
 
     def size(self) -> str:
-        near, far = sorted((abs(self.low), abs(self.high)))
-        ends = f"[{_plain(near, self.measure)}, {_plain(far, self.measure)}]"
-        return " ".join(filter(None, (_plain(abs(self.mean), self.measure), self.measure.unit, ends)))
+        near, far, mean = (
+            self.measure.plain(x) for x in (*sorted((abs(self.low), abs(self.high))), abs(self.mean))
+        )
+        return " ".join(filter(None, (mean, self.measure.unit, f"[{near}, {far}]")))
 
 
 def _without_interval(contrast: ContrastResult) -> str:
@@ -87,7 +88,7 @@ def _without_interval(contrast: ContrastResult) -> str:
         "not measured": f"one of the two has no {measure.text}, so nothing is compared.",
         "not comparable": f"{measure.text} was measured in runs that shared the machine, so nothing is compared.",
     }.get(contrast.verdict) or (
-        f"{_signed(contrast.mean or 0.0, measure)} {_unit(measure)}, from one seed: no interval is possible."
+        f"{measure.signed(contrast.mean or 0.0)} {measure.unit_in_text}, from one seed: no interval is possible."
     )
 
 
@@ -126,7 +127,7 @@ def _nothing(contrast: ContrastResult, found: Found, where: str) -> str:
     ours, theirs = contrast.labels
     if found.is_exact:
         return f"{ours} and {theirs} have the same {found.measure.text} {where}, with every seed."
-    largest = _plain(max(-found.low, found.high), found.measure)
+    largest = found.measure.plain(max(-found.low, found.high))
     no, together = ("No", "") if contrast.primary else ("no", ", all exploratory contrasts together")
     return (
         f"{no} difference between {ours} and {theirs} was found {where}: {found.signed()}; a difference larger "
@@ -146,35 +147,15 @@ def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smalles
 
 
 def _doubts(contrast: ContrastResult, found: Found) -> str:
-    text = ""
+    said = ""
     ends = contrast.bootstrap.interval if contrast.bootstrap else None
     if found.excludes_0 and ends is not None and ends[0] <= 0 <= ends[1]:
-        text += " On other books it might be otherwise: drawn anew with the seeds, they leave 0 in the interval."
+        said += " On other books it might be otherwise: drawn anew with the seeds, they leave 0 in the interval."
     if contrast.lost:
         declared = contrast.lost + contrast.n
-        text += f" Of {declared} seeds, {contrast.lost} failed or are missing in one of the two."
-    if not contrast.paired_batches:
-        text += " The two did not read the same batches."
-    return text
+        said += f" Of {declared} seeds, {contrast.lost} failed or are missing in one of the two."
+    return said if contrast.paired_batches else said + " The two did not read the same batches."
 
-
-def _unit(measure: Measure) -> str:
-    return measure.unit if measure.text == "validation loss" else f"{measure.unit} of {measure.text}".lstrip()
-
-
-def _plain(value: float, measure: Measure) -> str:
-    """With as many decimals as the measure has, but never fewer than show what is not 0."""
-    digits = measure.digits
-    while digits < 7 and value and abs(value) < 0.95 * 10**-digits:
-        digits += 1
-    return f"{value:,.{digits}f}"
-
-
-def _signed(value: float, measure: Measure) -> str:
-    return ("+" if value > 0 else "") + _plain(value, measure)
-
-
-# -- what must be known besides --------------------------------------------------------------------------------
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 

@@ -62,10 +62,6 @@ class Matching:
         _require_positive(self.tolerance, "matching.tolerance")
         if self.target is not None:
             _require_positive(self.target, "matching.target")
-            if self.reference or self.by not in (("parameters",), ("flops",)):
-                raise InputError(
-                    "matching.target goes with `by` either parameters or flops, and without a reference"
-                )
 
 
 @dataclass(frozen=True)
@@ -157,23 +153,29 @@ class Contrast:
         check_measure(self.measure)
 
 
-@dataclass(frozen=True)
-class Spec:
-    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
-    the hash, and for the settings of runs."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a spec says, and its declaration repeats."""
 
     name: str
     title: str
+    question: str = ""
+    smallest_effect: float = 0.005
     budget: Budget
+    matching: Matching = Matching()
+    tuning: Tuning | None = None
+    attention: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(Terms):
+    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
+    the hash, and for the settings of runs."""
+
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
     given: Json
-    question: str = ""
-    smallest_effect: float = 0.005
-    matching: Matching = Matching()
-    tuning: Tuning | None = None
-    attention: bool = False
     jobs: int = 1
     sizes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
@@ -194,11 +196,14 @@ class Spec:
         self._check_contrasts()
 
     def _check_matching(self) -> None:
+        target, by = self.matching.target, self.matching.by
+        if target is not None and (self.matching.reference or by not in (("parameters",), ("flops",))):
+            raise InputError("matching.target goes with `by` either parameters or flops, and without a reference")
         if self.matching.reference is not None:
             check_keys([self.matching.reference], [arm.name for arm in self.arms], "matching.reference")
-        if self.sizes and self.matching.target is not None:
+        if self.sizes and target is not None:
             raise InputError("matching.target is one size, sizes are several: name a reference instead")
-        if "wall-clock" in self.matching.by and self.budget.kind == "flops":
+        if "wall-clock" in by and self.budget.kind == "flops":
             raise InputError(
                 "matching.by: with a budget of FLOPs arms differ in characters, so a character as fast in every "
                 "arm is not yet an equal time: leave out wall-clock, or give budget.chars or budget.minutes"

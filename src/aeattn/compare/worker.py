@@ -27,7 +27,7 @@ from aeattn.compare.convert import from_json, to_json
 from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.progress import Line
-from aeattn.compare.records import Cost, Environment, Failure, FileScore, Passage, Point, Record, Text, Valid, now
+from aeattn.compare.records import Cost, Environment, FileScore, Passage, Point, Record, Text, Valid, now
 from aeattn.errors import Damaged, Diverged, InputError
 from aeattn.host import Startup
 from aeattn.nn.size import size
@@ -97,7 +97,9 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
         if score.nats_per_char is None or not math.isfinite(score.nats_per_char):
             raise Diverged(f"the validation loss is {score.nats_per_char} at the end: lower the learning rate")
     except Diverged as error:
-        folder.write_record(_failed(job, "diverged", str(error)))
+        reason = " ".join(str(error).split())
+        ended = replace(job, status="failed", failure="diverged", reason=reason, finished=now())
+        folder.write_record(replace(ended, environment=_environment()))
         return 0
     finally:
         training.run_folder.unlock()
@@ -162,11 +164,6 @@ def _check_text(training: Training, job: Record) -> None:
         )
 
 
-def _failed(job: Record, failure: Failure, reason: str) -> Record:
-    return replace(job, status="failed", failure=failure, reason=" ".join(reason.split()), finished=now(),
-                   environment=_environment())  # fmt: skip
-
-
 def _environment() -> Environment:
     return from_json(Environment, hardware.describe(), "what this machine says of itself")
 
@@ -193,18 +190,14 @@ def _done(job: Record, training: Training, score: Score) -> Record:
 def _scores(scores: list[tuple[str, Score]]) -> Valid:
     whole = total(score for _, score in scores)
     assert whole.nats_per_char is not None
-    return Valid(
-        whole.nats_per_char, whole.chars, tuple(FileScore(n, s.nats_per_char, s.chars) for n, s in scores)
-    )
+    files = tuple(FileScore(name, score.nats_per_char, score.chars) for name, score in scores)
+    return Valid(whole.nats_per_char, whole.chars, files)
 
 
 def first_batches(trainer: Trainer) -> str:
     """A hash over where the windows of the first batches begin, or of all where there are fewer."""
-    steps = min(FIRST_BATCHES, trainer.config.training.steps)
-    starts = hashlib.sha256()
-    for step in range(steps):
-        starts.update(trainer.batches.starts(step).tobytes())
-    return starts.hexdigest()
+    steps = range(min(FIRST_BATCHES, trainer.config.training.steps))
+    return hashlib.sha256(b"".join(trainer.batches.starts(step).tobytes() for step in steps)).hexdigest()
 
 
 def _cost(trainer: Trainer) -> Cost:
@@ -274,12 +267,9 @@ def main(arguments: list[str]) -> int:
     try:
         with Stop() as stop, Startup() as startup:
             return work(folder, name, stop, startup)
-    except InputError as error:
+    except (InputError, Interrupted) as error:
         print(error, file=sys.stderr)
-        return 2
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+        return error.exit_code if isinstance(error, Interrupted) else 2
     except OSError as error:  # a full disk: the run has not failed, it could not be done
         traceback.print_exc()
         print(error, file=sys.stderr)

@@ -28,8 +28,6 @@ BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters
 CHUNK_CHARS = 1 << 20
 
 _TRAIN_FOLDER, _VALID_FOLDERS = "train", ("valid", "validation", "val", "test")
-
-
 TALES_CHARS, TALES_VALID_CHARS = 10_000_000, 500_000  # how much of the endless tales is taken
 
 
@@ -39,7 +37,6 @@ class Document:
 
     Attributes:
         name: short, and unique on its side of a corpus.
-        author: who wrote it, where files were split by that.
         limit: keep only so many characters of the part, counted after normalisation.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
@@ -48,7 +45,6 @@ class Document:
 
     name: str
     path: Path | None = None
-    author: str | None = None
     text: str | None = None
     limit: int | None = None
     start: float = 0.0
@@ -180,7 +176,8 @@ def resolve(
         held_out = reader.valid_side(valid)
         train = reader.without(train, held_out)
     _refuse_empty(names, train, held_out)
-    train = [_limited(document, limit_chars) for document in train]
+    if limit_chars is not None:
+        train = [replace(document, limit=limit_chars, floor_nats=None) for document in train]
     title = recipe or "+".join(Path(name).name or name for name in names)
     named = _named(train + held_out)
     return Corpus(title, named[: len(train)], named[len(train) :], options, tuple(reader.notes))
@@ -204,10 +201,6 @@ def _recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _limited(document: Document, limit: int | None) -> Document:
-    return document if limit is None else replace(document, limit=limit, floor_nats=None)
-
-
 def _refuse_empty(names: Sequence[str], train: list[Document], valid: list[Document]) -> None:
     if not train:
         raise InputError(f"no text is left to train on in {', '.join(names)}; give other texts")
@@ -229,35 +222,30 @@ class _Reader:
 
     def both_sides(self, names: Sequence[str], split: bool) -> tuple[list[Document], list[Document]]:
         """Training and validation documents; loose files are pooled, and split together (if at all)."""
+        train, valid, loose = self._read(names)
+        valid = valid if split else []
+        pooled = self._split(loose) if split and not valid else (_documents(loose), [])
+        return train + pooled[0], valid + pooled[1]
+
+    def valid_side(self, names: Sequence[str]) -> list[Document]:
+        """Documents of the names given for validation alone."""
+        _, valid, loose = self._read(names)
+        return valid + _documents(loose)
+
+    def _read(self, names: Sequence[str]) -> tuple[list[Document], list[Document], list[Path]]:
+        """Both sides of the names that have them, and the files that the others mean."""
         train: list[Document] = []
         valid: list[Document] = []
         loose: list[Path] = []
         for name in names:
             sides = self._sides_of(name)
             if sides is None:
-                loose += self._found(name)
+                loose += find(name, NAMES)
+                self.notes += passed_over(name)
             else:
                 train += sides[0]
-                valid += sides[1] if split else []
-        paths = distinct(loose, self.notes)
-        pooled = self._split(paths) if split and not valid else (_documents(paths), [])
-        return train + pooled[0], valid + pooled[1]
-
-    def valid_side(self, names: Sequence[str]) -> list[Document]:
-        """Documents of the names given for validation alone."""
-        documents: list[Document] = []
-        loose: list[Path] = []
-        for name in names:
-            sides = self._sides_of(name)
-            documents += sides[1] if sides else []
-            loose += self._found(name) if sides is None else []
-        return documents + _documents(distinct(loose, self.notes))
-
-    def _found(self, name: str) -> list[Path]:
-        paths = find(name, NAMES)
-        if note := passed_over(name):
-            self.notes.append(note)
-        return paths
+                valid += sides[1]
+        return train, valid, distinct(loose, self.notes)
 
     def without(self, train: list[Document], valid: list[Document]) -> list[Document]:
         """The training documents that are not validated on; those of named corpora are split already."""
@@ -311,8 +299,7 @@ class _Reader:
         train, valid = texts_under(folder / _TRAIN_FOLDER), texts_under(held_out)
         if beside := len(set(texts_under(folder)) - set(train) - set(valid)):
             self.notes.append(f"{folder}: {beside} file(s) outside train/ and {held_out.name}/ are left out")
-        if note := passed_over(str(folder)):
-            self.notes.append(note)
+        self.notes += passed_over(str(folder))
         return _documents(distinct(train, self.notes)), _documents(distinct(valid, self.notes))
 
     def _split(self, paths: list[Path]) -> tuple[list[Document], list[Document]]:
@@ -321,16 +308,12 @@ class _Reader:
         files = [TextFile(path, path.stat().st_size, author_of(path)) for path in paths]
         train, valid, notes = split_files(files, self.seed)
         self.notes += notes
-        return [_by_author(file) for file in train], [_by_author(file) for file in valid]
+        return _documents(file.path for file in train), _documents(file.path for file in valid)
 
 
 def _documents(paths: Iterable[Path]) -> list[Document]:
     """Documents that are yet to be named."""
     return [Document("", path=path) for path in paths]
-
-
-def _by_author(file: TextFile) -> Document:
-    return Document("", path=file.path, author=file.author)
 
 
 def _in_order(path: Path, name: str = "") -> tuple[list[Document], list[Document]]:

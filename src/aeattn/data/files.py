@@ -58,16 +58,16 @@ def _refuse_markup(paths: Sequence[Path]) -> None:
             )
 
 
-def passed_over(name: str) -> str | None:
-    """One line on the files that `find` leaves out of a folder or a glob, for the user."""
+def passed_over(name: str) -> list[str]:
+    """One line, if any, on the files that `find` leaves out of a folder or a glob, for the user."""
     path = Path(name).expanduser()
     paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     left = [p for p in paths if not p.name.startswith(".") and p.name != MANIFEST and p.is_file()]
     left = [p for p in left if (not _is_text(p) if path.is_dir() else _markup(p))]
     if not left:
-        return None
+        return []
     shown = ", ".join(sorted(p.name for p in left)[:3]) + (f" and {len(left) - 3:,} more" if len(left) > 3 else "")
-    return f"{name}: {len(left):,} file(s) passed over that are no .txt or .txt.gz: {shown}"
+    return [f"{name}: {len(left):,} file(s) passed over that are no .txt or .txt.gz: {shown}"]
 
 
 def texts_under(folder: Path) -> list[Path]:

@@ -56,25 +56,17 @@ def ngram_nats(train_ids: Ids, valid_ids: Ids, vocab_size: int, max_order: int) 
     """Nats of each character but the first under orders 1, 2, ...: an array (M - 1,) for each order."""
     train, valid = np.asarray(train_ids, np.int64), np.asarray(valid_ids, np.int64)
     probability = np.full(len(valid), 1.0 / vocab_size)
-    train_codes, valid_codes = np.zeros_like(train), np.zeros_like(valid)
+    train_codes, valid_codes = np.zeros(len(train) + 1, np.int64), np.zeros(len(valid) + 1, np.int64)
     losses = []
     for order in range(1, max_order + 1):
         if vocab_size**order >= 1 << 63:
             break
-        train_codes = _longer(train_codes, train, order, vocab_size)
-        valid_codes = _longer(valid_codes, valid, order, vocab_size)
         first = order - 1  # characters before it lack the context, and keep the order below
+        train_codes = train_codes[:-1] * vocab_size + train[first:]  # of n-grams, by their last character
+        valid_codes = valid_codes[:-1] * vocab_size + valid[first:]
         probability[first:] = _interpolated(train_codes, valid_codes, probability[first:], vocab_size, order)
         losses.append(-np.log(probability[1:]))
     return losses
-
-
-def _longer(codes: Int64, ids: Int64, order: int, vocab_size: int) -> Int64:
-    """Codes of the n-grams that end at each character from the n-th on, from those of the order below."""
-    if order == 1:
-        return ids.copy()
-    heads, last = codes[:-1], ids[order - 1 :]
-    return heads * vocab_size + last
 
 
 def _interpolated(train_codes: Int64, valid_codes: Int64, below: Float64, vocab_size: int, order: int) -> Float64:

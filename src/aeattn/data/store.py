@@ -127,42 +127,32 @@ def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def cached_store(
-    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, folder: Path | None = None
-) -> TokenStore:
+def cached_store(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions) -> TokenStore:
     """The store of the documents, from the cache if it is there and whole.
 
     An entry is known by the documents (path, size and time of change, or checksum of the text; and the part
     that is meant), the options and the vocabulary.
     """
-    facts = {"documents": _identities(documents), "options": options.to_dict()}
-    facts |= {"tokenizer": tokenizer.digest}
-    path = (folder or cache_dir() / "stores") / f"{_key(facts)}.ids"
-    return build_store(documents, tokenizer, options, path)
+    key = _key({**_facts(documents, options), "tokenizer": tokenizer.digest})
+    return build_store(documents, tokenizer, options, cache_dir() / "stores" / f"{key}.ids")
 
 
-def cached_tokenizer(
-    documents: Sequence[Document], options: TextOptions, spec: str = "char", folder: Path | None = None
-) -> Tokenizer:
+def cached_tokenizer(documents: Sequence[Document], options: TextOptions, spec: str = "char") -> Tokenizer:
     """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
     there. An argument that is a file counts by its content."""
     argument = Path(spec.partition(":")[2])
-    facts: Json = {"documents": _identities(documents), "options": options.to_dict(), "tokenizer": spec}
-    facts |= {"argument": sha256_of(argument)} if argument.is_file() else {}
-    path = (folder or cache_dir() / "tokenizers") / f"{_key(facts)}.json"
+    content = {"argument": sha256_of(argument)} if argument.is_file() else {}
+    key = _key({**_facts(documents, options), "tokenizer": spec, **content})
 
     def make() -> Json:
         return make_tokenizer(spec, (chunk for d in documents for chunk in d.chunks(options))).to_dict()
 
+    path = cache_dir() / "tokenizers" / f"{key}.json"
     return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
 
 
 def prepare(
-    corpus: Corpus,
-    tokenizer: Tokenizer | None = None,
-    progress: Progress | None = None,
-    *,
-    spec: str = "char",
+    corpus: Corpus, tokenizer: Tokenizer | None = None, progress: Progress | None = None, *, spec: str = "char"
 ) -> Prepared:
     """Both sides of a corpus as ids, and what the user should know of them.
 
@@ -189,13 +179,11 @@ def prepare(
     return Prepared(tokenizer, train, valid, notes)
 
 
-def cached_overlap(
-    train: TokenStore, valid: TokenStore, tokenizer: Tokenizer, folder: Path | None = None
-) -> Overlap:
+def cached_overlap(train: TokenStore, valid: TokenStore, tokenizer: Tokenizer) -> Overlap:
     """`overlap` of two stores, from the cache if it is there."""
     places = [[asdict(d) for d in store.documents] for store in (train, valid)]
     key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest})
-    path = (folder or cache_dir() / "overlaps") / f"{key}.json"
+    path = cache_dir() / "overlaps" / f"{key}.json"
 
     def make() -> Json:
         return asdict(overlap(train.texts(), valid.texts(), tokenizer))
@@ -218,8 +206,8 @@ def _summary(counts: Counter[str]) -> str:
     return f"{counts.total():,} characters ({shown}{more})"
 
 
-def _identities(documents: Sequence[Document]) -> list[list[Any]]:
-    return [[document.name, document.identity()] for document in documents]
+def _facts(documents: Sequence[Document], options: TextOptions) -> Json:
+    return {"documents": [[d.name, d.identity()] for d in documents], "options": options.to_dict()}
 
 
 def _key(facts: Json) -> str:

@@ -223,13 +223,7 @@ class CharTokenizer(Tokenizer):
         return f"CharTokenizer({self.characters!r})"
 
     def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
-        """Ids of the characters of `text`, shape (len(text),), of the smallest unsigned type that fits.
-
-        Args:
-            text: any string.
-            unknown: gains the number of times each character outside the vocabulary occurs.
-            strict: raise InputError where there are such characters, instead of substituting.
-        """
+        """Ids (len(text),): see `Tokenizer.encode`."""
         if strict or unknown is not None:
             found = self.unknown_counts(text)
             if strict and found:
@@ -242,7 +236,7 @@ class CharTokenizer(Tokenizer):
         return self._id_of_code.take(_codes(text), mode="clip")
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """The text of `ids`, any sequence of integers; raises ValueError for an id outside the vocabulary."""
+        """The text of `ids`, integers of any shape: see `Tokenizer.decode`."""
         array = np.asarray(ids).reshape(-1)
         if array.size == 0:
             return ""
@@ -250,7 +244,7 @@ class CharTokenizer(Tokenizer):
             raise ValueError(f"ids must be integers from 0 to {self.vocab_size - 1}")
         if array.dtype == np.uint8 and self.characters.isascii():
             return array.tobytes().translate(self._ascii_of_id).decode("ascii")
-        return self._code_of_id.take(array).tobytes().decode("utf-32-le")
+        return self._codes.take(array).tobytes().decode("utf-32-le")
 
     def unknown_counts(self, text: str) -> Counter[str]:
         """How many times each character outside the vocabulary occurs in `text`."""
@@ -310,10 +304,6 @@ class CharTokenizer(Tokenizer):
     @cached_property
     def _ascii_of_id(self) -> bytes:
         return self.characters.encode("ascii").ljust(256, b"?")
-
-    @cached_property
-    def _code_of_id(self) -> npt.NDArray[np.uint32]:
-        return self._codes.astype("<u4")
 
 
 def _codes(text: str) -> npt.NDArray[np.uint32]:

@@ -26,17 +26,11 @@ class CompiledDecoding:
     """Sequences written by compiled code."""
 
     def __init__(
-        self,
-        layout: Layout,
-        config: ModelConfig,
-        prompts: Sequence[Ids],
-        sampling: Sampling,
-        seed: int,
-        first: int,
-        threads: int,
+        self, layout: Layout, config: ModelConfig, prompts: Sequence[Ids], sampling: Sampling, stream: RandomStream
     ) -> None:
         n = len(prompts)
-        self.layout, self.sampling, self.stream = layout, sampling, RandomStream(seed, n, first)
+        threads = min(n, _processors())
+        self.layout, self.sampling, self.stream = layout, sampling, stream
         self.windows = np.zeros((n, config.context), np.int32)
         self.lengths = np.zeros(n, np.int64)
         for row, prompt in enumerate(prompts):
@@ -63,23 +57,12 @@ class CompiledDecoding:
     def _draw(self, n: int, fresh: bool) -> Ids:
         uniforms, out = np.ascontiguousarray(self.stream.take(n)), np.empty((len(self.windows), n), np.int32)
         sampling = (self.sampling.temperature, self.sampling.top_k or 0, self.sampling.top_p or 0.0)
-        model, layers, weights = self.layout.model, self.layout.layers, self.layout.weights
+        given = (self.layout.model, self.layout.layers, self.layout.weights)
 
         def work(part: tuple[int, int, npt.NDArray[np.float32]]) -> None:
             first, last, room = part
-            arrays = (
-                model,
-                layers,
-                weights,
-                self.caches,
-                room,
-                self.windows,
-                self.lengths,
-                self._logits,
-                uniforms,
-                out,
-            )
-            decode.generate(arrays, n, first, last, fresh, sampling)
+            ours = (self.caches, room, self.windows, self.lengths, self._logits, uniforms, out)
+            decode.generate((*given, *ours), n, first, last, fresh, sampling)
 
         if self.pool is None:
             work(self.parts[0])
@@ -99,8 +82,8 @@ class CompiledEngine:
         self.sequence_bytes = 4 * self.layout.cache_numbers
 
     def start(self, prompts: Sequence[Ids], sampling: Sampling, seed: int, first: int = 0) -> CompiledDecoding:
-        threads = min(len(prompts), _processors())
-        return CompiledDecoding(self.layout, self.config, prompts, sampling, seed, first, threads)
+        stream = RandomStream(seed, len(prompts), first)
+        return CompiledDecoding(self.layout, self.config, prompts, sampling, stream)
 
 
 def _processors() -> int:

@@ -13,7 +13,7 @@ from aeattn.config.model import CacheKind
 from aeattn.config.text import TextOptions
 from aeattn.data.text import normalise_text
 from aeattn.data.tokenizer import Tokenizer
-from aeattn.generation.engine import Engine, EngineKind, fast_engine, pick
+from aeattn.generation.engine import EngineKind, fast_engine, pick
 from aeattn.generation.torch_engine import SimpleEngine, evaluating
 from aeattn.generation.writer import Options, Writer, Writing, check_vocabulary, read_prompt
 from aeattn.nn.transformer import LanguageModel
@@ -57,14 +57,11 @@ class TextModel(nn.Module):
 
     def writer(self) -> Writer:
         """What writes, with the weights as they are now."""
-        return Writer(self._engine(), self.tokenizer, self.options)
-
-    def _engine(self) -> Engine:
         on_cpu = self._device.type == "cpu" and next(self.model.parameters()).dtype == torch.float32
         if pick(self.engine, on_cpu, self.model.config) == "simple":
-            return SimpleEngine(self.model, self.cache)
+            return Writer(SimpleEngine(self.model, self.cache), self.tokenizer, self.options)
         weights = {name: t.detach().numpy() for name, t in self.model.state_dict().items()}
-        return fast_engine(self.model.config, weights, self.cache)
+        return Writer(fast_engine(self.model.config, weights, self.cache), self.tokenizer, self.options)
 
     def read_prompt(self, prompt: str) -> str:
         """The prompt as the model's texts were normalised. Raises InputError for what it cannot read."""

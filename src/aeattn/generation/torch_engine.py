@@ -147,10 +147,6 @@ def choose(chances: Tensor, uniform: Tensor) -> Tensor:
     """The character at which the running sum of chances (B, V) passes `uniform` (B,): ids (B,)."""
     sums = chances.cumsum(dim=-1)
     ids = torch.searchsorted(sums, (uniform * sums[:, -1]).unsqueeze(-1), right=True).squeeze(-1)
-    return torch.minimum(ids, _last_possible(chances))
-
-
-def _last_possible(chances: Tensor) -> Tensor:
-    """Rounding must never pick a character of probability 0 at the end of the vocabulary."""
     places = torch.arange(chances.shape[-1], device=chances.device)
-    return torch.where(chances > 0, places, -1).amax(dim=-1)
+    last_possible = torch.where(chances > 0, places, -1).amax(dim=-1)
+    return torch.minimum(ids, last_possible)  # rounding must never pick a character of probability 0

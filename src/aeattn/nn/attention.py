@@ -108,15 +108,15 @@ class Attention(nn.Module):
         value: Projection,
         *,
         n_heads: int,
+        n_kv_heads: int,
         d_head: int,
         d_model: int,
         output: nn.Linear | None,
-        n_kv_heads: int | None = None,
-        positions: PositionKind = "none",
-        d_rotary: int = 16,
-        qk_norm: bool = False,
-        query_epsilon: float = 2.0**-23,
-        key_epsilon: float = 2.0**-23,
+        positions: PositionKind,
+        d_rotary: int,
+        qk_norm: bool,
+        query_epsilon: float,
+        key_epsilon: float,
         causal: bool = True,
         dropout: float = 0.0,
     ) -> None:
@@ -134,13 +134,9 @@ class Attention(nn.Module):
         self.scale = 1.0 / math.sqrt(d_head + (d_rotary if positions == "decoupled" else 0))
 
     def forward(
-        self,
-        x: Tensor,
-        *,
-        mask: Tensor | None = None,
-        fully_masked: Tensor | None = None,
+        self, x: Tensor, *, mask: Tensor | None = None, fully_masked: Tensor | None = None,
         cache: LayerCache | None = None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """(B, T, D) -> (B, T, D).
 
         `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus infinity forbids, but must leave

@@ -31,20 +31,14 @@ class LayerCache:
         if end > self.capacity:
             raise ValueError(f"the cache holds {self.capacity} characters, {end} are asked for")
         if not self._kept:
-            self._kept = {name: self._allocate(x) for name, x in new.items()}
-        self._check_batch(next(iter(new.values())).shape[0])
+            self._kept = {name: x.new_empty(*x.shape[:2], self.capacity, x.shape[3]) for name, x in new.items()}
+        held, sequences = (next(iter(each.values())).shape[0] for each in (self._kept, new))
+        if sequences != held:
+            raise ValueError(f"the cache holds {held} sequences, not {sequences}: make a new one for each batch")
         for name, x in new.items():
             self._kept[name][:, :, self.length : end] = x
         self.length = end
         return {name: x[:, :, :end] for name, x in self._kept.items()}
-
-    def _check_batch(self, sequences: int) -> None:
-        held = next(iter(self._kept.values())).shape[0]
-        if sequences != held:
-            raise ValueError(f"the cache holds {held} sequences, not {sequences}: make a new one for each batch")
-
-    def _allocate(self, like: Tensor) -> Tensor:
-        return like.new_empty(like.shape[0], like.shape[1], self.capacity, like.shape[3])
 
     @property
     def bytes(self) -> int:

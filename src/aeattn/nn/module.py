@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aeattn.config.model import CacheKind, ModelConfig, PositionKind
 from aeattn.nn.cache import LayerCache
+from aeattn.nn.positions import distances
 from aeattn.nn.size import use_latent_cache
 from aeattn.nn.transformer import make_attention
 
@@ -77,21 +78,10 @@ class AutoencoderAttention(nn.Module):
             raise ValueError(f"dtype is {dtype}: choose a floating-point type")
         quarter = max(1, d_model // 4) if isinstance(d_model, int) else 1
         self.config = ModelConfig(
-            n_layers=1,
-            d_model=d_model,
-            n_heads=n_heads,
-            bottleneck=quarter if bottleneck is None else bottleneck,
-            query=query,
-            key=key,
-            value=value,
-            n_kv_heads=n_kv_heads,
-            middle=middle,
-            per_head=per_head,
-            positions=positions,
-            d_rotary=d_rotary,
-            qk_norm=qk_norm,
-            dropout=dropout,
-        )
+            n_layers=1, d_model=d_model, n_heads=n_heads, bottleneck=quarter if bottleneck is None else bottleneck,
+            query=query, key=key, value=value, n_kv_heads=n_kv_heads, middle=middle, per_head=per_head,
+            positions=positions, d_rotary=d_rotary, qk_norm=qk_norm, dropout=dropout,
+        )  # fmt: skip
         self.d_model = d_model
         with nullcontext() if device is None else torch.device(device):
             self.attention = make_attention(self.config, causal=causal, dropout=dropout)
@@ -136,10 +126,8 @@ class AutoencoderAttention(nn.Module):
         batch, time, heads = x.shape[0], x.shape[1], self.attention.n_heads
         mask = None
         if padding is not None:
-            if padding.shape != (batch, n_keys):
-                raise ValueError(
-                    f"key_padding_mask has shape {tuple(padding.shape)}: {(batch, n_keys)} is expected"
-                )
+            if (shape := tuple(padding.shape)) != (batch, n_keys):
+                raise ValueError(f"key_padding_mask has shape {shape}: {(batch, n_keys)} is expected")
             mask = _additive("key_padding_mask", padding, x)[:, None, None, :]
         if extra is not None:
             if not _fits(extra.shape, batch, heads, (time, n_keys)):
@@ -154,8 +142,7 @@ class AutoencoderAttention(nn.Module):
         """Which queries may look at nothing at all: broadcastable to (B, H, Tq, 1)."""
         allowed, n_keys = mask > float("-inf"), mask.shape[-1]
         if self.attention.causal:
-            past = torch.ones(time, n_keys, dtype=torch.bool, device=mask.device).tril(n_keys - time)
-            allowed = allowed & past
+            allowed = allowed & (distances(time, n_keys, mask.device) >= 0)
         return ~allowed.any(dim=-1, keepdim=True)
 
 

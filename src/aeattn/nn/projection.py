@@ -37,14 +37,15 @@ class Projection(nn.Module):
     """
 
     d_code: int
+    encoder: nn.Linear
     kind = ""  # what configs call it
     shares_code = False  # true where the code is that of the projection before it
     code_is_gelu = False  # true where `code` is GELU and nothing else
 
     @property
     def encoder_weight(self) -> Tensor:
-        """The matrix E, what is applied to the input first: (E, D), as a rule (K, D)."""
-        raise NotImplementedError
+        """The matrix E, what is applied to the input first: (E, D), as a rule that of `encoder`, (K, D)."""
+        return self.encoder.weight
 
     def code(self, encoded: Tensor) -> Tensor:
         """From the first product `x E` to the code of each character: (B, T, E) -> (B, T, K)."""
@@ -84,10 +85,6 @@ class Linear(Projection):
         self.encoder = nn.Linear(d_in, d_out, bias=False)
         self.d_code = d_out
 
-    @property
-    def encoder_weight(self) -> Tensor:
-        return self.encoder.weight
-
 
 class Shared(Projection):
     """A decoder alone, `z D`: what it decodes is the code of the projection before it."""
@@ -122,10 +119,6 @@ class Bottleneck(Shared):
         self.encoder = nn.Linear(d_in, bottleneck, bias=False)
         self.decoder = nn.Linear(bottleneck, d_out, bias=False)
         self.d_code = bottleneck
-
-    @property
-    def encoder_weight(self) -> Tensor:
-        return self.encoder.weight
 
 
 class Autoencoder(Bottleneck):
@@ -194,16 +187,15 @@ class PerHead(Projection):
     def encoder_weight(self) -> Tensor:
         return torch.cat([head.encoder_weight for head in self._each()])
 
-    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(x, [head.d_code for head in self._each()], dim=-1)
+    def _parts(self, x: Tensor) -> Iterator[tuple[Projection, Tensor]]:
+        parts = torch.split(x, [head.d_code for head in self._each()], dim=-1)
+        return zip(self._each(), parts, strict=True)
 
     def code(self, encoded: Tensor) -> Tensor:
-        parts = zip(self._each(), self._split(encoded), strict=True)
-        return torch.cat([head.code(part) for head, part in parts], dim=-1)
+        return torch.cat([head.code(part) for head, part in self._parts(encoded)], dim=-1)
 
     def decode(self, code: Tensor) -> Tensor:
-        parts = zip(self._each(), self._split(code), strict=True)
-        return torch.cat([head.decode(part) for head, part in parts], dim=-1)
+        return torch.cat([head.decode(part) for head, part in self._parts(code)], dim=-1)
 
     def head_decoders(self, n_heads: int) -> Tensor | None:
         decoders = [d for head in self._each() if (d := head.head_decoders(1)) is not None]
@@ -217,15 +209,6 @@ def make_projection(kind: str, d_in: int, d_out: int, bottleneck: int, *, middle
         raise ValueError(f"bottleneck is {bottleneck}: choose a number from 1 to the width, {d_in}")
     made: Projection = found.module(Widths(d_in, d_out, bottleneck, middle))
     return made
-
-
-def make_heads(
-    kind: str, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False, own_for_each_of: int | None = None
-) -> Projection:
-    """One projection for all heads, (B, T, D) -> (B, T, O); or one for each of so many heads, side by side."""
-    number = own_for_each_of or 1
-    each = [make_projection(kind, d_in, d_out, bottleneck, middle=middle) for _ in range(number)]
-    return each[0] if own_for_each_of is None else PerHead(each)
 
 
 def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor]:
@@ -258,9 +241,7 @@ def _cut(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[in
 
 def _codes(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """`_cut` without a kernel of its own: its slow twin."""
-    if not projections:
-        return []
-    parts = torch.split(encoded, list(widths), dim=-1)
+    parts = torch.split(encoded, list(widths), dim=-1) if projections else ()
     return [p.code(part) for p, part in zip(projections, parts, strict=True)]
 
 
@@ -316,9 +297,8 @@ def _check(name: str, made: type[Projection]) -> None:
         try:
             small = made(8, 12, 4, middle=False).eval()
         except TypeError as error:
-            raise ValueError(
-                f"projection {name!r}: __init__ takes d_in, d_out, bottleneck and middle ({error})"
-            ) from error
+            mend = "__init__ takes d_in, d_out, bottleneck and middle"
+            raise ValueError(f"projection {name!r}: {mend} ({error})") from error
         x = torch.randn(2, 3, 8)
         code = torch.randn(2, 3, small.d_code) if small.shares_code else small.encode(x)
         for what, kept in _promises(small, x, code):

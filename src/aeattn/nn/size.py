@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths
@@ -29,7 +28,7 @@ class Size:
     `train_flops`: operations a character of training, averaged over a window of the context. `generate_flops`:
     operations for one new character with a full cache of the whole context. `cache_bytes`: kept a character of
     the past with the full cache, `latent_cache_bytes` with a cache of codes alone, or None where that is not
-    exact; both at `bytes_per_number`. `absorbable` says why not, or None.
+    exact; both at `bytes_per_number`. `not_absorbable` says why not, or None.
     """
 
     parameters: int
@@ -38,9 +37,6 @@ class Size:
     cache_bytes: int
     latent_cache_bytes: int | None
     not_absorbable: str | None
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
@@ -61,9 +57,8 @@ def weight_shapes(config: ModelConfig) -> Shapes:
     """The shapes of all weights by name, as `LanguageModel(config).state_dict()` has them."""
     shapes = _outer(config)
     for layer in range(config.n_layers):
-        shapes |= {
-            f"blocks.{layer}.{name}": shape for name, shape in _layer(config, _kinds(config, layer)).items()
-        }
+        block = _layer(config, _kinds(config, layer))
+        shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
     return shapes
 
 
@@ -224,8 +219,7 @@ def solve_width(
     """
 
     def widened(width: int) -> ModelConfig:
-        changes: dict[str, Any] = {field: width}
-        return replace(config, **changes)
+        return replace(config, **{field: width})  # type: ignore[arg-type]
 
     low, high = 1, 2
     if cost(widened(low)) > budget:

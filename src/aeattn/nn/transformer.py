@@ -12,43 +12,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.model import CacheKind, ModelConfig
-from aeattn.config.projections import Role
+from aeattn.config.projections import ROLES, Role
 from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
 from aeattn.nn.positions import wide
-from aeattn.nn.projection import Projection, make_heads
+from aeattn.nn.projection import PerHead, Projection, make_projection
 from aeattn.nn.size import norm_epsilon, use_latent_cache, widths
 
 
 def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0) -> Attention:
     """The attention of a layer, with the projections that the config names for it, and dropout of its weights."""
-    d, heads = config.d_model, config.n_heads
-
-    def projection(name: Role) -> Projection:
-        w = widths(config, name)
-        own = config.heads(name) if config.per_head else None
-        return make_heads(
-            config.kind(name, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle, own_for_each_of=own
-        )
-
+    query, key, value = (make_heads(config, role, layer) for role in ROLES)
     return Attention(
-        projection("query"),
-        projection("key"),
-        projection("value"),
-        n_heads=heads,
-        n_kv_heads=config.heads("key"),
-        d_head=config.d_head,
-        d_model=d,
-        output=None if config.per_head else nn.Linear(d, d, bias=False),
-        positions=config.positions,
-        d_rotary=config.d_rotary,
-        qk_norm=config.qk_norm,
-        query_epsilon=norm_epsilon(config, "query", layer),
-        key_epsilon=norm_epsilon(config, "key", layer),
-        causal=causal,
-        dropout=dropout,
-    )
+        query, key, value, n_heads=config.n_heads, n_kv_heads=config.heads("key"), d_head=config.d_head,
+        d_model=config.d_model,
+        output=None if config.per_head else nn.Linear(config.d_model, config.d_model, bias=False),
+        positions=config.positions, d_rotary=config.d_rotary, qk_norm=config.qk_norm,
+        query_epsilon=norm_epsilon(config, "query", layer), key_epsilon=norm_epsilon(config, "key", layer),
+        causal=causal, dropout=dropout,
+    )  # fmt: skip
+
+
+def make_heads(config: ModelConfig, role: Role, layer: int) -> Projection:
+    """What makes queries, keys or values, (B, T, D) -> (B, T, O): one for all heads, or one for each."""
+    w, number = widths(config, role), config.heads(role) if config.per_head else 1
+    each = [make_projection(config.kind(role, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle)
+            for _ in range(number)]  # fmt: skip
+    return PerHead(each) if config.per_head else each[0]
 
 
 class ShortConv(nn.Module):
@@ -103,11 +94,7 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(
-        self,
-        x: Tensor,
-        cache: LayerCache | None = None,
-        padding: Tensor | None = None,
-        mask: Tensor | None = None,
+        self, x: Tensor, cache: LayerCache | None = None, padding: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """`padding` (B, T, 1) is true where there is no character, `mask` keeps attention from looking there."""
         seen = self.attention_norm(x)
@@ -157,10 +144,8 @@ class LanguageModel(nn.Module):
     def _check(self, ids: Tensor, start: int) -> None:
         if ids.dim() != 2:
             raise ValueError(f"ids have shape {tuple(ids.shape)}: (batch, time) is expected")
-        if start + ids.shape[1] > self.config.context:
-            raise ValueError(
-                f"{start + ids.shape[1]} characters are more than the context of {self.config.context}"
-            )
+        if (end := start + ids.shape[1]) > self.config.context:
+            raise ValueError(f"{end} characters are more than the context of {self.config.context}")
 
 
 def initialise(model: LanguageModel) -> None:
@@ -181,11 +166,8 @@ def initialise(model: LanguageModel) -> None:
             nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
-    for matrix in _outputs(model):
-        nn.init.zeros_(matrix.weight)
-
-
-def _outputs(model: LanguageModel) -> list[nn.Linear]:
-    outputs = [block.feed_forward.down for block in model.blocks if isinstance(block, Block)]
-    outputs += [m.output for m in model.modules() if isinstance(m, Attention) and m.output is not None]
-    return outputs + ([model.head] if model.head is not None else [])
+    outputs = [m.down if isinstance(m, FeedForward) else m.output
+               for m in model.modules() if isinstance(m, FeedForward | Attention)]  # fmt: skip
+    for matrix in (*outputs, model.head):
+        if matrix is not None:
+            nn.init.zeros_(matrix.weight)

@@ -25,18 +25,7 @@ from aeattn.files import Json
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.folder import FORMAT, RunFolder
 from aeattn.runs.random_state import PREFIX, random_states, set_random_states
-from aeattn.runs.weights import (
-    Arrays,
-    Form,
-    Limits,
-    check_fit,
-    check_weights,
-    form,
-    from_bytes,
-    limits_of,
-    tensors,
-    to_bytes,
-)
+from aeattn.runs.weights import Arrays, Form, Limits, check_fit, check_weights, form, from_bytes, tensors, to_bytes
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 LOGS = ("metrics.jsonl", "samples.txt")
@@ -71,11 +60,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that was read from the disk and is whole."""
+    """A checkpoint that was read from the disk and is whole; `limits` are those of its weights."""
 
     path: Path
     state: Json
     files: dict[str, bytes]
+    limits: Limits
 
     @property
     def step(self) -> int:
@@ -91,7 +81,7 @@ def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], 
     if broken := first_not_finite(weights) or first_not_finite(moments):
         raise NotFinite(broken)
     tensors = {**moments, **random_states(next(model.parameters()).device)}
-    logs = {name: _content(run.path / name) for name in LOGS}
+    logs = {name: path.read_bytes() if (path := run.path / name).exists() else b"" for name in LOGS}
     return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
 
 
@@ -102,10 +92,6 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-
-
-def _content(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
 
 
 def commit(run: RunFolder, snapshot: Snapshot, keep: int, anchors: int = 0) -> None:
@@ -184,7 +170,8 @@ def read(folder: Path, limits: Limits) -> Found:
     if not isinstance(written, dict) or set(written) != set(FILES):
         raise changed
     most = {WEIGHTS: limits.file, OPTIMIZER: _optimizer_limits(limits).file}
-    return Found(folder, state, {name: _verified(folder / name, written[name], most.get(name)) for name in FILES})
+    contents = {name: _verified(folder / name, written[name], most.get(name)) for name in FILES}
+    return Found(folder, state, contents, limits)
 
 
 def _verified(path: Path, written: object, most: int | None) -> bytes:
@@ -219,10 +206,9 @@ def restore(found: Found, model: LanguageModel, optimizers: Sequence[Optimizer])
 
     Raises InputError where it does not fit.
     """
-    limits = limits_of(model.config)
     path = found.path / OPTIMIZER
-    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, limits, verified=True)
-    moments = from_bytes(found.files[OPTIMIZER], path, _optimizer_limits(limits), verified=True)
+    weights = from_bytes(found.files[WEIGHTS], found.path / WEIGHTS, found.limits, verified=True)
+    moments = from_bytes(found.files[OPTIMIZER], path, _optimizer_limits(found.limits), verified=True)
     states = {name: moments.pop(name) for name in list(moments) if name.startswith(PREFIX)}
     check_weights(weights, model.config, found.path / WEIGHTS)
     check_fit(moments, _wanted(moments, optimizers), path)

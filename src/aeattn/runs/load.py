@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.run import RunConfig
 from aeattn.data.tokenizer import Tokenizer
-from aeattn.generation.engine import (
-    EngineKind,
-    fast_engine,
-    is_latent,
-    pick,
-    why_not_fast,
-)
+from aeattn.generation.engine import EngineKind, fast_engine, is_latent, pick, why_not_fast
 from aeattn.generation.writer import Writer, check_vocabulary
 from aeattn.nn.size import not_compiled
 from aeattn.runs.folder import RunFolder
@@ -35,26 +29,31 @@ def load(
     >>> model = aeattn.load("runs/books-460k")                                      # doctest: +SKIP
     >>> print(model.generate("once upon a time", chars=300, temperature=0.8))        # doctest: +SKIP
     """
+    return text_model(*read_run(run), device, engine, cache)
+
+
+def read_run(run: str | os.PathLike[str]) -> tuple[RunConfig, Tokenizer, Arrays]:
+    """Config, tokenizer and weights, which belong together. Raises InputError for what is no whole run."""
     folder = RunFolder(Path(run))
-    config = folder.read_config()
+    config, tokenizer = folder.read_config(), folder.read_tokenizer()
     check_memory(config.model)
-    weights = read_weights(folder.model, config.model)
-    return _text_model(config, folder.read_tokenizer(), weights, device, engine, cache)
+    check_vocabulary(config.model, tokenizer)
+    return config, tokenizer, read_weights(folder.model, config.model)
 
 
-def _text_model(
+def text_model(
     config: RunConfig,
     tokenizer: Tokenizer,
     weights: Arrays,
     device: str,
-    engine: EngineKind,
-    cache: CacheKind,
+    engine: EngineKind = "auto",
+    cache: CacheKind = "auto",
 ) -> TextModel:
+    """The model of what `read_run` gave, in evaluation mode. Raises InputError for a device that is not there."""
     from aeattn import hardware
     from aeattn.generation.text_model import TextModel
 
-    model = model_of(config.model, weights)
-    made = TextModel(model, tokenizer, config.data.text, engine=engine, cache=cache)
+    made = TextModel(model_of(config.model, weights), tokenizer, config.data.text, engine=engine, cache=cache)
     return made.to(hardware.pick_device(device))
 
 
@@ -84,20 +83,11 @@ def open_writer(
     say: Callable[[str], None] = lambda _: None,
 ) -> Writer:
     """What writes as the run's model. Raises InputError for what is no whole run, or cannot be had."""
-    folder = RunFolder(Path(run))
-    config, tokenizer = folder.read_config(), folder.read_tokenizer()
-    check_memory(config.model)
-    check_vocabulary(config.model, tokenizer)
-    is_latent(config.model, cache)  # refused before anything is loaded
-    weights = read_weights(folder.model, config.model)  # refused before anything is compiled
+    config, tokenizer, weights = read_run(run)
+    is_latent(config.model, cache)  # refused before anything is compiled
     if pick(engine, device == "cpu", config.model) == "fast":
         return Writer(fast_engine(config.model, weights, cache), tokenizer, config.data.text)
     if engine == "auto" and device == "cpu":
         reason = not_compiled(config.model) or why_not_fast()
         say(f"the simple engine writes, many times slower: {reason}")
-    return _text_model(config, tokenizer, weights, device, "simple", cache).writer()
-
-
-def read_config(run: str | os.PathLike[str]) -> RunConfig:
-    """The resolved config of a run folder."""
-    return RunFolder(Path(run)).read_config()
+    return text_model(config, tokenizer, weights, device, "simple", cache).writer()

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
 from aeattn.data.store import StoredDocument, TokenStore
 from aeattn.data.tokenizer import Ids, Tokenizer
+from aeattn.generation.torch_engine import evaluating
 
 Windows = tuple[Int64, Int64]
 WINDOWS_AT_ONCE = 32
@@ -70,13 +71,11 @@ NOTHING = Score(0.0, 0, 0, 0)
 def score_windows(model: nn.Module, windows: Iterable[Windows], tokenizer: Tokenizer) -> Score:
     """The summed loss of windows of inputs and targets, each (B, T); targets of -1 are not scored."""
     device = next(model.parameters()).device
-    total, was_training = NOTHING, model.training
-    model.eval()
-    with torch.inference_mode():
+    total = NOTHING
+    with torch.inference_mode(), evaluating(model):
         for inputs, targets in windows:
             nats = _nats(model(torch.from_numpy(inputs).to(device)), torch.from_numpy(targets).to(device))
             total = total + _counted(nats, targets[targets != IGNORED], tokenizer)
-    model.train(was_training)
     return total
 
 
@@ -90,19 +89,10 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
     return Score(nats, len(ids), chars, size)
 
 
-def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer) -> Score:
-    """The loss over a whole document with fixed, neighbouring windows of `context` tokens."""
-    return score_windows(model, eval_windows(ids, 0, len(ids), context, WINDOWS_AT_ONCE), tokenizer)
-
-
-def evaluate_sliding(
-    model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None
-) -> Score:
-    """The loss where every prediction sees at least `context - stride` tokens, if there are as many.
-
-    The stride is a quarter of the context unless given.
-    """
-    step = max(1, context // 4) if stride is None else stride
+def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None) -> Score:
+    """The loss over a whole document with fixed, neighbouring windows of `context` tokens; with a stride, windows
+    where every prediction sees at least `context - stride` tokens, if there are as many."""
+    step = context if stride is None else stride
     return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
 
 
@@ -114,15 +104,9 @@ def evaluate_store(
     Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them.
     """
     return [
-        (document.name, _of_text(_evaluated(model, ids, context, tokenizer, stride), document, ids, tokenizer))
+        (document.name, _of_text(evaluate(model, ids, context, tokenizer, stride), document, ids, tokenizer))
         for document, (_, ids) in zip(store.documents, store.texts(), strict=True)
     ]
-
-
-def _evaluated(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None) -> Score:
-    if stride is None:
-        return evaluate(model, ids, context, tokenizer)
-    return evaluate_sliding(model, ids, context, tokenizer, stride)
 
 
 def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer) -> Score:

@@ -13,7 +13,7 @@ from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.generation.text_model import TextModel
-from aeattn.runs.load import load, read_config
+from aeattn.runs.load import read_run, text_model
 from aeattn.training.evaluate import Score, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
@@ -33,15 +33,17 @@ def evaluate_run(
 
     A corpus by name means its validation side. Raises InputError for what cannot be read.
     """
-    model, config = load(run, device=device), read_config(run)
-    store = _store(texts, model.tokenizer, config)
+    config, tokenizer, weights = read_run(run)
+    model = text_model(config, tokenizer, weights, device)
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
+    store = cached_store(documents, tokenizer, config.data.text)
     if unknown := store.unknown.total():
         kinds = " ".join(map(repr, list(store.unknown)[:10]))
-        say(f"{unknown:,} characters unknown to the model were read as {model.tokenizer.substitute!r}: {kinds}")
+        say(f"{unknown:,} characters unknown to the model were read as {tokenizer.substitute!r}: {kinds}")
     if dropped := store.dropped.total():
         say(f"{dropped:,} characters were dropped by the run's text options")
     context = config.model.context
-    scores = evaluate_store(model, store, context, model.tokenizer)
+    scores = evaluate_store(model, store, context, tokenizer)
     result: Json = {
         **total(score for _, score in scores).to_dict(),
         "files": [{"name": name, **score.to_dict()} for name, score in scores],
@@ -53,14 +55,8 @@ def evaluate_run(
         step = stride if stride is not None else max(1, context // 4)
         result["sliding"] = {**_sliding(model, store, context, step).to_dict(), "stride": step}
     if baseline:
-        result["ngram_nats_per_char"] = _baseline(config, model.tokenizer, store, say)
+        result["ngram_nats_per_char"] = _baseline(config, tokenizer, store, say)
     return result
-
-
-def _store(texts: Sequence[str], tokenizer: Tokenizer, config: RunConfig) -> TokenStore:
-    """The texts as ids. Files mean themselves, a named corpus its validation side."""
-    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
-    return cached_store(documents, tokenizer, config.data.text)
 
 
 def _sliding(model: TextModel, store: TokenStore, context: int, stride: int) -> Score:

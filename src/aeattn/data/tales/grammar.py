@@ -1,4 +1,4 @@
-"""A small language for writing probabilistic story grammars, and what can be computed from them exactly.
+"""A small language for writing probabilistic story grammars.
 
 A grammar is a text of *rules* over a lexicon of *kinds* (lists of words with their forms)::
 
@@ -17,17 +17,13 @@ Each line indented by four is one alternative, continued on lines indented furth
 * a line that begins with `#` is a remark.
 
 Choices never depend on what earlier choices gave, only the words shown by `{slot.form}` do. That is what
-makes expected lengths and entropies computable in closed form (`Grammar.expectation`).
+makes probabilities exact, and expected lengths and entropies computable in closed form.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
 
-from aeattn.data.tales.expectation import Summaries
-from aeattn.data.tales.nodes import Bound, Choice, Entry, Literal, Node, Option, Pick, Recall, Step
-from aeattn.data.tales.sampler import Sampler
+from aeattn.data.tales.nodes import Choice, Entry, Literal, Node, Option, Pick, Recall
 
 _TOKEN = re.compile(r"[\[\]|]|\{[^{}]*\}|[^\[\]|{}]+")
 _REFERENCE = re.compile(r"\{(?:(?P<slot>\w+)=)?(?P<name>\w+)(?:\.(?P<form>\w+))?(?:<(?P<args>[\w,=]+)>)?\}")
@@ -139,129 +135,15 @@ class _Compiler:
         return self.picks[key]
 
 
-class Derivation(NamedTuple):
-    """A text, the position where it ends in the text it was read from, and its -log probability in nats."""
-
-    text: str
-    end: int
-    nats: float
-
-
-class Expectation(NamedTuple):
-    """Expected -log probability in nats and expected length in characters of one derivation."""
-
-    nats: float
-    chars: float
-
-
-_Rest: TypeAlias = "tuple[Node, _Rest] | None"
-_Path: TypeAlias = "tuple[str, _Path] | None"
-
-
-class _Thread(NamedTuple):
-    """A derivation under way: what was written and what remains to be expanded, as linked lists."""
-
-    position: int
-    rest: _Rest
-    bound: Bound
-    nats: float
-    path: _Path
-
-    def after(self, step: Step, rest: _Rest) -> "_Thread":
-        """The derivation one step further."""
-        for part in reversed(step.parts):
-            rest = part, rest
-        bound = {**self.bound, step.binding[0]: step.binding[1]} if step.binding else self.bound
-        path = (step.text, self.path) if step.text else self.path
-        return _Thread(self.position + len(step.text), rest, bound, self.nats + step.nats, path)
-
-    def derivation(self) -> Derivation:
-        """The finished derivation."""
-        pieces, path = [], self.path
-        while path:
-            pieces.append(path[0])
-            path = path[1]
-        return Derivation("".join(reversed(pieces)), self.position, self.nats)
-
-
-class Grammar:
-    """A probabilistic grammar: see the module's text for the language it is written in.
+def read_grammar(source: str, kinds: Mapping[str, Sequence[Entry]], start: str = "story") -> Node:
+    """The node that derives a whole text.
 
     Args:
-        source: the text of the rules.
+        source: the text of the rules, in the language that the module's text explains.
         kinds: the entries of each kind of word.
         start: the rule that derives a whole text.
 
     Raises:
         ValueError: when the rules are malformed, recursive, or refer to something that does not exist.
     """
-
-    def __init__(self, source: str, kinds: Mapping[str, Sequence[Entry]], start: str = "story") -> None:
-        self.root: Node = _Compiler(split_rules(source), kinds).rule(start)
-
-    def derivations(self) -> Iterator[Derivation]:
-        """Every derivation of the grammar (for grammars small enough)."""
-        threads = [_Thread(0, (self.root, None), {}, 0.0, None)]
-        while threads:
-            thread = threads.pop()
-            if thread.rest is None:
-                yield thread.derivation()
-            else:
-                node, rest = thread.rest
-                threads += [thread.after(step, rest) for step in node.steps(thread.bound)]
-
-    def parse(self, text: str, start: int = 0) -> Derivation:
-        """The derivation of the piece of `text` that begins at `start`.
-
-        Follows every derivation that agrees with the text, so that it would find a second one if there was.
-
-        Raises:
-            ValueError: when there is no derivation (with the position that no derivation gets past), or two.
-        """
-        threads = [_Thread(start, (self.root, None), {}, 0.0, None)]
-        found, furthest = [], start
-        while threads:
-            thread = threads.pop()
-            furthest = max(furthest, thread.position)
-            if thread.rest is None:
-                found.append(thread)
-            else:
-                threads += _agreeing(thread, text)
-        if len(found) != 1:
-            raise ValueError(f"{len(found)} derivations of the text at position {furthest}")
-        return found[0].derivation()
-
-    def expectation(self) -> Expectation:
-        """The exact expectation of nats and characters over all derivations.
-
-        Raises:
-            ValueError: when a slot is recalled that nothing has filled.
-        """
-        whole = Summaries().of(self.root)
-        if whole.recalls:
-            raise ValueError(f"slots recalled before they are filled: {sorted(whole.recalls)}")
-        return Expectation(whole.nats, whole.chars)
-
-    def least_nats(self) -> float:
-        """The -log probability of the likeliest derivation, in nats."""
-
-        @cache
-        def least(node: Node) -> float:
-            if isinstance(node, Choice):
-                return min(node.nats(option) + sum(map(least, option.parts)) for option in node.options)
-            return node.nats if isinstance(node, Pick) else 0.0
-
-        return least(self.root)
-
-    def sampler(self) -> "Sampler":
-        """A fast sampler of this grammar."""
-        return Sampler(self.root)
-
-
-def _agreeing(thread: _Thread, text: str) -> Iterator[_Thread]:
-    """The threads one step on that agree with the text."""
-    assert thread.rest is not None
-    node, rest = thread.rest
-    at = thread.position
-    steps = node.steps_at(text[at : at + 1]) if isinstance(node, Pick) else node.steps(thread.bound)
-    return (thread.after(step, rest) for step in steps if text.startswith(step.text, at))
+    return _Compiler(split_rules(source), kinds).rule(start)

@@ -1,26 +1,13 @@
 """What a grammar is made of: literals, picks of words, choices, and words that come back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
 Entry: TypeAlias = Mapping[str, str]
 """One entry of a kind: what to write for each of its forms; the form named "" is the plain word."""
-
-Bound: TypeAlias = Mapping[str, Entry]
-"""What the slots of a story remember."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One way to go on: its cost, what it writes, what remains to be expanded, and what it remembers."""
-
-    nats: float
-    text: str
-    parts: "tuple[Node, ...]" = ()
-    binding: tuple[str, Entry] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,10 +16,6 @@ class Literal:
 
     text: str
 
-    def steps(self, bound: Bound) -> Sequence[Step]:
-        """The only step: write the text."""
-        return (Step(0.0, self.text),)
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Recall:
@@ -40,10 +23,6 @@ class Recall:
 
     slot: str
     form: str
-
-    def steps(self, bound: Bound) -> Sequence[Step]:
-        """The only step: write the remembered form."""
-        return (Step(0.0, bound[self.slot][self.form]),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,28 +41,6 @@ class Pick:
     def nats(self) -> float:
         """What each entry costs, in nats."""
         return math.log(len(self.entries))
-
-    @cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(
-            Step(self.nats, entry[self.form], (), (self.slot, entry) if self.slot else None)
-            for entry in self.entries
-        )
-
-    @cached_property
-    def _by_initial(self) -> dict[str, list[Step]]:
-        groups: dict[str, list[Step]] = {}
-        for step in self._steps:
-            groups.setdefault(step.text[0], []).append(step)
-        return groups
-
-    def steps(self, bound: Bound) -> Sequence[Step]:
-        """One step for each entry."""
-        return self._steps
-
-    def steps_at(self, initial: str) -> Sequence[Step]:
-        """The steps whose text starts with a given character."""
-        return self._by_initial.get(initial, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +65,6 @@ class Choice:
     def nats(self, option: Option) -> float:
         """What an alternative costs, in nats."""
         return math.log(self.total / option.weight)
-
-    @cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(Step(self.nats(option), "", option.parts) for option in self.options)
-
-    def steps(self, bound: Bound) -> Sequence[Step]:
-        """One step for each alternative."""
-        return self._steps
 
 
 Node: TypeAlias = Literal | Recall | Pick | Choice

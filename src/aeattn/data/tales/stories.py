@@ -4,24 +4,21 @@ A story draws its people, animals, places and things once and comes back to them
 that a model has something to learn at every range: spelling, agreement of articles, pronouns and numbers,
 quotations that close, and names, objects and riddles that return many sentences later.
 
-The grammar (plots.txt, over the words of words.txt) is
-unambiguous (its tests prove it): a text has one derivation, so that the probability of the derivation is
-that of the text, and the expected -log probability of the derivation is the entropy of the text, the lowest
-loss that any model can reach.
+The grammar (plots.txt, over the words of words.txt) is unambiguous (its tests prove it): a text has one
+derivation, whose probability is that of the text, and the expected -log probability of the derivation
+is the entropy of the text, the lowest loss that any model can reach.
 
-The streams "train" and "valid" come from differently seeded generators. They are disjoint except with a
-probability that `collision_bound` bounds: no story has a probability above exp(-n) for an n of
-hundreds.
+The streams "train" and "valid" come from differently seeded generators. They are all but surely disjoint: no story
+has a probability above exp(-n) for an n of hundreds.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
 
-from aeattn.data.tales.grammar import Grammar
+from aeattn.data.tales.grammar import read_grammar
 from aeattn.data.tales.sampler import Sampler
 from aeattn.data.tales.words import kinds
 
@@ -43,15 +40,9 @@ class Story:
 
 
 @cache
-def grammar() -> Grammar:
-    """The grammar of one story."""
-    plots = Path(__file__).with_name("plots.txt").read_text(encoding="utf-8")
-    return Grammar(plots, kinds())
-
-
-@cache
 def _sampler() -> Sampler:
-    return grammar().sampler()
+    plots = Path(__file__).with_name("plots.txt").read_text(encoding="utf-8")
+    return Sampler(read_grammar(plots, kinds()))
 
 
 def stories(seed: int = 0, stream: str = "train") -> Iterator[Story]:
@@ -89,35 +80,3 @@ def generate(chars: int, seed: int = 0, stream: str = "train") -> tuple[str, flo
         length += len(story.text)
         nats += story.nats
     return "".join(texts), nats
-
-
-def log_probability(text: str) -> float:
-    """The exact log-probability of a text of whole stories, in nats, found by parsing the text.
-
-    Raises:
-        ValueError: when the text is not one or more whole stories, with the position that no story gets past.
-    """
-    position, nats = 0, 0.0
-    while position < len(text):
-        story = grammar().parse(text, position)
-        position, nats = story.end, nats + story.nats
-    return -nats
-
-
-@cache
-def entropy_rate() -> float:
-    """The lowest possible loss on the long stream of stories, in nats per character.
-
-    It is the expected -log probability of a story over its expected length, both computed from the grammar.
-    """
-    expected = grammar().expectation()
-    return expected.nats / expected.chars
-
-
-def collision_bound(train_stories: float, valid_stories: float) -> float:
-    """A bound on the probability that any of so many train stories is also one of so many valid stories.
-
-    Two independent stories are equal with at most the probability of the likeliest story; the bound adds that
-    up over all pairs.
-    """
-    return train_stories * valid_stories * math.exp(-grammar().least_nats())
