@@ -7,7 +7,7 @@ import torch
 
 from aeattn.analysis import capture
 from aeattn.analysis.ablation import ablate, keep_all_but_first, keep_nearest, keep_top, loss, loss_with
-from aeattn.analysis.capture import all_scores, all_weights, attentions, catching_inputs, keeping, rebuild
+from aeattn.analysis.capture import all_scores, all_weights, attentions, keeping, layer_inputs, rebuild
 from aeattn.analysis.heads import head_measures, weight_maps
 from aeattn.analysis.measures import measure
 from aeattn.analysis.windows import Sample
@@ -26,8 +26,8 @@ def test_rebuilding_from_the_weights_equals_the_module(
 ) -> None:
     monkeypatch.setattr(capture, "QUERIES_AT_ONCE", block)
     model = lively_model(tiny_config(**VARIANTS[variant]))
-    with catching_inputs(model) as caught, torch.no_grad():
-        model(torch.randint(0, 11, (2, 16)))
+    with torch.no_grad():
+        caught = layer_inputs(model, torch.randint(0, 11, (2, 16)))
     assert len(caught) == 2
     for attention, x in zip(attentions(model), caught, strict=True):
         assert torch.allclose(rebuild(attention, x), attention(x), atol=1e-5)

@@ -127,7 +127,7 @@ def _spec(
         name="made-up", title="Autoencoder attention, made up",
         question="Is attention through an autoencoder better than standard attention of the same size?",
         smallest_effect=0.005, seeds=Seeds(tuple(seeds), (101,)), budget=Budget("chars", 2e7),
-        matching=Matching(("parameters",), "standard", 460_000.0), attention=True,
+        matching=Matching(("parameters",), target=460_000.0), attention=True,
         tuning=Tuning((101,), RATES, share=0.25, extend=1), arms=tuple(resolved), contrasts=tuple(contrasts),
         text=(Text(TextSide(10_000_000, "cd" * 32), TextSide(2_700_000, "ef" * 32, files=("alice",))),),
         given="", declared="2026-11-22",

@@ -278,7 +278,7 @@ def test_curves_are_means_over_the_evaluations_that_all_seeds_have(tmp_path: Pat
     runs = material.finals("standard")
     runs[0] = replace(runs[0], curve=(runs[0].curve[0], *runs[0].curve[2:]))
     points = curve(runs)
-    assert [point.chars for point in points] == [s * 40_000 for s in STEPS if s != STEPS[1]]
+    assert [point.at for point in points] == [s * 40_000 for s in STEPS if s != STEPS[1]]
     last = [record.curve[-1].valid_nats or 0.0 for record in runs]
     assert points[-1].nats == pytest.approx(np.mean(last))
     low, high = points[-1].interval or (0.0, 0.0)
@@ -404,10 +404,10 @@ def test_a_loss_on_the_whole_text_is_no_point_of_a_curve_on_a_part_of_it(tmp_pat
             folder.write_record(replace(record, curve=(*record.curve, last), valid=valid))
     comparison = load(folder.path)
     runs = comparison.finals("standard")
-    assert [point.chars for point in curve(runs)] == [step * 40_000 for step in STEPS]
+    assert [point.at for point in curve(runs)] == [step * 40_000 for step in STEPS]
     whole = whole_text(runs)
     assert whole is not None
-    assert (whole.chars, whole.nats) == (20_040_000, pytest.approx(1.7))
+    assert (whole.at, whole.nats) == (20_040_000, pytest.approx(1.7))
     _, html, markdown = _report(folder.path)
     assert html.count("on the whole validation text, after training") > 1
     assert "losses on two texts do not compare" in markdown

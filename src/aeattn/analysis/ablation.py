@@ -78,6 +78,6 @@ def ablate(model: LanguageModel, sample: Sample, rows: int) -> Ablation:
         nearest={k: loss_with(model, sample, rows, keep_nearest(k)) for k in TOP},
         without_first=loss_with(model, sample, rows, keep_all_but_first),
         top4_in_layer=tuple(
-            loss_with(model, sample, rows, keep_top(4), [layer]) for layer in range(model.config.n_layers)
+            loss_with(model, sample, rows, keep_top(4), [i]) for i in range(model.config.n_layers)
         ),
     )

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeattn.analysis.capture import attentions, catching_inputs
+from aeattn.analysis.capture import attentions, layer_inputs
 from aeattn.analysis.heads import mean, means
 from aeattn.analysis.results import CodeMeans, CodeMeasures, CodeSummary
 from aeattn.analysis.windows import Sample
@@ -114,8 +114,7 @@ class Watch:
     def __init__(self, projection: Projection, d_model: int) -> None:
         self.projection, self.width = projection, projection.d_code
         self.halves = (Moments(self.width + d_model), Moments(self.width + d_model))
-        self.below: Tensor | None = None  # at how many positions each unit lies below the bend of its GELU
-        self.above: Tensor | None = None
+        self.beyond: Tensor | None = None  # (2, K), at how many positions a unit lies below and above the bend
 
     def add(self, x: Tensor, code: Tensor, first_window: int) -> None:
         """Inputs (B, T, D) and their codes (B, T, K); the first is window number `first_window`, and every
@@ -124,20 +123,20 @@ class Watch:
         for half in (0, 1):
             rows = joint[(half - first_window) % 2 :: 2]
             self.halves[half].add(rows.flatten(0, 1))
-        before = self._before_gelu(x)
-        if before is not None:
-            below, above = ((side > BEND).sum(dim=(0, 1)).cpu() for side in (-before, before))
-            self.below = below if self.below is None else self.below + below
-            self.above = above if self.above is None else self.above + above
-
-    def _before_gelu(self, x: Tensor) -> Tensor | None:
         if self.projection.shares_code:
-            return None
-        return self.projection.before_gelu(F.linear(x, self.projection.encoder_weight))
+            return
+        before = self.projection.before_gelu(F.linear(x, self.projection.encoder_weight))
+        if before is not None:
+            beyond = torch.stack([(side > BEND).sum(dim=(0, 1)) for side in (-before, before)]).cpu()
+            self.beyond = beyond if self.beyond is None else self.beyond + beyond
 
     def result(self, layer: int, projection: str, head: int | None) -> CodeMeasures:
         fit, test = self.halves
-        codes = (fit + test).covariance()[: self.width, : self.width]
+        both = fit + test
+        codes = both.covariance()[: self.width, : self.width]
+        saturated: list[int | None] = [None, None]
+        if self.beyond is not None:
+            saturated = (self.beyond >= SATURATED_FROM * both.count).sum(dim=1).tolist()
         return CodeMeasures(
             layer=layer,
             projection=projection,
@@ -146,17 +145,11 @@ class Watch:
             width=self.width,
             effective_rank=participation_ratio(codes),
             dead=dead_units(codes),
-            saturated_below=self._saturated(self.below),
-            saturated_above=self._saturated(self.above),
+            saturated_below=saturated[0],
+            saturated_above=saturated[1],
             readout_r2=readout_r2(fit, test, self.width),
             pca_r2=pca_r2(fit, test, self.width),
         )
-
-    def _saturated(self, times: Tensor | None) -> int | None:
-        if times is None:
-            return None
-        positions = self.halves[0].count + self.halves[1].count
-        return int((times >= SATURATED_FROM * positions).sum())
 
 
 def dead_units(codes: Tensor) -> int:
@@ -200,9 +193,7 @@ def code_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[Code
     watched = [WatchLayer(attention, model.config.d_model) for attention in attentions(model)]
     first = 0
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):
-        with catching_inputs(model) as caught:
-            model(inputs)
-        for layer, x in zip(watched, caught, strict=True):
+        for layer, x in zip(watched, layer_inputs(model, inputs), strict=True):
             layer.add(x, first)
         first += len(inputs)
     return tuple(result for number, layer in enumerate(watched) for result in layer.results(number))
@@ -215,11 +206,8 @@ def over_projections(projections: Sequence[CodeMeasures]) -> CodeSummary:
 
 
 def _means(projections: Sequence[CodeMeasures]) -> dict[str, float | None]:
-    counts = ("effective_rank", "dead", "saturated_below", "saturated_above")
-    shares = {f"{name}_share": mean(_share(p, name) for p in projections) for name in counts}
-    return {**means(projections, ("effective_rank", "readout_r2", "pca_r2")), **shares}
-
-
-def _share(of: CodeMeasures, name: str) -> float | None:
-    part: float | None = getattr(of, name)
-    return None if part is None else part / of.width
+    kept = means(projections, ("effective_rank", "readout_r2", "pca_r2"))
+    for name in ("effective_rank", "dead", "saturated_below", "saturated_above"):
+        counts = ((getattr(p, name), p.width) for p in projections)
+        kept[f"{name}_share"] = mean(None if count is None else count / width for count, width in counts)
+    return kept

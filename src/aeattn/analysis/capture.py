@@ -30,15 +30,15 @@ def attentions(model: LanguageModel) -> list[Attention]:
     return [block.attention for block in model.blocks if isinstance(block, Block)]
 
 
-@contextmanager
-def catching_inputs(model: LanguageModel) -> Iterator[list[Tensor]]:
-    """A list that gains the input (B, T, D) of every layer's attention, in order, when the model reads."""
+def layer_inputs(model: LanguageModel, ids: Tensor) -> list[Tensor]:
+    """The input (B, T, D) of every layer's attention when the model reads ids (B, T)."""
     caught: list[Tensor] = []
     with ExitStack() as hooks:
         for attention in attentions(model):
             handle = attention.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
             hooks.callback(handle.remove)
-        yield caught
+        model(ids)
+    return caught
 
 
 def all_scores(attention: Attention, q_BHTC: Tensor, k_BGTC: Tensor) -> Iterator[tuple[int, Tensor]]:

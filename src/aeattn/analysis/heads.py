@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from aeattn.analysis.capture import all_weights, attentions, catching_inputs
+from aeattn.analysis.capture import all_weights, attentions, layer_inputs
 from aeattn.analysis.measures import measure, without_first
 from aeattn.analysis.results import MEASURES, AttentionMeasures, Distribution, HeadMeasures, LayerMeasures
 from aeattn.analysis.windows import Sample
@@ -34,11 +34,8 @@ class Means:
 
     def of_head(self, head: int) -> dict[str, float | None]:
         """Means by name; None where there was nothing."""
-        return {name: self._mean(name, head) for name in self._sums}
-
-    def _mean(self, name: str, head: int) -> float | None:
-        count = int(self._counts[name][head])
-        return float(self._sums[name][head]) / count if count else None
+        counts = {name: int(count[head]) for name, count in self._counts.items()}
+        return {name: float(self._sums[name][head]) / count if count else None for name, count in counts.items()}
 
 
 @torch.inference_mode()
@@ -47,9 +44,7 @@ def head_measures(model: LanguageModel, sample: Sample, rows: int) -> tuple[Laye
     whole = [Means() for _ in attentions(model)]
     rest = [Means() for _ in attentions(model)]
     for inputs, _ in sample.batches(rows, next(model.parameters()).device):
-        with catching_inputs(model) as caught:
-            model(inputs)
-        for layer, (attention, x) in enumerate(zip(attentions(model), caught, strict=True)):
+        for layer, (attention, x) in enumerate(zip(attentions(model), layer_inputs(model, inputs), strict=True)):
             for weights, visible in all_weights(attention, x, sample.first_query):
                 whole[layer].add({**measure(weights, visible), "first_share": weights[..., 0]})
                 rest[layer].add(measure(*without_first(weights, visible)))
@@ -84,9 +79,7 @@ def mean(values: Iterable[float | None]) -> float | None:
 @torch.inference_mode()
 def weight_maps(model: LanguageModel, ids: Tensor) -> Tensor:
     """Weights of one short passage, ids (T,) -> (layers, H, T, T)."""
-    with catching_inputs(model) as caught:
-        model(ids[None].to(next(model.parameters()).device))
-    time = len(ids)
+    caught, time = layer_inputs(model, ids[None].to(next(model.parameters()).device)), len(ids)
     maps = torch.zeros(len(caught), model.config.n_heads, time, time)
     for layer, (attention, x) in enumerate(zip(attentions(model), caught, strict=True)):
         for weights, visible in all_weights(attention, x):

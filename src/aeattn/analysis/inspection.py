@@ -66,9 +66,11 @@ def inspect_run(
     model = load_at(folder, config, step).to(pick_device(device))
     if tokenizer.vocab_size != config.model.vocab_size:
         raise InputError(f"{run}: tokenizer.json and config.json differ in vocabulary: restore the run folder")
-    length = _context(config, context)
+    most = config.model.context
+    if context is not None and not 2 <= context <= most:
+        raise InputError(f"context is {context}: choose from 2 to {most}, what the model can see")
     store = read_text(config, tokenizer, texts, say)
-    windows = sample(store, length, chars)
+    windows = sample(store, most if context is None else context, chars)
     rows = rows_at_once(windows.length, model.config.n_heads)
     layers = head_measures(model, windows, rows)
     projections = code_measures(model, windows, rows)
@@ -83,14 +85,6 @@ def inspect_run(
         projections=projections,
         maps=_maps(model, windows, tokenizer) if maps else None,
     )
-
-
-def _context(config: RunConfig, wanted: int | None) -> int:
-    if wanted is None:
-        return config.model.context
-    if not 2 <= wanted <= config.model.context:
-        raise InputError(f"context is {wanted}: choose from 2 to {config.model.context}, what the model can see")
-    return wanted
 
 
 def _text_read(store: TokenStore, windows: Sample) -> TextRead:

@@ -1,6 +1,7 @@
 """How sparse attention is and how far it reaches: one figure for each query's distribution over keys.
 
-    entropy          H = -sum p ln p                                    (Zhai et al. 2023)
+    entropy          H = -sum p ln p in nats; attention whose entropy collapses trains badly (Zhai et al. 2023,
+                     "Stabilizing Transformer Training by Preventing Attention Entropy Collapse")
     entropy_share    H / ln n: 1 where all n visible characters weigh the same
     effective_chars  exp(H), the number of equally weighted characters with that entropy: a perplexity, or
                      Hill's number of order 1 (Hill 1973)
@@ -22,24 +23,6 @@ from torch import Tensor
 from aeattn.analysis.results import TOP
 
 
-def entropy(weights: Tensor) -> Tensor:
-    """-sum p ln p in nats, (..., Q, K) -> (..., Q) (Zhai et al. 2023, "Stabilizing Transformer Training by
-    Preventing Attention Entropy Collapse")."""
-    total: Tensor = torch.special.entr(weights).sum(dim=-1)
-    return total
-
-
-def entropy_share(weights: Tensor, visible: Tensor) -> Tensor:
-    """The entropy over its maximum ln n, (..., Q, K) -> (..., Q), from 0 to 1; NaN where n is below 2."""
-    most = visible.to(weights.dtype).log()
-    return entropy(weights) / torch.where(visible > 1, most, torch.nan)
-
-
-def effective_chars(weights: Tensor) -> Tensor:
-    """exp(H), (..., Q, K) -> (..., Q): from 1 to the number of visible characters (Hill 1973)."""
-    return entropy(weights).exp()
-
-
 def gini(weights: Tensor, visible: Tensor) -> Tensor:
     """The Gini index, (..., Q, K) -> (..., Q), from 0 to 1 - 1/n.
 
@@ -53,18 +36,6 @@ def gini(weights: Tensor, visible: Tensor) -> Tensor:
     return 1 - 2 * (ascending * left).sum(dim=-1)
 
 
-def top_mass(weights: Tensor, k: int) -> Tensor:
-    """The sum of the `k` largest weights, (..., Q, K) -> (..., Q)."""
-    return weights.topk(min(k, weights.shape[-1]), dim=-1).values.sum(dim=-1)
-
-
-def mean_distance(weights: Tensor, visible: Tensor) -> Tensor:
-    """sum p d in characters, (..., Q, K) -> (..., Q); the last visible character has distance 0."""
-    keys = torch.arange(weights.shape[-1], device=weights.device)
-    distance = (visible[:, None] - 1 - keys).clamp(min=0).to(weights.dtype)
-    return (weights * distance).sum(dim=-1)
-
-
 def without_first(weights: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
     """The same distributions as if the first key were not there: weights (..., Q, K - 1) that sum to one again,
     and what is visible of them. NaN where the first key has all of the weight."""
@@ -74,10 +45,13 @@ def without_first(weights: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 def measure(weights: Tensor, visible: Tensor) -> dict[str, Tensor]:
     """All of `results.MEASURES`, each (..., Q)."""
+    entropy = torch.special.entr(weights).sum(dim=-1)
+    most = visible.to(weights.dtype).log().where(visible > 1, torch.nan)
+    distance = visible[:, None] - 1 - torch.arange(weights.shape[-1], device=weights.device)
     return {
-        "entropy_share": entropy_share(weights, visible),
-        "effective_chars": effective_chars(weights),
+        "entropy_share": entropy / most,
+        "effective_chars": entropy.exp(),
         "gini": gini(weights, visible),
-        **{f"top{k}": top_mass(weights, k) for k in TOP},
-        "mean_distance": mean_distance(weights, visible),
+        **{f"top{k}": weights.topk(min(k, weights.shape[-1]), dim=-1).values.sum(dim=-1) for k in TOP},
+        "mean_distance": (weights * distance.clamp(min=0).to(weights.dtype)).sum(dim=-1),
     }

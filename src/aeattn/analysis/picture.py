@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aeattn.analysis.maps import unpack
-from aeattn.analysis.results import Inspection, LayerMeasures, Maps
+from aeattn.analysis.results import HeadMeasures, Inspection, Maps
 from aeattn.files import replacing
 from aeattn.terminal.escaping import printable
 
@@ -29,7 +29,7 @@ def draw(result: Inspection, path: Path) -> None:
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * n_layers, 2.6])
     upper, lower = parts
     _draw_maps(upper, result.maps)
-    _draw_bars(lower, result.layers)
+    _draw_bars(lower, result.by_head)
     title = f"{printable(result.run)}: what each head attends to"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     with replacing(path) as temporary:
@@ -49,17 +49,14 @@ def _draw_maps(figure: Any, maps: Maps) -> None:
                 axes.set_title(f"head {j + 1}", fontsize=8)
             if j == 0:
                 axes.set_ylabel(f"layer {i + 1}", fontsize=8)
-    figure.supxlabel(
-        f"keys to the right, queries down; square root of the weight; {_plain(maps.text)}", fontsize=7
-    )
+    about = f"keys to the right, queries down; square root of the weight; {_plain(maps.text)}"
+    figure.supxlabel(about, fontsize=7)
 
 
-def _draw_bars(figure: Any, layers: Sequence[LayerMeasures]) -> None:
+def _draw_bars(figure: Any, heads: Mapping[str, HeadMeasures]) -> None:
     for axes, (name, label) in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
-        bars = [
-            (f"{layer.layer + 1}.{head.head + 1}", getattr(head, name)) for layer in layers for head in layer.heads
-        ]
-        axes.bar([name for name, _ in bars], [value or 0.0 for _, value in bars], color="#0b6e99", width=0.7)
+        bars = {head.replace("/", "."): getattr(measured, name) or 0.0 for head, measured in heads.items()}
+        axes.bar(list(bars), list(bars.values()), color="#0b6e99", width=0.7)
         axes.set_title(label, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aeattn.analysis.results import MEASURES, Ablation, AttentionMeasures, CodeMeasures, Distribution, Inspection
 
-Table = tuple[str, Sequence[str], list[Sequence[str]]]
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 HEADINGS = ("H/max", "exp(H)", "Gini", "top 1", "top 4", "top 16", "distance")
 UNITS = {"effective_chars": 1, "mean_distance": 1}  # measures that are shown with so many decimals, not three
 
@@ -22,31 +22,17 @@ def headline(result: Inspection) -> str:
 
 def tables(result: Inspection) -> list[Table]:
     """Title, columns and rows of each table: heads, heads without the first position, losses, projections."""
-    heads: list[tuple[str, AttentionMeasures]] = [
-        (f"{layer.layer + 1}.{head.head + 1}", head) for layer in result.layers for head in layer.heads
-    ]
-    heads.append(("mean", result.attention))
+    heads = [(name.replace("/", "."), head) for name, head in result.by_head.items()]
+    every: list[tuple[str, AttentionMeasures]] = [*heads, ("mean", result.attention)]
+    attention = [[*_measures(name, head), number(head.first_share, 3)] for name, head in every]
+    without_first = [_measures(name, head.without_first) for name, head in every]
+    codes = ("projection", "width", "rank", "dead", "off", "linear", "read-out R2", "PCA R2")
+    kept = ("kept", "nats/char", "more than with all")
     return [
-        (
-            "attention",
-            ("layer.head", *HEADINGS, "first"),
-            [[*_measures(name, head), number(head.first_share, 3)] for name, head in heads],
-        ),
-        (
-            "attention without the first position",
-            ("layer.head", *HEADINGS),
-            [_measures(name, head.without_first) for name, head in heads],
-        ),
-        (
-            "loss when only some weights are kept",
-            ("kept", "nats/char", "more than with all"),
-            _losses(result.loss),
-        ),
-        (
-            "codes",
-            ("projection", "width", "rank", "dead", "off", "linear", "read-out R2", "PCA R2"),
-            [_projection(p) for p in result.projections],
-        ),
+        ("attention", ("layer.head", *HEADINGS, "first"), attention),
+        ("attention without the first position", ("layer.head", *HEADINGS), without_first),
+        ("loss when only some weights are kept", kept, _losses(result.loss)),
+        ("codes", codes, [_projection(p) for p in result.projections]),
     ]
 
 

@@ -69,9 +69,8 @@ def sample(store: TokenStore, context: int, chars: int) -> Sample:
     length = min(context, longest - 1)
     if length < 2:
         raise InputError("nothing to look at: give a text of at least 3 characters")
-    possible = [
-        start for doc in store.documents for start in range(doc.start, doc.stop - length, length)
-    ]  # a window needs length + 1 characters
+    # a window needs length + 1 characters
+    possible = [start for doc in store.documents for start in range(doc.start, doc.stop - length, length)]
     wanted = min(len(possible), max(1, chars // length))
     starts = np.array([possible[i * len(possible) // wanted] for i in range(wanted)])
     return Sample(store.ids, starts, length)

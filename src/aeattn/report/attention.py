@@ -9,9 +9,9 @@ from markupsafe import Markup
 from aeattn.analysis.maps import Float32, unpack
 from aeattn.analysis.results import MEASURES, TOP, Maps
 from aeattn.compare.declaration import ResolvedArm
-from aeattn.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown, with_interval
+from aeattn.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown
 from aeattn.report.charts import gathered, named
-from aeattn.report.data import Comparison, Group, over_seeds
+from aeattn.report.data import Comparison, Group, mean_cell, over_seeds
 from aeattn.report.per_head import per_head
 from aeattn.report.snapshots import at_end, common_loss, differences, pairs
 from aeattn.report.svg import Chart, Scale, picture, spread
@@ -93,7 +93,7 @@ def _table(comparison: Comparison, title: str, paths: Mapping[str, str], form: s
     for arm in comparison.arms:
         found = [list(at_end(comparison, arm.id, path).values()) for path in paths]
         if seeds := max(map(len, found)):
-            cells = [with_interval(*over_seeds(values), form=form) for values in found]
+            cells = [mean_cell(values, form) for values in found]
             rows.append([Cell(comparison.full_name(arm)), Cell(str(seeds), seeds), *cells])
     columns = ["arm", "#seeds", *(f"#{name}" for name in paths.values())]
     return Table(title, columns, rows) if rows else None
@@ -115,9 +115,8 @@ def _pair(comparison: Comparison, ours: ResolvedArm, theirs: ResolvedArm) -> lis
         if found:
             equal = [] if level is None else differences(comparison, ours.id, theirs.id, path, level)
             rows.append([
-                Cell(comparison.full_name(ours)), Cell(comparison.full_name(theirs)), Cell(name),
-                with_interval(*over_seeds(found), form="+.4f"), with_interval(*over_seeds(equal), form="+.4f"),
-                shown(level),
+                *(Cell(comparison.full_name(arm)) for arm in (ours, theirs)), Cell(name),
+                mean_cell(found, "+.4f"), mean_cell(equal, "+.4f"), shown(level),
             ])  # fmt: skip
     return rows
 

@@ -13,7 +13,7 @@ from aeattn.compare.metrics import describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Figure, Figures, Key
-from aeattn.report.data import Comparison, Group, group_name, group_of, over_seeds
+from aeattn.report.data import Comparison, Group, cost_of, group_name, group_of, over_seeds
 from aeattn.report.svg import Chart, Scale, marker, picture, short, spread, words
 
 NATS = "nats a character"
@@ -42,9 +42,9 @@ def named(what: str, group: Group) -> str:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean validation loss over seeds, after so many characters, with its interval."""
+    """A mean validation loss over seeds with its interval, after so many characters, or at a cost or a size."""
 
-    chars: int
+    at: float
     nats: float
     interval: Interval | None
 
@@ -83,9 +83,9 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
     arms = comparison.in_group(group)
     curves = {arm.id: curve(comparison.finals(arm.id)) for arm in arms}
     wholes = {arm.id: mean for arm in arms if (mean := whole_text(comparison.finals(arm.id)))}
-    end = max((mean.chars for means in curves.values() for mean in means), default=0)
+    end = max((mean.at for means in curves.values() for mean in means), default=0)
     if half:
-        curves = {id: [mean for mean in means if mean.chars >= end / 2] for id, means in curves.items()}
+        curves = {id: [mean for mean in means if mean.at >= end / 2] for id, means in curves.items()}
     every = [*(mean for means in curves.values() for mean in means), *wholes.values()]
     if not any(len(means) > half for means in curves.values()):
         return None
@@ -95,7 +95,7 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
     plot = Chart(
         f"Learning curves, {name}, {group_name(group)}",
         f"Validation loss in nats a character, falling with training: {'; '.join(ends)}.",
-        spread([mean.chars / 1e6 for mean in every], 0.02), (low, high if half else min(high, low + 1.2)),
+        spread([mean.at / 1e6 for mean in every], 0.02), (low, high if half else min(high, low + 1.2)),
         "million characters trained on", f"{named(NATS, group)}, {name}",
     )  # fmt: skip
     for arm in arms:
@@ -104,14 +104,14 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
 
 
 def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: int, label: str) -> None:
-    bands = [(mean.chars / 1e6, *mean.interval) for mean in means if mean.interval]
+    bands = [(mean.at / 1e6, *mean.interval) for mean in means if mean.interval]
     if len(bands) > 1:
         plot.band(bands, series)
-    points = [(mean.chars / 1e6, mean.nats) for mean in means]
+    points = [(mean.at / 1e6, mean.nats) for mean in means]
     plot.dots(points, series, label, "{1:.4f} at {0:.3g} M characters", small=True)
     if whole:
         tip = f"{label}: {whole.nats:.4f} {WHOLE}"
-        plot.dot((whole.chars / 1e6, whole.nats), series, tip, hollow=True)
+        plot.dot((whole.at / 1e6, whole.nats), series, tip, hollow=True)
 
 
 # -- forest plots --------------------------------------------------------------------------------------------
@@ -209,19 +209,7 @@ def _cut(text: str, most: int) -> str:
 # -- one point an arm ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Spot:
-    """An arm's mean loss, with its interval, at a cost or a size."""
-
-    arm: ResolvedArm
-    at: float
-    loss: float
-    ends: Interval
-
-
-def cost_of(record: Record, name: str) -> float | None:
-    """One figure of what a run cost."""
-    return None if record.cost is None else getattr(record.cost, name)
+Spot = tuple[ResolvedArm, Mean]
 
 
 def cost_figures(comparison: Comparison) -> Figures | None:
@@ -254,11 +242,10 @@ def size_figures(comparison: Comparison) -> Figures | None:
 
 def _size_figure(comparison: Comparison, matching: str) -> Figure | None:
     sizes = {arm.id: arm.parameters for arm in comparison.arms if arm.matching == matching}
-    spots = _spots(comparison, sizes)
-    several = len({(comparison.series(s.arm), s.at) for s in spots}) > len(
-        {comparison.series(s.arm) for s in spots}
+    spots, group = _spots(comparison, sizes), (matching, None)
+    several = len({(comparison.series(arm), mean.at) for arm, mean in spots}) > len(
+        {comparison.series(arm) for arm, _ in spots}
     )
-    group = (matching, None)
     return _spots_figure(comparison, spots, "Loss over size", "parameters", group, log=True) if several else None
 
 
@@ -266,30 +253,31 @@ def _spots(comparison: Comparison, at: Mapping[str, float | None]) -> list[Spot]
     """Those arms that have a loss, each at its place on the x axis."""
     spots = []
     for arm in comparison.arms:
-        loss, interval = over_seeds(record.nats_per_char for record in comparison.finals(arm.id))
-        if (place := at.get(arm.id)) is not None and loss is not None:
-            spots.append(Spot(arm, place, loss, interval or (loss, loss)))
+        nats, interval = over_seeds(record.nats_per_char for record in comparison.finals(arm.id))
+        if (place := at.get(arm.id)) is not None and nats is not None:
+            spots.append((arm, Mean(place, nats, interval)))
     return spots
 
 
 def _spots_figure(
     comparison: Comparison, spots: Sequence[Spot], title: str, label: str, group: Group, log: bool = False
 ) -> Figure:
+    """Each arm's loss with its interval; a line through those of one style."""
     plot = Chart(
         named(title, group),
-        "; ".join(f"{spot.arm.label}: {spot.loss:.4f} nats at {short(spot.at)}" for spot in spots),
-        spread([spot.at for spot in spots], 0.06 if log else 0.12, log),
-        spread([end for spot in spots for end in spot.ends], 0.15), label, named(NATS, group), log_x=log,
+        "; ".join(f"{arm.label}: {mean.nats:.4f} nats at {short(mean.at)}" for arm, mean in spots),
+        spread([mean.at for _, mean in spots], 0.06 if log else 0.12, log),
+        spread([end for _, mean in spots for end in mean.ends], 0.15), label, named(NATS, group), log_x=log,
     )  # fmt: skip
-    for series in dict.fromkeys(comparison.series(spot.arm) for spot in spots):
-        own = sorted((spot.at, spot.loss) for spot in spots if comparison.series(spot.arm) == series)
-        if len(own) > 1:
-            plot.line(own, series)
-    for spot in spots:
-        series = comparison.series(spot.arm)
-        plot.whisker(spot.at, *spot.ends, series)
-        tip = f"{spot.arm.label}: {spot.loss:.4f} nats, {short(spot.at)} {label}"
-        plot.dot((spot.at, spot.loss), series, tip)
+    lines: dict[int, list[tuple[float, float]]] = {}
+    for arm, mean in spots:
+        series, at = comparison.series(arm), (mean.at, mean.nats)
+        lines.setdefault(series, []).append(at)
+        plot.whisker(mean.at, *mean.ends, series)
+        plot.dot(at, series, f"{arm.label}: {mean.nats:.4f} nats, {short(mean.at)} {label}")
+    for series, points in lines.items():
+        if len(points) > 1:
+            plot.line(sorted(points), series)
     return Figure(plot.render())
 
 

@@ -13,7 +13,6 @@ from aeattn.report.blocks import Block, Cell, Figures, Page, Samples, Section, T
 from aeattn.report.charts import (
     NATS,
     cost_figures,
-    cost_of,
     curve,
     forest_figure,
     is_loss,
@@ -22,7 +21,7 @@ from aeattn.report.charts import (
     size_figures,
     whole_text,
 )
-from aeattn.report.data import Comparison, group_name, group_of, over_seeds
+from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of, mean_cell, over_seeds
 from aeattn.report.protocol import all_records, protocol
 
 SAMPLES_SHOWN = 6
@@ -32,10 +31,13 @@ PERCENT = "% of the arm compared with"
 def make_page(comparison: Comparison) -> Page:
     """The whole report of a comparison."""
     declaration, summary = comparison.declaration, comparison.summary
+    done = sum(record.status == "done" for record in comparison.records)
     return Page(
         title=declaration.title or declaration.name,
         question=declaration.question,
-        answer=summary.answer if summary else _no_answer(comparison),
+        answer=summary.answer
+        if summary
+        else f"There is no answer yet: {done} runs are done, and nothing has been concluded from them.",
         hero=_hero(comparison),
         facts=_facts(comparison),
         notes=[*(summary.notes if summary else ()), *comparison.problems],
@@ -53,11 +55,6 @@ def make_page(comparison: Comparison) -> Page:
         ],
         conditions=summary.conditions if summary else "",
     )
-
-
-def _no_answer(comparison: Comparison) -> str:
-    done = sum(record.status == "done" for record in comparison.records)
-    return f"There is no answer yet: {done} runs are done, and nothing has been concluded from them."
 
 
 def _hero(comparison: Comparison) -> Block | None:
@@ -99,7 +96,7 @@ def _curves(comparison: Comparison) -> list[Block]:
         means = [(mean, part) for mean in curve(comparison.finals(arm.id))]
         whole = whole_text(comparison.finals(arm.id))
         for mean, of in [*means, *([(whole, "whole validation text")] if whole else [])]:
-            cells = [shown(mean.chars, ",.0f"), with_interval(mean.nats, mean.interval), Cell(of)]
+            cells = [shown(mean.at, ",.0f"), with_interval(mean.nats, mean.interval), Cell(of)]
             rows.append([Cell(comparison.full_name(arm)), *cells])
     about = Text("Means over seeds, with 95 % intervals as bands." + (
         " Lines are of one part of the validation text, rings of all of it: losses on two texts do not compare."
@@ -137,7 +134,7 @@ def _arm_row(comparison: Comparison, arm: ResolvedArm, concluded: ArmSummary | N
     return [
         Cell(comparison.full_name(arm)),
         Cell(str(len(losses)), len(losses)),
-        with_interval(*over_seeds(losses)),
+        mean_cell(losses),
         shown(concluded.perplexity if concluded else None, ".3f"),
         shown(concluded.sd if concluded else None),
         shown(arm.parameters, ",.0f"),
@@ -146,27 +143,17 @@ def _arm_row(comparison: Comparison, arm: ResolvedArm, concluded: ArmSummary | N
     ]
 
 
-COSTS = {
-    "train_flops": ("training FLOPs", ".3g"),
-    "train_flops_per_char": ("FLOPs a character", ",.0f"),
-    "seconds": ("seconds", ",.1f"),
-    "chars_per_second": ("characters/s", ",.0f"),
-    "peak_memory_bytes": ("peak memory, bytes", ",.0f"),
-    "cache_bytes": ("cache, bytes a character", ",.0f"),
-    "latent_cache_bytes": ("latent cache", ",.0f"),
-}
-
-
 def _costs(comparison: Comparison) -> list[Block]:
     arms = [(arm, finals) for arm in comparison.arms if (finals := comparison.finals(arm.id))]
     if not arms:
         return [Text("No run has finished yet.")]
     slowed = comparison.slowed
-    columns = {name: how for name, how in COSTS.items() if not (slowed and name in TIMED)}
+    left_out = ("chars", "parameters", *(TIMED if slowed else ()))
+    columns = {name: how for name, how in COSTS.items() if name not in left_out}
     rows = [
         [
             Cell(comparison.full_name(arm)),
-            with_interval(*over_seeds(record.nats_per_char for record in finals)),
+            mean_cell(record.nats_per_char for record in finals),
             *(shown(over_seeds(cost_of(r, name) for r in finals)[0], form) for name, (_, form) in columns.items()),
         ]
         for arm, finals in arms
@@ -193,13 +180,9 @@ def _contrasts(comparison: Comparison) -> list[Block]:
     columns = ["arm", "less arm", "of", "declared as", "claim", "#seeds", "#difference [interval]", "unit", "#p",
                "#p, Holm", "#seeds and books [95 %]", "#% of perplexity", "verdict"]  # fmt: skip
     rows = [_contrast_row(contrast, len(comparison.groups) > 1) for contrast in contrasts]
-    about = Text(
-        "The interval of the primary contrast holds at 95 %; those of the exploratory ones hold all at once."
-    )
-    sentences = [
-        contrast.sentence for contrast in contrasts if contrast.sentence and contrast.verdict != "no runs"
-    ]
-    return [*there, about, Table("", columns, rows), *([Text("In words:", sentences)] if sentences else [])]
+    about = "The interval of the primary contrast holds at 95 %; those of the exploratory ones hold all at once."
+    sentences = [c.sentence for c in contrasts if c.sentence and c.verdict != "no runs"]
+    return [*there, Text(about), Table("", columns, rows), *([Text("In words:", sentences)] if sentences else [])]
 
 
 def _contrast_row(c: ContrastResult, several: bool) -> list[Cell]:

@@ -16,9 +16,23 @@ from aeattn.compare.sentences import MATCHED
 from aeattn.compare.summary import sharing_the_machine
 from aeattn.errors import InputError
 from aeattn.files import read_json
+from aeattn.report.blocks import Cell, with_interval
 
 Group = tuple[str, str | None]
 """A way of matching and a size: arms of two groups are never put into one picture."""
+
+COSTS = {
+    "chars": ("characters", ",.0f"),
+    "train_flops": ("training FLOPs", ".3g"),
+    "train_flops_per_char": ("FLOPs a character", ",.0f"),
+    "seconds": ("seconds", ",.1f"),
+    "chars_per_second": ("characters/s", ",.0f"),
+    "peak_memory_bytes": ("peak memory, bytes", ",.0f"),
+    "parameters": ("parameters", ",.0f"),
+    "cache_bytes": ("cache, bytes a character", ",.0f"),
+    "latent_cache_bytes": ("latent cache", ",.0f"),
+}
+"""The figures of `Cost`: heading and form."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,11 @@ def _with_comparable_losses(analysis: RunAnalysis, record: Record) -> RunAnalysi
     return replace(analysis, at=tuple(at))
 
 
+def cost_of(record: Record, name: str) -> float | None:
+    """One figure of what a run cost."""
+    return None if record.cost is None else getattr(record.cost, name)
+
+
 def over_seeds(values: Iterable[float | None]) -> tuple[float | None, Interval | None]:
     """Mean and 95 % interval of what is there; None where there is nothing, or one seed."""
     there = [value for value in values if value is not None]
@@ -139,3 +158,8 @@ def over_seeds(values: Iterable[float | None]) -> tuple[float | None, Interval |
     except InputError:  # SciPy is not installed
         return sum(there) / len(there), None
     return found.mean, found.interval
+
+
+def mean_cell(values: Iterable[float | None], form: str = ".4f") -> Cell:
+    """Mean and interval over seeds as a cell."""
+    return with_interval(*over_seeds(values), form=form)

@@ -75,9 +75,6 @@ def _asset(name: str) -> str:
 
 
 def _policy(css: str, script: str) -> str:
-    sources = "; ".join(f"{kind}-src '{_hash(text)}'" for kind, text in (("style", css), ("script", script)))
-    return f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") for text in (css, script))
+    style, script_ = (f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; style-src {style}; script-src {script_}; base-uri 'none'; form-action 'none'"

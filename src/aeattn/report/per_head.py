@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aeattn.compare.declaration import ResolvedArm
-from aeattn.report.blocks import Block, Cell, Table, with_interval
-from aeattn.report.data import Comparison, over_seeds
+from aeattn.report.blocks import Block, Cell, Table
+from aeattn.report.data import Comparison, mean_cell
 from aeattn.report.snapshots import at_end, common_loss, differences, pairs
 
 Columns = Mapping[str, str]
@@ -42,8 +42,7 @@ def _names(comparison: Comparison, arm: ResolvedArm, part: str) -> list[str]:
 def _each(comparison: Comparison, part: str, columns: Columns, form: str) -> list[list[Cell]]:
     return [
         [Cell(comparison.full_name(arm)), Cell(name), *(
-            with_interval(*over_seeds(at_end(comparison, arm.id, f"{part}.{name}.{key}").values()), form=form)
-            for key in columns
+            mean_cell(at_end(comparison, arm.id, f"{part}.{name}.{key}").values(), form) for key in columns
         )]
         for arm in comparison.arms
         for name in _names(comparison, arm, part)
@@ -60,9 +59,7 @@ def _against(
     arms = [Cell(comparison.full_name(arm)) for arm in (ours, theirs)]
     return [
         [*arms, Cell(name), Cell(at), *(
-            with_interval(
-                *over_seeds(differences(comparison, ours.id, theirs.id, f"{part}.{name}.{key}", nats)), form=form
-            )
+            mean_cell(differences(comparison, ours.id, theirs.id, f"{part}.{name}.{key}", nats), form)
             for key in columns
         )]
         for name in _names(comparison, ours, part) if name in both

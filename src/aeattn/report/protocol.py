@@ -9,23 +9,17 @@ from aeattn.compare.declaration import Declaration, ResolvedArm
 from aeattn.compare.records import Record
 from aeattn.compare.spec import Matching, Tuning
 from aeattn.report.blocks import Block, Cell, Code, Table, Text, shown
-from aeattn.report.data import Comparison, group_name, group_of
+from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of
 
 
 def protocol(comparison: Comparison) -> list[Block]:
     columns = ["arm", "matching", "#off by", "#steps", "#parameters", "#FLOPs a character", "how it differs"]
     rows = [
-        [
-            Cell(comparison.full_name(arm)),
-            Cell(group_name(group_of(arm))),
-            shown(arm.off_by, "+.3%"),
-            shown(arm.steps, ",.0f"),
-            shown(arm.parameters, ",.0f"),
-            shown(arm.train_flops, ",.0f"),
-            Cell(_differs(arm, comparison.arms[0])),
-        ]
+        [Cell(comparison.full_name(arm)), Cell(group_name(group_of(arm))), shown(arm.off_by, "+.3%"),
+         *(shown(n, ",.0f") for n in (arm.steps, arm.parameters, arm.train_flops)),
+         Cell(_differs(arm, comparison.arms[0]))]
         for arm in comparison.arms
-    ]
+    ]  # fmt: skip
     facts = [[Cell(name), Cell(value)] for name, value in _declared(comparison.declaration) if value]
     configs = {arm.id: arm.config for arm in comparison.arms}
     return [
@@ -80,29 +74,18 @@ def _flat(values: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 # -- records -------------------------------------------------------------------------------------------------
 
-COST = {
-    "chars": ("characters", ",.0f"),
-    "seconds": ("seconds", ",.1f"),
-    "chars_per_second": ("characters/s", ",.0f"),
-    "train_flops": ("FLOPs", ".3g"),
-    "peak_memory_bytes": ("memory, bytes", ",.0f"),
-    "parameters": ("parameters", ",.0f"),
-    "cache_bytes": ("cache", ",.0f"),
-    "latent_cache_bytes": ("latent", ",.0f"),
-}
-
 
 def all_records(comparison: Comparison) -> list[Block]:
     if not comparison.records:
         return [Text("There are no records yet.")]
     columns = ["record", "phase", "arm", "#seed", "#rate", "status", "#nats a character", "#training nats",
-               *(f"#{name}" for name, _ in COST.values()), "commit", "versions and hardware"]  # fmt: skip
+               *(f"#{heading}" for heading, _ in COSTS.values()), "commit", "versions and hardware"]  # fmt: skip
     names = {arm.id: comparison.full_name(arm) for arm in comparison.arms}
     return [Table("Every run", columns, [_record_row(record, names[record.arm]) for record in comparison.records])]
 
 
 def _record_row(r: Record, arm: str) -> list[Cell]:
-    cost = [shown(getattr(r.cost, name) if r.cost else None, form) for name, (_, form) in COST.items()]
+    cost = [shown(cost_of(r, name), form) for name, (_, form) in COSTS.items()]
     at = r.environment
     commit = ((at and at.commit) or "-")[:10] + (" (changed)" if at and at.dirty else "")
     machine = f"Python {at.python}, torch {at.packages.get('torch')}, {at.gpu or at.cpu}, {at.threads} threads" \
