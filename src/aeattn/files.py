@@ -197,16 +197,17 @@ def parse_json(content: bytes, what: str, most: int = JSON_BYTES) -> Json:
 
 def sealed(values: Mapping[str, Any]) -> Json:
     """The same values with their checksum."""
-    return {**values, _CHECKSUM: _digest(values)}
+    return {**values, _CHECKSUM: digest(values)}
 
 
 def unseal(values: Json, *, required: bool = False) -> bool:
     """Take the checksum out; whether it was that of the values, or (unless it is `required`) none was there."""
     found = values.pop(_CHECKSUM, None)
-    return not required if found is None else bool(found == _digest(values))
+    return not required if found is None else bool(found == digest(values))
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def digest(values: object) -> str:
+    """A hash of JSON values; the order of keys does not matter."""
     return sha256(json.dumps(values, sort_keys=True).encode())
 
 

@@ -10,7 +10,6 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
 BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
@@ -73,9 +72,7 @@ class Startup:
             gc.freeze()
             gc.enable()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.over()
 
 

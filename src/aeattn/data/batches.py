@@ -101,10 +101,7 @@ def eval_windows(ids: Ids, start: int, stop: int, context: int, batch: int = 64)
     """Neighbouring windows of the document ids[start:stop], which score each of its predictions once.
 
     A document of n characters has n - 1 predictions: its first character is given, not predicted. The last
-    window is padded, with id 0 in the inputs and IGNORED in the targets.
-
-    Yields:
-        inputs, targets: int64, each of shape (at most `batch`, T).
+    window is padded, with id 0 in the inputs and IGNORED in the targets. Yields what `sliding_windows` does.
     """
     return sliding_windows(ids, start, stop, context, context, batch)
 

@@ -6,7 +6,6 @@ document gives its normalised text in chunks, so that no text need fit in memory
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from aeattn.data.manifest import author_of
 from aeattn.data.splits import VALID_SHARE, TextFile, split_files
 from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
-from aeattn.files import Json
+from aeattn.files import Json, sha256
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus")
 BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters of the published experiment
@@ -79,7 +78,7 @@ class Document:
             times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
             return facts | {"path": str(self.path.resolve()), "size": stat.st_size, **times}
         text = (self.text or "").encode("utf-8", "surrogatepass")
-        return facts | {"sha256": hashlib.sha256(text).hexdigest()}
+        return facts | {"sha256": sha256(text)}
 
     def _span(self, options: TextOptions) -> tuple[int, int]:
         """First character of the part and the one after its last; the end is open where nothing limits it."""

@@ -6,7 +6,6 @@ Several processes and threads may do this at once.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 from aeattn.data import manifest
 from aeattn.errors import InputError
-from aeattn.files import cache_entry, cached, sha256_of, warn_of_damage
+from aeattn.files import cache_entry, cached, sha256, sha256_of, warn_of_damage
 from aeattn.host import cache_dir
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
@@ -43,19 +42,17 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     return folder / name
 
 
-def _is_whole(path: Path, sha256: str) -> bool:
-    if not path.is_file():
+def _is_whole(path: Path, wanted: str) -> bool:
+    if path.is_file() and sha256_of(path) != wanted:
+        warn_of_damage(f"{path} is not what was downloaded")
         return False
-    if whole := sha256_of(path) == sha256:
-        return whole
-    warn_of_damage(f"{path} is not what was downloaded")
-    return False
+    return path.is_file()
 
 
 def _fetch_file(row: manifest.Row, path: Path) -> None:
     url = source_url(row["source"])
     data = as_listed(path.name, _download(url))
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+    if sha256(data) != row["sha256"]:
         raise InputError(f"{url} is not the text it was (checksum differs); {_mend(row['file'])}")
     with cache_entry(path) as partial:
         partial.write_bytes(data)
@@ -153,4 +150,4 @@ def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) 
 def _version(module: Any) -> str:
     """Changes with grammar and words of the tales: others are another text."""
     sources = sorted(p for p in Path(module.__file__).parent.iterdir() if p.suffix in (".py", ".txt"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    return sha256(b"".join(source.read_bytes() for source in sources))[:12]

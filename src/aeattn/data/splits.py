@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from aeattn.files import sha256
 
 VALID_SHARE = 0.1
 
@@ -48,7 +49,7 @@ def _by_author(files: Sequence[TextFile]) -> list[list[TextFile]]:
 
 def _lot(group: list[TextFile], seed: int) -> str:
     name = min(file.path.name for file in group)
-    return hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogateescape")).hexdigest()
+    return sha256(f"{seed} {name}".encode("utf-8", "surrogateescape"))
 
 
 def _draw(groups: list[list[TextFile]], wanted: float) -> set[TextFile]:

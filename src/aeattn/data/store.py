@@ -6,8 +6,6 @@ are. Stores and vocabularies have names that are hashes of all that they depend 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
 from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.files import Json, cached, cached_json, sha256_of
+from aeattn.files import Json, cached, cached_json, digest, sha256_of
 from aeattn.host import cache_dir
 
 _VERSION = 3  # of the files' layout and of what normalisation does; part of every cache key
@@ -211,5 +209,4 @@ def _facts(documents: Sequence[Document], options: TextOptions) -> Json:
 
 
 def _key(facts: Json) -> str:
-    everything = {"version": _VERSION, "unicode": unicodedata.unidata_version, **facts}
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:32]
+    return digest({"version": _VERSION, "unicode": unicodedata.unidata_version, **facts})[:32]

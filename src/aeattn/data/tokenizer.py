@@ -10,7 +10,6 @@ A setting names it as `kind` or `kind:argument`; `tokenizer.json` as `kind`. Sha
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import json
@@ -25,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.errors import Damaged, InputError
+from aeattn.files import digest
 
 Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ class Tokenizer(Protocol):
     @property
     def digest(self) -> str:
         """Changes with whatever changes ids: texts in the cache are known by it."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return digest(self.to_dict())
 
     @property
     def substitute(self) -> str:

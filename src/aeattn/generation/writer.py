@@ -141,7 +141,8 @@ class Writer:
         if "" in stops:
             raise InputError("a stop string is empty, once it is normalised: name at least one character")
         sampling = Sampling(temperature, top_k, top_p)
-        ids = [self._read(prompt) for prompt in prompts]
+        texts = [self.read_prompt(prompt) for prompt in prompts]
+        ids = [self.tokenizer.encode(text) if text else start_ids(self.tokenizer) for text in texts]
         passages = [Passage(self.tokenizer, stops, chars) for _ in prompts]
         engine = self.engine
 
@@ -150,10 +151,6 @@ class Writer:
 
         at_once = len(ids) if chars is None else max(1, CACHE_BYTES // engine.sequence_bytes)
         return Writing(start, self.tokenizer, passages, engine.block, at_once)
-
-    def _read(self, prompt: str) -> Ids:
-        text = self.read_prompt(prompt)
-        return self.tokenizer.encode(text) if text else start_ids(self.tokenizer)
 
 
 def start_ids(tokenizer: Tokenizer) -> Ids:

@@ -37,9 +37,8 @@ def text_facts(text: Prepared) -> dict[str, Any]:
 
 def text_changes(before: object, now: Mapping[str, Any]) -> Iterator[str]:
     """One phrase a side of the text that is not the same."""
-    known: Mapping[str, Any] = before if isinstance(before, Mapping) else {}
     for side, facts in now.items():
-        old = known.get(side)
+        old = _mapping(before).get(side)
         if old != facts:
             yield f"another text to {side} on: it was {_text(old)}, is {_text(facts)}"
 
@@ -65,7 +64,7 @@ def vocabulary_changes(before: Tokenizer, now: Tokenizer) -> Iterator[str]:
 
 def version_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """One phrase for each version on which results depend bit for bit, and that is another."""
-    old, new = (_packages(facts) for facts in (before, now))
+    old, new = (_mapping(facts.get("packages")) for facts in (before, now))
     for name in ("autoencoder-attention", "torch"):
         if old.get(name) != new.get(name):
             yield f"another version of {name}: it was {str(old.get(name))[:40]}, is {new.get(name)}"
@@ -78,6 +77,5 @@ def machine_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
             yield f"{name} was {str(before.get(name))[:60]}, is {str(now.get(name))[:60]}"
 
 
-def _packages(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    packages = facts.get("packages")
-    return packages if isinstance(packages, Mapping) else {}
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Figures of finished models: evaluation over texts, sizes of presets."""
+"""Figures of finished models: evaluation over texts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from aeattn.data.store import TokenStore, cached_store
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
-from aeattn.generation.text_model import TextModel
 from aeattn.runs.load import read_run, text_model
-from aeattn.training.evaluate import Score, evaluate_store, total
+from aeattn.training.evaluate import evaluate_store, total
 from aeattn.training.plan import corpus_of
 
 
@@ -52,17 +51,14 @@ def evaluate_run(
     if not result["chars"]:
         raise InputError("nothing to evaluate: give a text of at least 2 characters")
     if sliding:
-        step = stride if stride is not None else max(1, context // 4)
-        result["sliding"] = {**_sliding(model, store, context, step).to_dict(), "stride": step}
+        step = max(1, context // 4) if stride is None else stride
+        if step > context:
+            raise InputError(f"stride is {step}, more than the context of {context}: choose at most that")
+        slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step))
+        result["sliding"] = {**slid.to_dict(), "stride": step}
     if baseline:
         result["ngram_nats_per_char"] = _baseline(config, tokenizer, store, say)
     return result
-
-
-def _sliding(model: TextModel, store: TokenStore, context: int, stride: int) -> Score:
-    if stride > context:
-        raise InputError(f"stride is {stride}, more than the context of {context}: choose at most that")
-    return total(score for _, score in evaluate_store(model, store, context, model.tokenizer, stride))
 
 
 def _baseline(

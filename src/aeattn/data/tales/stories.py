@@ -72,8 +72,7 @@ def generate(chars: int, seed: int = 0, stream: str = "train") -> tuple[str, flo
     Raises:
         ValueError: when the seed is negative or the stream unknown.
     """
-    texts, length, nats = [], 0, 0.0
-    source = stories(seed, stream)
+    source, texts, length, nats = stories(seed, stream), [], 0, 0.0
     while length < chars:
         story = next(source)
         texts.append(story.text)

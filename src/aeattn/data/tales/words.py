@@ -1,6 +1,5 @@
 """The words of the corpus `tales` (words.txt), in the forms in which its grammar writes them."""
 
-from collections.abc import Callable
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -90,10 +89,8 @@ def _characters(words: str, forms: Entry) -> list[Entry]:
 
 def _kin(words: str, forms: Entry) -> list[Entry]:
     """Relatives: the hero's own word for them serves as their name."""
-    return [
-        {"": w, "the": _title(w.replace("-", " ")), "The": _title(w.replace("-", " ")), **forms}
-        for w in _split(words)
-    ]
+    names = {word: _title(word.replace("-", " ")) for word in _split(words)}
+    return [{"": word, "the": name, "The": name, **forms} for word, name in names.items()]
 
 
 def _villages(starts: str, ends: str) -> list[Entry]:
@@ -134,11 +131,7 @@ def _irregular() -> dict[str, str]:
     return _pairs(_lists()["irregular_plurals"][1])
 
 
-_FORMS: dict[str, Callable[[str], list[Entry]]] = {
-    "nouns": _nouns,
-    "adjectives": _adjectives,
-    "phrases": _phrases,
-}
+_FORMS = {"nouns": _nouns, "adjectives": _adjectives, "phrases": _phrases}
 
 
 def kinds() -> dict[str, list[Entry]]:
