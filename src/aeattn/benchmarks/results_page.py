@@ -79,6 +79,18 @@ def _generation(known: Json) -> list[Block]:
     return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
 
 
+def _engines(known: Json) -> list[Block]:
+    rows = []
+    for batch, new in known["rounds"]["c++"].items():
+        old = known["rounds"]["numba"][batch]
+        times = Spread.of([a / b for a, b in zip(new, old, strict=True)])
+        medians = (f"{Spread.of(rates).median:,.0f}" for rates in (old, new))
+        rows.append((f"{batch} at once", *medians, interval(times, 2)))
+    what = "checkouts of both in turn, median characters a second, and C++ as a multiple, lowest and highest"
+    heading = ("sequences", f"Numba ({known['commits']['numba'][:7]})", "C++", "times")
+    return [_from(known["command"], known, what), Table(heading, rows)]
+
+
 def _time_to_loss(known: Json) -> list[Block]:
     rows = []
     for name, seconds in (("nanogpt", "training_seconds"), ("compiled", "training_seconds"),
@@ -132,6 +144,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/train": ("Speed of training", _training),
     "speed/cost": ("What the autoencoders cost in training", _cost),
     "speed/generate": ("Speed of generation", _generation),
+    "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "speed/start": ("How soon a command has begun", _start),
     "faults": ("Faults", _faults),
