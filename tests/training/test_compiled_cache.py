@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aeattn.training import compiled_cache, compiling
 from aeattn.training.compiled_cache import PLACE, is_whole, keep_compiled, put_aside, remove_torn
+from tests.conftest import tiny_config
 from tests.faults.harness import FULL
 from tests.training.test_trainer import _trainer
 
@@ -160,3 +161,14 @@ def test_a_kill_while_pytorch_compiles_is_survived(damage: str, tmp_path: Path) 
     assert "are compiled anew" in again.stderr
     weights = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("a", "b")]
     assert weights[0] == weights[1]
+
+
+def test_a_step_with_other_kernels_has_not_been_compiled_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = (tiny_config(), 2, torch.float32, torch.device("cpu"))
+    before = compiling.compiled_mark(*facts)
+    assert compiling.compiled_mark(*facts) == before
+    (tmp_path / "operator.py").write_text("# another source")
+    monkeypatch.setattr(compiling.kernels, "__path__", [str(tmp_path)])
+    assert compiling.compiled_mark(*facts) != before

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import hashlib
 import importlib.util
-import json
 import os
 import time
 from collections.abc import Callable
@@ -23,10 +21,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeattn import nn
+from aeattn import kernels, nn
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import Diverged, InputError, Spike
+from aeattn.files import digest, sha256
 from aeattn.host import cache_dir, cxx
 from aeattn.kernels.build import SWITCH
 from aeattn.kernels.causal_attention import is_ready
@@ -193,8 +192,9 @@ def _mark(trainer: Trainer) -> Path:
 
 def compiled_mark(config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Path:
     """A file that is there where a step like this one has been compiled on this machine: same model, batch,
-    precision, threads, device, PyTorch, and source of the layers."""
-    source = b"".join(path.read_bytes() for path in sorted(Path(nn.__path__[0]).rglob("*.py")))
+    precision, threads, device, PyTorch, and source of the layers and the operators of kernels."""
+    folders = (Path(package.__path__[0]) for package in (nn, kernels))
+    source = b"".join(path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py")))
     facts = {
         "model": asdict(config),
         "batch": batch,
@@ -204,10 +204,9 @@ def compiled_mark(config: ModelConfig, batch: int, dtype: torch.dtype, device: t
         "kernel": os.environ.get(SWITCH),
         "threads": torch.get_num_threads(),
         "place": os.environ.get(PLACE),
-        "source": hashlib.sha256(source).hexdigest(),
+        "source": sha256(source),
     }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-    return cache_dir() / "compiled" / f"{key}.known"
+    return cache_dir() / "compiled" / f"{digest(facts)[:32]}.known"
 
 
 def note(mark: Path) -> None:
