@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
 
+from aeattn import files
 from aeattn.errors import Damaged, InputError
 from aeattn.files import Json
 
@@ -31,7 +31,7 @@ def to_json(value: object) -> Any:
 
 def digest(value: object) -> str:
     """A hash over what JSON makes of a value; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(to_json(value), sort_keys=True).encode()).hexdigest()
+    return files.digest(to_json(value))
 
 
 class Saved:
