@@ -126,7 +126,9 @@ def test_intervals_do_what_they_say(tmp_path: Path) -> None:
 @pytest.mark.skipif(not compiling.can_compile(torch.device("cpu")), reason="no C++ compiler here")
 @pytest.mark.filterwarnings("ignore")
 def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
-    plain, fast = _trainer_in(tmp_path / "a"), _trainer_in(tmp_path / "b", compile="on")
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    plain = _trainer(tmp_path / "a", n_layers=1)
+    fast = _trainer(tmp_path / "b", replace(SETTINGS, compile="on"), n_layers=1)
     compiling.prepare(fast)
     assert fast.compiled
     windows = plain.loader.at(0)
