@@ -33,13 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)  # these models are too small for more, and threads that wait spin
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What compilers made is kept here until the tests end, for all of their processes."""
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What compilers made is kept here until the tests end, for all of their processes; with a cache for fixtures
+    that serve several tests."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
     folder.mkdir(exist_ok=True)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        use_cache(patch, share(folder, tmp_path_factory.mktemp("shared") / "cache"))
+        yield folder
 
 
 def share(compiled: Path, cache: Path) -> Path:
@@ -47,6 +50,11 @@ def share(compiled: Path, cache: Path) -> Path:
     cache.mkdir(exist_ok=True)
     (cache / "compiled").symlink_to(compiled)
     return cache
+
+
+def use_cache(patch: pytest.MonkeyPatch, cache: Path) -> None:
+    patch.setenv("AEATTN_CACHE", str(cache))
+    patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
 
 
 @pytest.fixture
@@ -59,10 +67,7 @@ def _own_cache(
     request: pytest.FixtureRequest, tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
-    if "_compiles_anew" not in request.fixturenames:
-        share(compiled, cache)
-    monkeypatch.setenv("AEATTN_CACHE", str(cache))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
+    use_cache(monkeypatch, cache if "_compiles_anew" in request.fixturenames else share(compiled, cache))
 
 
 @pytest.fixture(autouse=True)

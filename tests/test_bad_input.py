@@ -18,20 +18,17 @@ from aeattn.cli import main
 from aeattn.generation.engine import why_not_fast
 from aeattn.kernels import build, decode
 from aeattn.runs.folder import RunFolder
-from tests.conftest import share
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
-QUICK = ["--d-model", "32", "--n-layers", "1", "--n-heads", "2", "--bottleneck", "8", "--steps", "2",
+QUICK = ["--d-model", "32", "--n-layers", "1", "--n-heads", "4", "--bottleneck", "8", "--steps", "2",
          "--context", "16", "--batch", "2", "--compile", "off", "--quiet"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def good_run(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     (folder / "text.txt").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AEATTN_CACHE", str(share(compiled, folder / "cache")))
-        assert main(["train", str(folder / "text.txt"), "--out", str(folder / "run"), *QUICK]) == 0
+    assert main(["train", str(folder / "text.txt"), "--out", str(folder / "run"), *QUICK]) == 0
     return folder / "run"
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import aeattn
 from aeattn.cli import main
 from aeattn.data import fetch, tales
 from aeattn.data.ngram import ngram_baseline
-from tests.conftest import share
 
 SMALL = ["--d-model", "64", "--n-heads", "4", "--bottleneck", "16", "--d-ff", "192", "--n-layers", "2",
          "--context", "64", "--batch", "16", "--compile", "off", "--quiet",
@@ -36,13 +34,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(texts: Path, compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    cache = share(compiled, tmp_path_factory.mktemp("cache"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AEATTN_CACHE", str(cache))
-        out = tmp_path_factory.mktemp("runs") / "one"
-        assert main(_train_arguments(texts, out, "--steps", "160", "--checkpoint-every", "70")) == 0
-        yield out
+def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "one"
+    assert main(_train_arguments(texts, out, "--steps", "160", "--checkpoint-every", "70")) == 0
+    return out
 
 
 def _train_arguments(texts: Path, out: Path, *more: str) -> list[str]:

@@ -25,7 +25,7 @@ from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import to_bytes
-from tests.conftest import VARIANTS, lively_model, share
+from tests.conftest import VARIANTS, lively_model
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 60
 TINY = ["--d-model", "16", "--n-layers", "2", "--bottleneck", "4", "--d-ff", "16", "--context", "24", "--batch",
@@ -40,11 +40,9 @@ def _train(folder: Path, *more: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspect")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AEATTN_CACHE", str(share(compiled, folder / "cache")))
-        return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
+    return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
