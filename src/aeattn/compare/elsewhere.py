@@ -2,8 +2,8 @@
 
 What is needed to do a run travels to the worker as JSON, a *parcel*: the declaration, the record that says what to
 do, and the sources of plug-ins. The worker does the run in a temporary folder, by the same process as on this
-machine, and what came of it travels back. Texts do not travel: they are known by their hash, and the worker has them
-or fetches them.
+machine, and what came of it travels back. Texts do not travel: they are known by their hash, and the worker has
+them or fetches them.
 """
 
 from __future__ import annotations

@@ -67,9 +67,8 @@ class Dask(Executor):
 
     def about(self) -> Sequence[str]:
         found = len(self._client.nthreads())
-        return (
-            f"Dask: {found} workers at {self._client.scheduler_info()['address']}, dashboard {self._client.dashboard_link}",
-        )
+        address, dashboard = self._client.scheduler_info()["address"], self._client.dashboard_link
+        return (f"Dask: {found} workers at {address}, dashboard {dashboard}",)
 
     def submit(self, function: Callable[[Json], Json], parcel: Json) -> Future:
         key = f"{parcel['record']['name']}-{uuid.uuid4()}"
@@ -140,8 +139,8 @@ def _connect(address: Any) -> distributed.Client:
         return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} seconds: start one (`dask scheduler`),"
-            " or mend the address, as in --on dask:tcp://host:8786"
+            f"no Dask scheduler answers at {address} within {CONNECT_SECONDS} seconds: start one, "
+            "or mend the address, as in --on dask:tcp://host:8786"
         ) from error
 
 

@@ -1,7 +1,8 @@
 """What Optuna searches is kept as its studies, one an arm: in a journal in the comparison's folder, or a database.
 
 The records are what counts. Trials are drawn from them alone (`jobs.suggest`), the same from the same; a study is
-made to agree with them whenever one is new, so that a comparison that was killed goes on, and Optuna's tools show it.
+made to agree with them whenever one is new, so that a comparison that was killed goes on, and Optuna's tools show
+it.
 """
 
 from __future__ import annotations
