@@ -75,7 +75,7 @@ def overlap(
     Args:
         train, valid: name and ids (N,) of each document; memory maps will do.
         tokenizer: what the ids mean.
-        seen: is told how many tokens of the training text have been looked at.
+        seen: is told of so many characters more of the training text that have been looked at.
     """
     known, sought = (sum(len(ids) for _, ids in texts) for texts in (train, valid))
     few = len(train) + len(valid) <= WHOLE_DOCUMENTS
@@ -99,7 +99,6 @@ def _overlap_of_samples(
     wanted = Wanted(valid, coder, bits)
     found = np.zeros(len(wanted.distinct), np.bool_)
     hits = np.zeros(len(train), np.int64)
-    done = 0
 
     def find(block: tuple[Bytes, int]) -> tuple[Places, Places, int]:
         return *wanted.find(*block), len(block[0])
@@ -107,7 +106,7 @@ def _overlap_of_samples(
     for places, documents, length in _side_by_side(find, blocks(train, coder)):
         found[places] = True
         np.add.at(hits, documents, 1)
-        seen(done := done + length)
+        seen(length)
     shared = found[np.searchsorted(wanted.distinct, wanted.hashes)] if len(found) else np.empty(0, np.bool_)
     per_document = np.bincount(wanted.documents, minlength=len(valid))
     shares = np.bincount(wanted.documents, shared, minlength=len(valid)) / np.maximum(per_document, 1)
