@@ -126,7 +126,8 @@ def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, 
         value=data.draw(st.sampled_from(names("value") if narrow else names("query"))),
         per_head=per_head, head_width=None if per_head else data.draw(st.sampled_from([None, 6])),
         gate=data.draw(st.booleans()), d_hidden=data.draw(st.sampled_from([None, 3, 20])),
-        query_bottleneck=data.draw(st.sampled_from([None, 6])), qk_norm=data.draw(st.booleans()), middle=data.draw(st.booleans()),
+        query_bottleneck=data.draw(st.sampled_from([None, 6])), qk_norm=data.draw(st.booleans()),
+        middle=data.draw(st.booleans()),
     )  # fmt: skip
     torch.manual_seed(data.draw(st.integers(0, 99)))
     attention = make_attention(config).double()

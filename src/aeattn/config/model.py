@@ -64,7 +64,7 @@ class ModelConfig:
     )
     head_width: int | None = setting(
         None,
-        "width of a head, where it is not the width divided by the heads",
+        "width of a head, where it is not that of the model by their number",
         metavar="N",
         flag=True,
         saved=False,
@@ -73,7 +73,7 @@ class ModelConfig:
         None, "width of the bottleneck of queries, where it is another", metavar="N", flag=True, saved=False
     )
     d_hidden: int | None = setting(
-        None, "width of the hidden layers of deep kinds, as wide as the model if not given", metavar="N", flag=True,
+        None, "width of the hidden layers of deep kinds, that of the model if not given", metavar="N", flag=True,
         saved=False,
     )  # fmt: skip
     gate: bool = setting(
@@ -114,8 +114,8 @@ class ModelConfig:
     def _check_head_width(self) -> None:
         if self.per_head and self.head_width is not None:
             raise ValueError(
-                f"head_width is {self.head_width}, but heads with projections of their own are as wide as the model: "
-                "leave out head_width or per_head"
+                f"head_width is {self.head_width}, but heads with projections of their own are as wide as the "
+                "model: leave out head_width or per_head"
             )
         if not self.per_head and self.head_width is None and self.d_model % self.n_heads:
             raise ValueError(

@@ -22,7 +22,7 @@ PRESETS: dict[str, dict[str, Json]] = {
         "model": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1, "d_ff": 416},
         "training": {},
     },
-    # multi-head latent attention as DeepSeek-V2 has it: one normalised code of 64 for keys and values, rotary apart
+    # multi-head latent attention as DeepSeek-V2 has it: one normalised code of 64 for k and v, rotary apart
     "460k-mla": {
         "model": {
             "query": "linear", "key": "latent", "value": "shared", "bottleneck": 64, "positions": "decoupled",

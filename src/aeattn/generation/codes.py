@@ -27,8 +27,8 @@ class ProjectionWeights:
     """A projection whose code comes in parts: one, or one a head.
 
     `encoders` (E, D), `middle` (E, E), `narrow` (E, code) and `gain` (code,) are those of each part, or empty.
-    `decoders` (H or G, C, code) is None where the code is the result; `blocks` is how many heads have their own part
-    of the code, 1 where all read the same. `gelu`: whether it follows encoders and middle matrices.
+    `decoders` (H or G, C, code) is None where the code is the result; `blocks` is how many heads have their own
+    part of the code, 1 where all read the same. `gelu`: whether it follows encoders and middle matrices.
     """
 
     encoders: list[Wide]

@@ -187,7 +187,8 @@ class _Layer:
             "width": number * projection.width, "blocks": projection.blocks, "parts": number,
             "stride": projection.stride, "hidden": projection.hidden, "gelu": int(projection.gelu),
             "middle": middle, "narrow": narrow,
-            "gain": self.blob.add(np.concatenate(gain)) if gain else NOWHERE, "epsilon": epsilon_of(projection.width),
+            "gain": self.blob.add(np.concatenate(gain)) if gain else NOWHERE,
+            "epsilon": epsilon_of(projection.width),
         }  # fmt: skip
 
     def _rotary(self, parts: list[Wide]) -> None:

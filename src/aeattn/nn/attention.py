@@ -100,8 +100,8 @@ class Attention(nn.Module):
 
     `output` maps the heads in a row (H C) back to D; without it every head is D wide and they are added up.
     With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), to whose square an
-    epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part. `gate` maps
-    to what the sigmoid makes a gate a head of, (B, T, H); its weights begin at zero, so every gate at one half.
+    epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part. The
+    sigmoid of what `gate` puts out, (B, T, H), is a gate a head; its weights begin at zero, all gates at one half.
     """
 
     def __init__(

@@ -34,8 +34,8 @@ class AutoencoderAttention(nn.Module):
         n_heads: must divide the width, unless `head_width` is given, or `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
         query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention), `residual`
-            (linear and autoencoder added up), `gelu`, `deep`, `deep-linear`, `deep-autoencoder`, `latent` (kinds.py)
-            or a kind of your own; a value may also be `shared`: it decodes the keys' codes.
+            (linear and autoencoder added up), `gelu`, `deep`, `deep-linear`, `deep-autoencoder`, `latent`
+            (aeattn/nn/kinds.py) or a kind of your own; a value may also be `shared`: it decodes the keys' codes.
         n_kv_heads: heads of keys and values, as many as `n_heads` if not given; must divide them.
         head_width: width of a head, D / `n_heads` if not given, which then must be whole.
         query_bottleneck: width of the queries' codes, where it is not `bottleneck`.

@@ -7,7 +7,9 @@
     residual      k = x W + gelu(x E) D                     (d -> d, a control: the standard one, corrected)
     shared        v = z D, with z the code of the keys      (one code for keys and values)
 
-`kinds.py` has more: deeper encoders, and codes without a decoder. Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
+`kinds.py` has more: deeper encoders, codes without a decoder, and the code of latent attention.
+
+Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
 decoder can be absorbed into the attention that follows, and a cache need hold only codes. `register_projection`
 adds a kind of your own to these.
 
