@@ -155,8 +155,8 @@ def initialise(model: LanguageModel) -> None:
     With `zero_init`: matrices normal with standard deviation 1/sqrt(fan-in), embeddings with 0.5, and zero for
     every matrix of gates and every matrix that writes to the residual stream or to the logits (Yang et al. 2022).
     Without: PyTorch's defaults, which the published experiment used, but for gates. Where the embedding is the
-    output's matrix, too, the last norm begins with gains of zero instead. So the first loss is ln V; where PyTorch's
-    defaults fill a matrix of the output's own, it is about 1/6 more.
+    output's matrix, too, the last norm begins with gains of zero instead. So the first loss is ln V; where
+    PyTorch's defaults fill a matrix of the output's own, it is about 1/6 more.
     """
     if model.head is None:
         nn.init.zeros_(model.get_parameter("norm.weight"))
