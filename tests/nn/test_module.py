@@ -26,10 +26,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rotary": {"positions": "rotary", "key": "residual", "n_kv_heads": 1},
     "per_head": {"per_head": True, "n_heads": 4, "n_kv_heads": 2},
     "linear": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1},
-    "deep": {"query": "linear", "key": "deep", "value": "deep-autoencoder", "n_kv_heads": 1, "d_hidden": 7,
-             "gate": True, "head_width": 6, "n_heads": 3},
-    "latent": {"query": "latent", "key": "latent", "value": "shared", "positions": "decoupled",
-               "query_bottleneck": 3},
+    "rivals": {"query": "latent", "key": "deep", "value": "deep-autoencoder", "n_kv_heads": 1, "d_hidden": 7,
+               "gate": True, "head_width": 6, "n_heads": 3, "query_bottleneck": 4, "positions": "decoupled"},
 }  # fmt: skip
 
 

@@ -21,6 +21,10 @@ from aeattn.nn.transformer import make_attention
 from tests.conftest import lively_model, tiny_config
 
 POSITIONS = ("none", "alibi", "rotary", "decoupled")
+FIRST = ("linear", "bottleneck", "autoencoder", "residual")
+MORE = [name for name in names() if name not in (*FIRST, "shared")]
+CASES = [*itertools.product(FIRST, (1, 2, 4), POSITIONS),
+         *((kind, *case) for kind in MORE for case in zip((1, 2, 4, 1), POSITIONS, strict=True))]  # fmt: skip
 
 
 def _projected(part: Any, x: Tensor, key_code: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -113,9 +117,7 @@ def naive(attention: Attention, x: Tensor) -> Tensor:
 
 
 @settings(max_examples=5)
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("kv", [1, 2, 4])
-@pytest.mark.parametrize("kind", [name for name in names() if name != "shared"])
+@pytest.mark.parametrize(("kind", "kv", "positions"), CASES)
 @given(data=st.data())
 def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, data: st.DataObject) -> None:
     """With and without shared values, heads of their own, norms, a middle matrix; whole, and from both caches."""
