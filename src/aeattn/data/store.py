@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
+from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
 from aeattn.errors import InputError
 from aeattn.files import Json, cached, cached_json, digest, sha256_of
 from aeattn.host import cache_dir
@@ -106,11 +106,12 @@ def _encode(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOp
     stored: list[StoredDocument] = []
     with path.open("wb") as file:
         for document in documents:
-            tokens = chars = size = 0
-            for chunk in document.chunks(options, dropped):
-                ids = tokenizer.encode(chunk, unknown).astype(tokenizer.dtype, copy=False)
-                file.write(ids.data)
-                tokens, chars, size = tokens + len(ids), chars + len(chunk), size + _bytes_of(chunk)
+            tokens = 0
+            counted = _Counted(document.chunks(options, dropped))
+            for found in tokenizer.encode_chunks(counted, unknown):
+                file.write(found.astype(tokenizer.dtype, copy=False).data)
+                tokens += len(found)
+            chars, size = counted.chars, counted.bytes
             start = stored[-1].stop if stored else 0
             stored.append(StoredDocument(document.name, start, start + tokens, chars, size))
     return {
@@ -119,6 +120,18 @@ def _encode(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOp
         "unknown": dict(unknown.most_common()),
         "dropped": dict(dropped.most_common()),
     }
+
+
+class _Counted:
+    """Chunks of a text, its characters and bytes counted as they pass."""
+
+    def __init__(self, chunks: Iterator[str]) -> None:
+        self._chunks, self.chars, self.bytes = chunks, 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self._chunks:
+            self.chars, self.bytes = self.chars + len(chunk), self.bytes + _bytes_of(chunk)
+            yield chunk
 
 
 def _bytes_of(text: str) -> int:
@@ -137,7 +150,9 @@ def cached_store(documents: Sequence[Document], tokenizer: Tokenizer, options: T
 
 def cached_tokenizer(documents: Sequence[Document], options: TextOptions, spec: str = "char") -> Tokenizer:
     """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
-    there. An argument that is a file counts by its content."""
+    there, or made at once if its kind does not learn. An argument that is a file counts by its content."""
+    if not tokenizer_kind(spec)[0].learns:
+        return make_tokenizer(spec, ())
     argument = Path(spec.partition(":")[2])
     content = {"argument": sha256_of(argument)} if argument.is_file() else {}
     key = _key({**_facts(documents, options), "tokenizer": spec, **content})
