@@ -115,7 +115,7 @@ def remove_leftovers(folder: Path, *, of_the_dead: bool = False) -> None:
 def scratch(base: Path) -> Iterator[Path]:
     """A new folder in `base`, removed at the end of the block. Those of processes that were killed go first."""
     remove_leftovers(base, of_the_dead=True)
-    path = _beside(base / f"{time.monotonic_ns()}")
+    path = beside(base / f"{time.monotonic_ns()}")
     path.mkdir()
     try:
         yield path
