@@ -267,7 +267,7 @@ def broken(folder: Path) -> Iterator[tuple[Path, str]]:
         "later.jsonl": ((good * 1500 + "3\n").encode(), "line 1,501 is a number, not an object"),
         "ragged.csv": (b"id,text\n1,a\n2,b,c\n", "line 3: 3 columns where the header has 2"),
         "quote.csv": (b'id,text\n1,a\n2,"b\n', "line 3: unexpected end of data"),
-        "latin.jsonl": (good.encode() + '{"text": "caf\u00e9"}\n'.encode("latin-1"), "not UTF-8 at byte 43"),
+        "latin.jsonl": (good.encode() + '{"text": "caf\u00e9"}\n'.encode("latin-1"), "not UTF-8 at byte 42"),
         "latin.csv": ("text\ncaf\u00e9\n".encode("latin-1"), "not UTF-8 at byte 8"),
         "latin.tsv": ("text\ncaf\u00e9\n".encode("latin-1"), "not UTF-8 at byte 8"),
         "utf16.csv": ("text\na\n".encode("utf-16"), "is UTF-16"),
