@@ -30,11 +30,13 @@ def _print(result: Json) -> None:
     if "sliding" in result:
         stride = result["sliding"]["stride"]
         scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
-    measures = ("nats_per_char", "bits_per_char", "bits_per_byte")
+    measures = ("nats_per_char", "bits_per_char", "nats_per_byte", "bits_per_byte")
     rows = [(s["name"], f"{s['chars']:,}", *(figure(s[measure], ".4f") for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
-        rows.append((f"{order}-gram model, for scale", "", f"{nats:.4f}", f"{nats / math.log(2):.4f}", ""))
-    print_table(("text", "characters", "nats/char", "bits/char", "bits/byte"), rows)
+        bits = result["ngram_bits_per_byte"][order]
+        losses = (nats, nats / math.log(2), bits * math.log(2), bits)
+        rows.append((f"{order}-gram model, for scale", "", *(f"{loss:.4f}" for loss in losses)))
+    print_table(("text", "characters", "nats/char", "bits/char", "nats/byte", "bits/byte"), rows)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
