@@ -25,12 +25,20 @@ class BatchedMuon(Muon):
 
     A small model has many small matrices, and three products of five iterations each cost more to start
     than to compute. Transposed shapes go together too. The result is that of the parent, which is the
-    slow twin, within bf16 rounding. Several processes share the matrices.
+    slow twin, within bf16 rounding. Several processes share the matrices; their gradients differ from those of one
+    in the last bit, which the iteration in bf16 makes a thousand times larger, and in float32 leaves as it is.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], *, world: World = ALONE, **settings: Any) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        *,
+        world: World = ALONE,
+        dtype: torch.dtype = torch.bfloat16,
+        **settings: Any,
+    ) -> None:
         super().__init__(parameters, **settings)
-        self.world = world
+        self.world, self.dtype = world, dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -55,12 +63,12 @@ class BatchedMuon(Muon):
         """All stacks orthogonalised: of several processes, each does its part of every stack and gets the rest."""
 
         def turn(x: Tensor) -> Tensor:
-            return orthogonalise(x, group["ns_coefficients"], group["ns_steps"], group["eps"])
+            return orthogonalise(x.to(self.dtype), group["ns_coefficients"], group["ns_steps"], group["eps"])
 
         processes = connected(self.world)
         if processes is None:
             return [turn(stack) for stack in stacks]
-        parts = [padded(turn(own) if len(own := part_of(stack, self.world)) else own.bfloat16(), stack, self.world)
+        parts = [padded(turn(own) if len(own := part_of(stack, self.world)) else own.to(self.dtype), stack, self.world)
                  for stack in stacks]  # fmt: skip
         return joined_parts(processes.collect(torch.cat([part.flatten() for part in parts])), stacks, self.world)
 
@@ -116,10 +124,9 @@ def _by_shape(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def orthogonalise(x: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """Newton-Schulz iteration towards the nearest orthogonal matrices of x (N, rows <= columns), in bf16
+    """Newton-Schulz iteration towards the nearest orthogonal matrices of x (N, rows <= columns), in its own type
     (Jordan et al. 2024, "Muon: an optimizer for hidden layers")."""
     a, b, c = coefficients
-    x = x.bfloat16()
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.mT
@@ -152,6 +159,7 @@ def make_optimizers(model: nn.Module, config: TrainingConfig, world: World = ALO
             BatchedMuon(
                 matrices,
                 world=world,
+                dtype=torch.float32 if config.precision == "fp32" else torch.bfloat16,
                 lr=config.matrix_learning_rate,
                 weight_decay=config.weight_decay,
                 momentum=config.momentum,

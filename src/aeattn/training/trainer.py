@@ -61,7 +61,7 @@ class Trainer:
         self.config = config
         self.settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model = LanguageModel(config.model).to(self.device)
-        self.optimizers = make_optimizers(self.model, settings, world)
+        self.optimizers = make_optimizers(self.model, self.config.training, world)
         self.exchange = Exchange(world, list(self.model.parameters()), settings.gradients)
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
