@@ -15,7 +15,7 @@ import importlib.util
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -78,6 +78,11 @@ class Tokenizer(Protocol):
         """A tokenizer for a normalised training text, which comes in chunks; `argument` is what a setting says
         after `kind:`. Raises InputError."""
         ...
+
+    def encode_chunks(self, chunks: Iterable[str], unknown: Counter[str] | None = None) -> Iterator[Ids]:
+        """Ids of one text that comes in chunks; in sum the same wherever it was cut. A tokenizer whose tokens may
+        lie across a border sees to that."""
+        return (self.encode(chunk, unknown) for chunk in chunks)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:

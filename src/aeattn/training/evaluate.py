@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.data.batches import IGNORED, Int64, count_windows, eval_windows, sliding_windows
-from aeattn.data.store import StoredDocument, TokenStore
+from aeattn.data.store import TokenStore
+from aeattn.data.stored import StoredDocument
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
 from aeattn.training.world import ALONE, World

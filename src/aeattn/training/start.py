@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aeattn import hardware
@@ -16,8 +14,7 @@ from aeattn.data.corpora import Corpus
 from aeattn.data.store import Prepared, prepare
 from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.files import Json, Lock, read_json, write_json
-from aeattn.host import cache_dir
+from aeattn.files import Json, read_json, write_json
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
@@ -246,31 +243,10 @@ def _prepare(
     spec: str = "char",
     world: World = ALONE,
 ) -> Prepared:
-    def read() -> Prepared:
-        with one_at_a_time(world):
-            return prepare(corpus, tokenizer, reporter.note, spec=spec)
-
-    text = world.agreed(read)
+    text = world.agreed(lambda: prepare(corpus, tokenizer, reporter.note, spec=spec))
     for note in text.notes:
         reporter.note(note)
     return text
-
-
-@contextmanager
-def one_at_a_time(world: World) -> Iterator[None]:
-    """Of the processes of a machine: the first encodes a text, and the others find it in the cache."""
-    if world.size == 1:
-        yield
-        return
-    lock = None
-    with suppress(OSError):  # a cache that cannot be written to is complained of later
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        lock = Lock(cache_dir() / "processes.lock", wait=math.inf)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.release()
 
 
 def floor(corpus: Corpus) -> float | None:
