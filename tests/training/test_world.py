@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_each_takes_every_so_many(size: int, first: int, count: int) -> None:
     """Counted on from what came before."""
     numbers = list(range(first, first + count))
     shares = [list(World(rank, size).each(numbers, first)) for rank in range(size)]
-    assert sorted(sum(shares, [])) == numbers
+    assert sorted(chain(*shares)) == numbers
     assert all(n % size == rank for rank, share in enumerate(shares) for n in share)
 
 
@@ -105,7 +106,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="rank is 2 of 2"):
         World(2, 2)
     check_batch(6, World(0, 3))
-    with pytest.raises(InputError, match="4 processes cannot share a batch of 6 windows equally: .* such as 8"):
+    with pytest.raises(InputError, match=r"4 processes cannot share a batch of 6 windows equally: .* such as 8"):
         check_batch(6, World(0, 4))
     with pytest.raises(InputError, match="2 processes cannot share a batch of 1 window equally"):
         check_batch(1, World(0, 2))
@@ -256,7 +257,7 @@ def test_others_are_named(trainers: list[Trainer]) -> None:
         (facts(changed, alone.text), "training.seed was 0, is 7"),
         ({**here, "packages": {**here["packages"], "torch": "1.0"}}, "another version of torch"),
     ):
-        with pytest.raises(InputError, match=f"process 1 of 2 does not train what process 0 does: .*{said}"):
+        with pytest.raises(InputError, match=rf"process 1 of 2 does not train what process 0 does: .*{said}"):
             check_alike(_Talking(0, 2, others=lambda rank, value, t=theirs: t), here, differences)
 
 
@@ -265,8 +266,8 @@ def test_a_refusal_of_one_is_that_of_all() -> None:
         raise InputError("no text")
 
     world = _Talking(0, 2, others=lambda rank, value: value)
-    with pytest.raises(InputError, match="^no text$"):
+    with pytest.raises(InputError, match=r"^no text$"):
         world.agreed(refuse)
-    with pytest.raises(InputError, match="^process 1 of 2: no text$"):
+    with pytest.raises(InputError, match=r"^process 1 of 2: no text$"):
         _Talking(0, 2, others=lambda rank, value: "no text").agreed(lambda: 1)
     assert world.agreed(lambda: 1) == 1

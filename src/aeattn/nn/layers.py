@@ -62,10 +62,10 @@ class Dropout(nn.Module):
         return dropout_by_words(x, self.p) if by_words else F.dropout(x, self.p)
 
 
-def key_dropouts(model: nn.Module, rows: int) -> Tensor:
-    """Have all dropout of a model drawn by keys, (rows,) int64, which are to be filled before each forward pass with
-    the keys of its rows. Every layer, and each of its at most two uses, has a stream of its own."""
-    keys = torch.zeros(rows, dtype=torch.int64, device=next(model.parameters()).device)
+def key_dropouts(model: nn.Module, rows: int, device: torch.device | None = None) -> Tensor:
+    """Have all dropout of a model drawn by keys, (rows,) int64, which are to be filled before each forward pass
+    with the keys of its rows. Every layer, and each of its at most two uses, has a stream of its own."""
+    keys = torch.zeros(rows, dtype=torch.int64, device=device)
     for i, layer in enumerate(m for m in model.modules() if isinstance(m, Dropout)):
         layer.keys, layer.place = keys, 2 * i
     return keys

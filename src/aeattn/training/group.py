@@ -1,7 +1,7 @@
 """A training as one of several processes: who says what when it ends, and with which exit code.
 
-The main process speaks for all. What goes wrong in another one it leaves as a word for the main process, which says
-it when it notices.
+The main process speaks for all. What goes wrong in another one it leaves as a word for the main process, which
+says it when it notices.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def size_of_group() -> int:
         rank, size = 0, 0
     if not 0 <= rank < size:
         raise InputError(
-            f"RANK is {os.environ['RANK'][:20]!r} and WORLD_SIZE {os.environ['WORLD_SIZE'][:20]!r}: give numbers as "
-            "torchrun does, or unset both"
+            f"RANK is {os.environ['RANK'][:20]!r} and WORLD_SIZE {os.environ['WORLD_SIZE'][:20]!r}: give numbers "
+            "as torchrun does, or unset both"
         )
     if size > 1 and (missing := [name for name in NEEDED if not os.environ.get(name)]):
         raise InputError(f"{missing[0]} is not set: start {size} processes by torchrun, or set what it sets")
@@ -68,9 +68,10 @@ def restarted() -> bool:
 
 
 def launch(arguments: Sequence[str], processes: int) -> tuple[int, str | None]:
-    """Run `aeattn` with these arguments in so many processes, and wait until all have ended. Signals are passed on.
+    """Run `aeattn` with these arguments in so many processes, and wait until all have ended.
 
-    Returns the exit code, and which process was killed, in words, if one was and nobody has said so.
+    Signals are passed on. Returns the exit code, and which process was killed, in words, if one was and nobody has
+    said so.
     """
     lifeline, kept = os.pipe()
     try:

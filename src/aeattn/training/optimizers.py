@@ -63,13 +63,13 @@ class BatchedMuon(Muon):
         """All stacks orthogonalised: of several processes, each does its part of every stack and gets the rest."""
 
         def turn(x: Tensor) -> Tensor:
-            return orthogonalise(x.to(self.dtype), group["ns_coefficients"], group["ns_steps"], group["eps"])
+            x = x.to(self.dtype)
+            return orthogonalise(x, group["ns_coefficients"], group["ns_steps"], group["eps"]) if len(x) else x
 
         processes = connected(self.world)
         if processes is None:
             return [turn(stack) for stack in stacks]
-        parts = [padded(turn(own) if len(own := part_of(stack, self.world)) else own.to(self.dtype), stack, self.world)
-                 for stack in stacks]  # fmt: skip
+        parts = [padded(turn(part_of(stack, self.world)), stack, self.world) for stack in stacks]
         return joined_parts(processes.collect(torch.cat([part.flatten() for part in parts])), stacks, self.world)
 
     def _buffer(self, parameter: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Several processes that train one model, by torch.distributed: how they meet, what they tell each other, and what
-is said when one of them is gone. torchrun starts them, or `aeattn train --processes N` (`launch.py`), or a scheduler
-that sets torchrun's variables.
+is said when one of them is gone. torchrun starts them, or `aeattn train --processes N` (`launch.py`), or a
+scheduler that sets torchrun's variables.
 
 CPU tensors travel by gloo, those of GPUs by NCCL.
 """

@@ -67,7 +67,7 @@ class Trainer:
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
         self._dropout_keys = (
-            key_dropouts(self.model, settings.batch // world.size) if config.model.dropout else None
+            key_dropouts(self.model, settings.batch // world.size, self.device) if config.model.dropout else None
         )
         self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
