@@ -14,7 +14,6 @@ from aeattn.terminal.tables import say
 from aeattn.training.launch import is_main, launch, restarted, size_of_group
 
 if TYPE_CHECKING:
-    from aeattn.config.run import RunConfig
     from aeattn.training.plan import Plan, ResumePlan
     from aeattn.training.signals import Stop
     from aeattn.training.world import World
@@ -26,26 +25,21 @@ def train(options: argparse.Namespace) -> int:
     def make_plan(world: World) -> Plan | ResumePlan:
         from aeattn.training.plan import begun_before, plan, plan_resume
 
-        config = world.agreed(lambda: _config(options))
-        before = world.on_main(lambda: begun_before(config, options.out)) if restarted() else None
+        config = world.agreed(lambda: config_of(options))
+        before = world.on_main(lambda: begun_before(config, options.out, options.chars)) if restarted() else None
         if before is not None:
             return plan_resume(before, None, False, say=_say, world=world)
-        return plan(config, out=options.out, say=_say, world=world)
+        return plan(config, out=options.out, chars=options.chars, say=_say, world=world)
 
     def check() -> Path:
         from aeattn.training.plan import plan
         from aeattn.training.world import World, check_batch
 
-        config = _config(options)
+        config = config_of(options)
         check_batch(config.training.batch, World(0, options.processes))
-        return plan(config, out=options.out, say=say).run.path
+        return plan(config, out=options.out, chars=options.chars, say=say).run.path
 
     return _train(make_plan, check, options)
-
-
-def _config(options: argparse.Namespace) -> RunConfig:
-    config = config_of(options)
-    return config if options.chars is None else config.with_chars(options.chars)
 
 
 def resume(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from itertools import count, takewhile
@@ -12,7 +12,7 @@ from pathlib import Path
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
-from aeattn.data.tokenizer import tokenizer_kind
+from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.runs.folder import RunFolder
@@ -22,27 +22,38 @@ from aeattn.training.world import ALONE, World, check_batch
 
 @dataclass(frozen=True)
 class Plan:
-    """A training before its text has been read, which gives the size of the vocabulary."""
+    """A training before its text has been read, which gives the size of the vocabulary, and how many steps `chars`
+    characters are, where so many are asked for."""
 
     config: RunConfig
     corpus: Corpus
     run: RunFolder
+    chars: int | None = None
 
 
 Say = Callable[[str], None]
 
 
-def plan(config: RunConfig, *, out: Path | None = None, say: Say = lambda _: None, world: World = ALONE) -> Plan:
-    """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads.
+def plan(
+    config: RunConfig,
+    *,
+    out: Path | None = None,
+    chars: int | None = None,
+    say: Say = lambda _: None,
+    world: World = ALONE,
+) -> Plan:
+    """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads. `chars`
+    is how many characters to train on, instead of the config's steps.
 
     Raises InputError for a folder that holds another run, and where there is no such text.
     """
     data = located(config.data)
-    tokenizer_kind(data.tokenizer)  # refused before anything is read
+    kind, argument = tokenizer_kind(data.tokenizer)
+    kind.check(argument)  # refused before anything is read
     check_batch(config.training.batch, world)
     run = RunFolder(world.on_main(lambda: _checked_folder(out, _name(data, config))))
     corpus = world.agreed(lambda: corpus_of(data, config.training.seed, say))
-    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run)
+    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run, chars)
 
 
 def _name(data: DataConfig, config: RunConfig) -> str:
@@ -55,22 +66,28 @@ def _checked_folder(out: Path | None, name: str) -> Path:
     return path
 
 
-def begun_before(config: RunConfig, out: Path | None) -> Path | None:
+def begun_before(config: RunConfig, out: Path | None, chars: int | None = None) -> Path | None:
     """The folder where torchrun's processes have begun to train this config before one of them failed, if they had
     come so far. Raises InputError where another run is there."""
     name = _name(located(config.data), config)
     path = _folders(name)[-1] if out is None and _folders(name) else out
     if path is None or not (run := RunFolder(path)).config.exists():
         return None
-    if changes := list(config_changes(_comparable(run.read_config()), _comparable(config))):
+    settled = (
+        "device",
+        "precision",
+        "compile",
+        *(("steps", "minutes") if chars or config.training.minutes else ()),
+    )
+    if changes := list(config_changes(*(_comparable(c, settled) for c in (run.read_config(), config)))):
         raise InputError(f"{path} holds another run: {'; '.join(changes[:4])}: name another folder with --out")
     return path
 
 
-def _comparable(config: RunConfig) -> Json:
+def _comparable(config: RunConfig, settled: Sequence[str]) -> Json:
     """What a run settles for itself left out."""
     values = replace(config, data=located(config.data)).to_dict()
-    for name in ("device", "precision", "compile", *(("steps", "minutes") if config.training.minutes else ())):
+    for name in settled:
         del values["training"][name]
     for section, name in (("model", "vocab_size"), ("data", "text")):
         del values[section][name]
@@ -121,6 +138,8 @@ def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:
         options=None if data.text == TextOptions() else data.text,
         limit_chars=data.limit_chars,
         seed=seed if data.seed is None else data.seed,
+        column=data.column,
+        rows=data.rows,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:
@@ -131,7 +150,9 @@ def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:
 def located(data: DataConfig) -> DataConfig:
     """With paths that hold from any folder."""
     corpus, valid = (tuple(map(_from_anywhere, names)) for names in (data.corpus, data.valid))
-    return replace(data, corpus=corpus, valid=valid)
+    file = file_of(data.tokenizer)
+    tokenizer = data.tokenizer if file is None else str(file.absolute())
+    return replace(data, corpus=corpus, valid=valid, tokenizer=tokenizer)
 
 
 def _from_anywhere(name: str) -> str:

@@ -15,6 +15,7 @@ from aeattn.data.store import Prepared, prepare
 from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
 from aeattn.files import Json, read_json, write_json
+from aeattn.generation.writer import check_vocabulary
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
@@ -64,6 +65,8 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
     `more` hooks are called before checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer, world=world)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
+    if plan.chars is not None:
+        config = config.with_chars(plan.chars, text.train.chars_per_token)
     trainer = make_trainer(config, text, world)
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
@@ -78,6 +81,7 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
         **({"processes": world.size} if world.size > 1 else {}),
         "command": ["aeattn", *sys.argv[1:]],
         "text": text_facts(text),
+        "tokenizer": text.tokenizer.digest,
         "config": trainer.config.to_dict(),
     }
 
@@ -140,9 +144,8 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = (), worl
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if world.main and (plan.accept or config != plan.config):
         versions = {name: here[name] for name in ("packages", *MACHINE)} if plan.accept else {}
-        write_json(
-            run.environment, {**environment, **versions, "text": text_facts(text), "config": config.to_dict()}
-        )
+        facts = {"text": text_facts(text), "tokenizer": text.tokenizer.digest, "config": config.to_dict()}
+        write_json(run.environment, {**environment, **versions, **facts})
         run.write_config(config)
     reporter.note(f"going on after step {trainer.state.step:,} of {config.training.steps:,}")
     return Training(trainer, run, floor_nats)
@@ -179,10 +182,11 @@ def _machine_changes(before: Json, here: Json, world: World) -> list[str]:
 def facts(config: RunConfig, text: Prepared) -> Json:
     """What must be the same in all processes. Where the text lies is another matter in each."""
     values = config.to_dict()
-    for name in ("corpus", "valid"):
-        values["data"].pop(name)
+    for name in ("corpus", "valid", "tokenizer"):
+        values["data"].pop(name, None)
     values.pop("plugins", None)
-    return {"packages": hardware.describe()["packages"], "config": values, "text": text_facts(text)}
+    found = {"config": values, "text": text_facts(text), "tokenizer": text.tokenizer.digest}
+    return {"packages": hardware.describe()["packages"], **found}
 
 
 def differences(first: Json, other: Json) -> list[str]:
@@ -190,6 +194,7 @@ def differences(first: Json, other: Json) -> list[str]:
     return [
         *config_changes(first["config"], other["config"]),
         *text_changes(first["text"], other["text"]),
+        *([] if first["tokenizer"] == other["tokenizer"] else ["another tokenizer"]),
         *version_changes(first, other),
     ]
 
@@ -212,7 +217,10 @@ def _config_changes(before: object, now: RunConfig) -> list[str]:
 
 def _same_text(plan: ResumePlan, before: _Before, reporter: Reporter, world: World) -> Prepared:
     """The text of the run, in the characters that the run knows."""
-    tokenizer = tokenizer_from_dict(before.tokenizer)
+    tokenizer, noted = tokenizer_from_dict(before.tokenizer), before.environment.get("tokenizer")
+    check_vocabulary(plan.config.model, tokenizer)
+    if noted is not None and noted != tokenizer.digest:  # older runs have no note of it
+        _refuse(["tokenizer.json is another"], plan)
     text = _prepare(plan.corpus, reporter, tokenizer, world=world)
 
     def check() -> None:
