@@ -50,14 +50,18 @@ class Score:
         return None if self.nats_per_char is None else self.nats_per_char / math.log(2)
 
     @property
+    def nats_per_byte(self) -> float | None:
+        return self.nats / self.bytes if self.bytes else None
+
+    @property
     def bits_per_byte(self) -> float | None:
-        return self.nats / self.bytes / math.log(2) if self.bytes else None
+        return None if self.nats_per_byte is None else self.nats_per_byte / math.log(2)
 
     def __add__(self, other: Score) -> Score:
         return Score(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def to_dict(self) -> dict[str, float | int | None]:
-        names = ("nats_per_char", "bits_per_char", "chars", "bits_per_byte", "bytes", "tokens")
+        names = ("nats_per_char", "bits_per_char", "chars", "nats_per_byte", "bits_per_byte", "bytes", "tokens")
         return {name: getattr(self, name) for name in names}
 
 
