@@ -33,9 +33,7 @@ Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
 
 _KIND = "characters"
-_MAX_FILE_BYTES = (
-    128 << 20
-)  # every Unicode character, or the largest file of subwords, written as JSON, takes less
+_MAX_FILE_BYTES = 128 << 20  # every Unicode character, or the largest file of subwords, takes less as JSON
 _LONG = 1 << 14  # characters of a text for which a large table pays
 _MARK = 255  # no id of a vocabulary of fewer characters
 
