@@ -79,7 +79,7 @@ def begun_before(config: RunConfig, out: Path | None, chars: int | None = None) 
         "compile",
         *(("steps", "minutes") if chars or config.training.minutes else ()),
     )
-    if changes := list(config_changes(*(_comparable(c, settled) for c in (run.read_config(), config)))):
+    if changes := list(config_changes(_comparable(run.read_config(), settled), _comparable(config, settled))):
         raise InputError(f"{path} holds another run: {'; '.join(changes[:4])}: name another folder with --out")
     return path
 

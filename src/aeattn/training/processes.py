@@ -49,8 +49,7 @@ class Processes(World):
         result, wrong = box[0] if said is None else said
         if wrong is not None:
             raise InputError(wrong)
-        made: T = result
-        return made
+        return result  # type: ignore[return-value]
 
     def agreed(self, work: Callable[[], T]) -> T:
         result, wrong = self._outcome(work)
