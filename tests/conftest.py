@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from aeattn.config import projections
 from aeattn.config.model import ModelConfig
-from aeattn.data import tokenizer
+from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
 from aeattn.nn.transformer import LanguageModel
 from aeattn.training import hooks
 

@@ -36,7 +36,7 @@ from aeattn.data.stored import (
     write_documents,
 )
 from aeattn.data.sums import check, mark_seen, sums_of
-from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
+from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
 from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
@@ -232,7 +232,10 @@ def cached_tokenizer(
     documents: Sequence[Document], options: TextOptions, spec: str = "char", progress: Progress | None = None
 ) -> Tokenizer:
     """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
-    there. An argument that is a file counts by its content. Raises InputError."""
+    there, or made at once if its kind does not learn. An argument that is a file counts by its content. Raises
+    InputError."""
+    if not tokenizer_kind(spec)[0].learns:
+        return make_tokenizer(spec, ())
     argument = Path(spec.partition(":")[2])
     content = {"argument": sha256_of(argument)} if argument.is_file() else {}
     key = _key(documents, options, tokenizer=spec, **content)
