@@ -22,7 +22,7 @@ from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
 from aeattn.files import Json, sha256
 
-NAMES = ("tales", "books", "shakespeare", "bookcorpus")
+NAMES = ("tales", "books", "shakespeare", "bookcorpus", fetch.TEST_BOOKS)
 BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters of the published experiment
 CHUNK_CHARS = 1 << 20
 
@@ -37,6 +37,7 @@ class Document:
     Attributes:
         name: short, and unique on its side of a corpus.
         limit: keep only so many characters of the part, counted after normalisation.
+        skip: pass over so many of the part before them.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
         generated: drawn from a source of ours, in which passages that recur are nothing to warn of.
@@ -50,6 +51,7 @@ class Document:
     stop: float = 1.0
     floor_nats: float | None = None
     generated: bool = False
+    skip: int = 0
 
     def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
         """The normalised text of the part that is meant, in chunks.
@@ -73,6 +75,7 @@ class Document:
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""
         facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
+        facts |= {"skip": self.skip} if self.skip else {}
         if self.path is not None:
             stat = self.path.stat()
             times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
@@ -86,10 +89,11 @@ class Document:
         if (self.start, self.stop) != (0.0, 1.0):
             total = sum(len(chunk) for chunk in normalise(self._raw(), options))
             first, last = int(total * self.start), int(total * self.stop)
+        first += self.skip
         return first, last if self.limit is None else min(last, first + self.limit)
 
     def _raw(self) -> Iterator[str]:
-        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
+        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.skip + self.limit))
         if self.path is not None:
             return read_chunks(self.path, size)
         text = self.text or ""
@@ -258,7 +262,8 @@ class _Reader:
         """Both sides of a named corpus, or of a folder that has both; None for what is yet to be split."""
         makers: dict[str, Callable[[], tuple[list[Document], list[Document]]]] = {
             "tales": self._tales,
-            "books": lambda: self._folders(self._corpus_folder("books")),
+            "books": lambda: self._folders(self._corpus_folder("books"), apart=fetch.TEST_BOOKS),
+            fetch.TEST_BOOKS: lambda: ([], _documents(texts_under(self._corpus_folder(fetch.TEST_BOOKS)))),
             "shakespeare": lambda: _in_order(self._corpus_folder("shakespeare") / "input.txt", "shakespeare"),
             "bookcorpus": self._bookcorpus,
         }
@@ -285,7 +290,7 @@ class _Reader:
         return _in_order(fetch.fetch_bookcorpus(chars, self.progress), "bookcorpus")
 
     def _corpus_folder(self, name: str) -> Path:
-        wanted = "input.txt" if name == "shakespeare" else "train"
+        wanted = {"shakespeare": "input.txt", fetch.TEST_BOOKS: ""}.get(name, "train")
         base = os.environ.get("AEATTN_CORPORA")
         if base and (Path(base) / name / wanted).exists():
             return Path(base) / name
@@ -293,10 +298,13 @@ class _Reader:
             self.notes.append(f"no {name}/{wanted} under AEATTN_CORPORA ({base}); using the download cache")
         return fetch.fetch_corpus(name, self.progress)
 
-    def _folders(self, folder: Path) -> tuple[list[Document], list[Document]]:
+    def _folders(self, folder: Path, apart: str = "") -> tuple[list[Document], list[Document]]:
+        """The two sides of a folder; other files in it are noted, but for those of the corpus `apart`."""
         held_out = next(folder / v for v in _VALID_FOLDERS if (folder / v).is_dir())
         train, valid = texts_under(folder / _TRAIN_FOLDER), texts_under(held_out)
-        if beside := len(set(texts_under(folder)) - set(train) - set(valid)):
+        known = folder.parent / apart if apart else folder
+        others = set(texts_under(folder)) - set(train) - set(valid)
+        if beside := sum(not (apart and path.is_relative_to(known)) for path in others):
             self.notes.append(f"{folder}: {beside} file(s) outside train/ and {held_out.name}/ are left out")
         self.notes += passed_over(str(folder))
         return _documents(distinct(train, self.notes)), _documents(distinct(valid, self.notes))
