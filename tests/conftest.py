@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from aeattn.config import projections
 from aeattn.config.model import ModelConfig
-from aeattn.data import tokenizer
+from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
 from aeattn.nn.transformer import LanguageModel
 from aeattn.training import hooks
 
@@ -102,4 +102,11 @@ VARIANTS: dict[str, dict[str, object]] = {
     "grouped_per_head": {"n_heads": 4, "n_kv_heads": 2, "per_head": True, "middle": True},
     "grouped_decoupled": {"n_heads": 4, "n_kv_heads": 2, "positions": "decoupled", "bottleneck": 3},
     "grouped_rotary": {"n_heads": 4, "n_kv_heads": 2, "positions": "rotary", "value": "residual"},
-}
+    "deep": {"query": "linear", "key": "deep", "value": "deep", "n_kv_heads": 1, "d_hidden": 12, "gate": True},
+    "deep_autoencoder": {"query": "deep", "key": "deep-autoencoder", "value": "deep-linear", "head_width": 48,
+                         "n_heads": 4, "n_kv_heads": 2, "d_hidden": 5, "middle": True},
+    "latent": {"query": "latent", "key": "latent", "value": "shared", "positions": "decoupled", "qk_norm": False,
+               "query_bottleneck": 3},
+    "gelu_per_head": {"query": "deep-autoencoder", "key": "gelu", "value": "latent", "per_head": True,
+                      "d_hidden": 24, "gate": True},
+}  # fmt: skip

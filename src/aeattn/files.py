@@ -34,7 +34,7 @@ Json = dict[str, Any]
 # -- whole or not at all ------------------------------------------------------------------------------------
 
 
-def _beside(path: Path, end: str = ".tmp") -> Path:
+def beside(path: Path, end: str = ".tmp") -> Path:
     """A name beside `path` that no other thread of any process uses."""
     return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{threading.get_native_id()}{end}")
 
@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A symbolic link at `path` is replaced; one that lies in wait at the temporary path is not followed.
     """
-    temporary = _beside(path)
+    temporary = beside(path)
     try:
         temporary.unlink(missing_ok=True)
         temporary.touch(exist_ok=False)
@@ -72,7 +72,7 @@ def write(path: Path, content: bytes) -> None:
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """A folder of these files in place of whatever is at `path`. All of it is on the disk before it has that
     name; an older folder of the name is put aside only then."""
-    temporary = _beside(path)
+    temporary = beside(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -94,7 +94,7 @@ def remove(folder: Path) -> None:
 
 
 def _put_aside(folder: Path) -> Path:
-    aside = _beside(folder, ".old.tmp")
+    aside = beside(folder, ".old.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     if folder.exists():
         folder.rename(aside)
@@ -109,6 +109,18 @@ def remove_leftovers(folder: Path, *, of_the_dead: bool = False) -> None:
             continue
         with suppress(OSError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def scratch(base: Path) -> Iterator[Path]:
+    """A new folder in `base`, removed at the end of the block. Those of processes that were killed go first."""
+    remove_leftovers(base, of_the_dead=True)
+    path = beside(base / f"{time.monotonic_ns()}")
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_of_the_dead(path: Path) -> bool:
@@ -249,6 +261,16 @@ def cached(path: Path, make: Callable[[Path], Mapping[str, Any] | None]) -> Json
 def cached_json(path: Path, make: Callable[[], Mapping[str, Any]], check: Callable[[Json], object] = bool) -> Json:
     """The same for an entry that is nothing but a JSON object. `check` raises Damaged for values that are not good
     enough, ValueError, TypeError or KeyError for those of another form."""
+    values = read_cached(path, check)
+    if values is None:
+        values = dict(make())
+        write_cached(path, values)
+    return values
+
+
+def read_cached(path: Path, check: Callable[[Json], object]) -> Json | None:
+    """An entry that is nothing but a JSON object: see `cached_json`. None where it is to be made; after a warning,
+    if it is damaged."""
     try:
         values = read_json(path, str(path))
         if not unseal(values, required=True):
@@ -258,10 +280,13 @@ def cached_json(path: Path, make: Callable[[], Mapping[str, Any]], check: Callab
     except (ValueError, TypeError, KeyError) as error:
         if path.exists():
             warn_of_damage(str(error))
-    values = dict(make())
+    return None
+
+
+def write_cached(path: Path, values: Mapping[str, Any]) -> None:
+    """The entry that `read_cached` reads. Raises InputError where the file system refuses."""
     with cache_entry(path) as partial:
         partial.write_bytes(to_json(sealed(values)))
-    return values
 
 
 def warn_of_damage(reason: str) -> None:

@@ -20,7 +20,8 @@ from aeattn.config.convert import build
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import PRESETS, preset
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
-from aeattn.data.store import StoredDocument, TokenStore
+from aeattn.data.store import TokenStore
+from aeattn.data.stored import StoredDocument
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.runs.folder import RunFolder

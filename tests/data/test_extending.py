@@ -38,10 +38,10 @@ SMALL = {"d_model": 16, "n_heads": 2, "n_layers": 2, "bottleneck": 4, "d_ff": 32
 def plugin(tmp_path: Path) -> Iterator[Path]:
     """The file that the document prints; what it registers goes again."""
     section = DOCUMENT.read_text(encoding="utf-8").split("## A tokenizer")[1]
-    path = tmp_path / "bytes_tokenizer.py"
+    path = tmp_path / "octets.py"
     path.write_text(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0])
     yield path
-    TOKENIZERS.pop("bytes", None)
+    TOKENIZERS.pop("octets", None)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def run(plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     changes = [f"model.{name}={value}" for name, value in SMALL.items()] + ["training.compile=off"]
     assert main([
         "train", str(tmp_path / "train.txt"), "--valid", str(tmp_path / "valid.txt"), "--out", str(path),
-        "--plugin", str(plugin), "--tokenizer", "bytes", "--steps", "4", "--batch", "2", "--device", "cpu",
+        "--plugin", str(plugin), "--tokenizer", "octets", "--steps", "4", "--batch", "2", "--device", "cpu",
         *(argument for change in changes for argument in ("--set", change)),
     ]) == 0  # fmt: skip
     assert main(["resume", str(path), "--steps", "8"]) == 0
@@ -75,7 +75,7 @@ def test_a_run_is_opened_once(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_run_over_bytes_is_scored_by_characters_and_bytes_of_the_text(run: Path, tmp_path: Path) -> None:
-    assert json.loads((run / "tokenizer.json").read_text()) == {"kind": "bytes"}
+    assert json.loads((run / "tokenizer.json").read_text()) == {"kind": "octets"}
     assert json.loads((run / "config.json").read_text())["model"]["vocab_size"] == 256
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     tokens = 8 * 2 * CONTEXT
@@ -113,23 +113,23 @@ def test_a_run_over_bytes_writes_whole_characters(run: Path) -> None:
 
 def test_kinds_by_name(plugin: Path, tmp_path: Path) -> None:
     load_plugins([str(plugin)])
-    assert isinstance(make_tokenizer("bytes", ["abc"]), TOKENIZERS["bytes"])
+    assert isinstance(make_tokenizer("octets", ["abc"]), TOKENIZERS["octets"])
     assert make_tokenizer("char", ["ba"]) == CharTokenizer("ab")
-    with pytest.raises(InputError, match=r"'bpe'.*char.*bytes.*--plugin"):
-        make_tokenizer("bpe:100", ["abc"])
+    with pytest.raises(InputError, match=r"'nix'.*char.*bytes.*--plugin"):
+        make_tokenizer("nix:100", ["abc"])
     with pytest.raises(InputError, match="takes no argument"):
         make_tokenizer("char:100", ["abc"])
     with pytest.raises(InputError, match="two tokenizers"):
-        aeattn.register_tokenizer("bytes")(CharTokenizer)
-    (tmp_path / "tokenizer.json").write_text('{"kind": "bpe"}')
-    with pytest.raises(InputError, match=r"tokenizer\.json: no tokenizer is called 'bpe'"):
+        aeattn.register_tokenizer("octets")(CharTokenizer)
+    (tmp_path / "tokenizer.json").write_text('{"kind": "nix"}')
+    with pytest.raises(InputError, match=r"tokenizer\.json: no tokenizer is called 'nix'"):
         load_tokenizer(tmp_path / "tokenizer.json")
 
 
 def test_an_unknown_kind_is_refused_before_a_text_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TRAIN)
-    config = RunConfig(data=DataConfig((str(tmp_path / "a.txt"),), tokenizer="bpe:8000"))
-    with pytest.raises(InputError, match="no tokenizer is called 'bpe'"):
+    config = RunConfig(data=DataConfig((str(tmp_path / "a.txt"),), tokenizer="nix:8000"))
+    with pytest.raises(InputError, match="no tokenizer is called 'nix'"):
         plan(config, out=tmp_path / "run")
     assert documents_to_evaluate([str(tmp_path / "a.txt")], config.data.text)
     assert not (tmp_path / "run").exists()

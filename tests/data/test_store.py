@@ -6,9 +6,9 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from aeattn.config.text import TextOptions
 from aeattn.data import store as module
 from aeattn.data.corpora import Corpus, Document, resolve
 from aeattn.data.store import build_store, cached_store, cached_tokenizer, prepare
-from aeattn.data.tokenizer import CharTokenizer, Tokenizer
+from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.files import Json, sealed
 
@@ -35,13 +35,13 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The paths of the stores built during the test."""
     built: list[Path] = []
 
-    encode = module._encode
+    build = module._build
 
-    def spy(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path) -> Json:
-        built.append(path.with_name(path.name.split(".")[1] + ".ids"))
-        return encode(documents, tokenizer, options, path)
+    def spy(*arguments: Any) -> Json:
+        built.append(next(path for path in arguments if isinstance(path, Path)))
+        return build(*arguments)
 
-    monkeypatch.setattr(module, "_encode", spy)
+    monkeypatch.setattr(module, "_build", spy)
     return built
 
 

@@ -41,8 +41,11 @@ def test_the_first_loss_is_that_of_a_guess(data: st.DataObject) -> None:
         "query": draw(st.sampled_from(names("query"))), "key": key, "value": draw(st.sampled_from(values)),
         "per_head": draw(st.booleans()), "n_heads": heads, "qk_norm": draw(st.booleans()),
         "n_kv_heads": draw(st.sampled_from([n for n in (1, 2, 4) if n <= heads])), "middle": draw(st.booleans()),
-        "conv": draw(st.sampled_from([0, 3])),
+        "conv": draw(st.sampled_from([0, 3])), "gate": draw(st.booleans()),
+        "d_hidden": draw(st.sampled_from([None, 12, 48])), "query_bottleneck": draw(st.sampled_from([None, 5])),
     }  # fmt: skip
+    if not changes["per_head"]:
+        changes["head_width"] = draw(st.sampled_from([None, 6]))
     # PyTorch's defaults give an output matrix of its own a variance of 1/3 a logit, and the loss half of that
     near = 1e-5 if changes["tied"] or changes["zero_init"] else 0.35
     assert _first_loss(**changes) == pytest.approx(math.log(VOCABULARY), abs=near)

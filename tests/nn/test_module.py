@@ -26,7 +26,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rotary": {"positions": "rotary", "key": "residual", "n_kv_heads": 1},
     "per_head": {"per_head": True, "n_heads": 4, "n_kv_heads": 2},
     "linear": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1},
-}
+    "rivals": {"query": "latent", "key": "deep", "value": "deep-autoencoder", "n_kv_heads": 1, "d_hidden": 7,
+               "gate": True, "head_width": 6, "n_heads": 3, "query_bottleneck": 4, "positions": "decoupled"},
+}  # fmt: skip
 
 
 def _module(**changes: Any) -> AutoencoderAttention:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from aeattn.config import projections
 from aeattn.config.projections import Widths, find
+from aeattn.nn.kinds import Deep
 from aeattn.nn.projection import (
     Autoencoder,
     Bottleneck,
@@ -62,6 +63,9 @@ def test_encoding_together_equals_encoding_one_by_one(middle: bool) -> None:
     heads = PerHead([Autoencoder(12, 12, 2, middle=middle) for _ in range(3)])
     mixed = [Linear(12, 12), Bottleneck(12, 8, 4), Autoencoder(12, 12, 3, middle=middle), heads]
     mixed.append(Residual(12, 8, 3, middle=middle))
+    more = ("deep", "deep-linear", "deep-autoencoder", "latent", "gelu")
+    mixed += [make_projection(kind, 12, 8, 3, middle=middle, d_hidden=7) for kind in more]
+    mixed.append(PerHead([make_projection("deep", 12, 2, 3, middle=middle, d_hidden=7) for _ in range(3)]))
     for one, together in zip(mixed, encode_together(mixed, X), strict=True):
         assert torch.allclose(one.encode(X), together, atol=1e-6)
 
@@ -81,7 +85,7 @@ def test_heads_of_their_own_are_the_heads_side_by_side() -> None:
 
 
 def test_bad_choices_say_how_to_mend_them() -> None:
-    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder, residual, shared"):
+    with pytest.raises(ValueError, match="choose one of linear, bottleneck, autoencoder, gelu, deep"):
         make_projection("quadratic", 12, 12, 3)
     for width in (0, -1, 13):
         with pytest.raises(ValueError, match="from 1 to the width, 12"):
@@ -172,6 +176,19 @@ def test_a_class_that_breaks_a_promise_is_refused(made: type[Bottleneck], messag
 
 
 @pytest.mark.usefixtures("_no_traces")
+def test_a_class_that_asks_for_it_gets_the_width_of_hidden_layers() -> None:
+    class Sine(Deep):
+        def activation(self, hidden: torch.Tensor) -> torch.Tensor:
+            return hidden.sin()
+
+    register_projection("sine")(Sine)
+    kind, sine = find("sine"), make_projection("sine", 12, 8, 3, d_hidden=5)
+    assert kind.shapes(Widths(12, 8, 3, d_hidden=5)) == {"encoder.weight": (5, 12), "narrow.weight": (8, 5)}
+    assert (kind.is_deep, kind.has_decoder, find("bottleneck").is_deep) == (True, False, False)
+    assert torch.allclose(encode_together([sine], X)[0], sine.narrow(sine.encoder(X).sin()), atol=1e-6)
+
+
+@pytest.mark.usefixtures("_no_traces")
 def test_names_are_taken_once() -> None:
     with pytest.raises(ValueError, match=r"'linear' is there already, in aeattn.nn.projection:Linear"):
         register_projection("linear")(Gated)
@@ -192,7 +209,8 @@ def test_registering_draws_no_random_number() -> None:
 def test_a_kind_says_what_its_module_has(
     name: str, d_in: int, d_out: int, middle: bool, data: st.DataObject
 ) -> None:
-    widths = Widths(d_in, d_out, data.draw(st.integers(1, d_in)), middle)
+    hidden = data.draw(st.none() | st.integers(1, 12))
+    widths = Widths(d_in, d_out, data.draw(st.integers(1, d_in)), middle, hidden)
     kind = find(name)
     module = kind.module(widths)
     assert kind.shapes(widths) == {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}

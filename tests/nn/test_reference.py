@@ -12,20 +12,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as F
 
 from aeattn import LanguageModel
-from aeattn.config.projections import names
+from aeattn.config.projections import EPSILON, NARROW_EPSILON, find, names
 from aeattn.nn.attention import Attention
-from aeattn.nn.size import EPSILON, NARROW_EPSILON, not_absorbable
+from aeattn.nn.size import not_absorbable
 from aeattn.nn.transformer import make_attention
 from tests.conftest import lively_model, tiny_config
 
 POSITIONS = ("none", "alibi", "rotary", "decoupled")
+FIRST = ("linear", "bottleneck", "autoencoder", "residual")
+MORE = [name for name in names() if name not in (*FIRST, "shared")]
+CASES = [*itertools.product(FIRST, (1, 2, 4), POSITIONS),
+         *((kind, *case) for kind in MORE for case in zip((1, 2, 4, 1), POSITIONS, strict=True))]  # fmt: skip
 
 
 def _projected(part: Any, x: Tensor, key_code: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One position's vector and its code, from the formulae in the head of projection.py."""
+    """One position's vector and its code, from the formulae in the heads of projection.py and kinds.py."""
     if hasattr(part, "heads"):
         n = len(part.heads)
         codes = [None] * n if key_code is None else list(key_code)
@@ -38,11 +41,23 @@ def _projected(part: Any, x: Tensor, key_code: Tensor | None) -> tuple[Tensor, T
         return part.linear.weight @ x + vector, code
     code = key_code if part.kind == "shared" else part.encoder.weight @ x
     assert code is not None
-    if part.kind == "autoencoder":
-        code = F.gelu(code, approximate="tanh")
-        if part.middle is not None:
-            code = F.gelu(part.middle.weight @ code, approximate="tanh")
-    return part.decoder.weight @ code, code
+    if part.kind in ("autoencoder", "gelu"):
+        code = _gelu(code)
+        if part.kind == "autoencoder" and part.middle is not None:
+            code = _gelu(part.middle.weight @ code)
+    if part.kind.startswith("deep"):
+        bend = (lambda hidden: hidden) if part.kind == "deep-linear" else _gelu
+        hidden = bend(code)
+        code = part.narrow.weight @ (hidden if part.middle is None else bend(part.middle.weight @ hidden))
+    if part.kind == "latent":
+        epsilon = EPSILON if len(code) > 2 else NARROW_EPSILON
+        code = code / (code.square().mean() + epsilon).sqrt() * part.gain
+    return (code if part.kind in ("gelu", "deep", "deep-linear") else part.decoder.weight @ code), code
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 (Hendrycks and Gimpel 2016)."""
+    return x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
 
 
 def _rotated(vector: Tensor, position: int) -> Tensor:
@@ -92,28 +107,35 @@ def naive(attention: Attention, x: Tensor) -> Tensor:
             scores.append(score)
         weights = torch.stack(scores).softmax(dim=0)
         mixed = sum(w * v[j][g * c : (g + 1) * c] for j, w in enumerate(weights))
-        out[i, h * c : (h + 1) * c] = mixed
+        gate = 1.0
+        if attention.gate is not None:
+            gate = 1 / (1 + torch.exp(-(attention.gate.encoder.weight @ x[i])[h]))
+        out[i, h * c : (h + 1) * c] = gate * mixed
     if attention.output is None:
         return out.view(time, heads, c).sum(dim=1)
     return out @ attention.output.weight.T
 
 
 @settings(max_examples=5)
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("kv", [1, 2, 4])
-@pytest.mark.parametrize("kind", [name for name in names() if name != "shared"])
+@pytest.mark.parametrize(("kind", "kv", "positions"), CASES)
 @given(data=st.data())
 def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, data: st.DataObject) -> None:
     """With and without shared values, heads of their own, norms, a middle matrix; whole, and from both caches."""
-    narrow = kind in ("bottleneck", "autoencoder")
+    narrow, per_head = find(kind).has_narrow_code, data.draw(st.booleans())
     config = tiny_config(
         n_heads=4, n_kv_heads=kv, positions=positions, n_layers=1, bottleneck=data.draw(st.integers(3, 5)),
         query=data.draw(st.sampled_from(names("query"))), key=kind,
         value=data.draw(st.sampled_from(names("value") if narrow else names("query"))),
-        per_head=data.draw(st.booleans()), qk_norm=data.draw(st.booleans()), middle=data.draw(st.booleans()),
+        per_head=per_head, head_width=None if per_head else data.draw(st.sampled_from([None, 6])),
+        gate=data.draw(st.booleans()), d_hidden=data.draw(st.sampled_from([None, 3, 20])),
+        query_bottleneck=data.draw(st.sampled_from([None, 6])), qk_norm=data.draw(st.booleans()),
+        middle=data.draw(st.booleans()),
     )  # fmt: skip
     torch.manual_seed(data.draw(st.integers(0, 99)))
     attention = make_attention(config).double()
+    with torch.no_grad():
+        for parameter in attention.parameters():  # gains begin at 1, gates at 0
+            parameter.add_(0.2 * torch.randn_like(parameter))
     x = torch.randn(2, 5, 16, dtype=torch.float64)
     with torch.no_grad():
         expected = torch.stack([naive(attention, row) for row in x])

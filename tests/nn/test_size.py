@@ -13,7 +13,15 @@ from aeattn.config.convert import build
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import PRESETS, preset
 from aeattn.nn.attention import Attention
-from aeattn.nn.size import forward_flops, latent_cache_numbers, parameters, size, solve_width, weight_shapes
+from aeattn.nn.size import (
+    forward_flops,
+    latent_cache_numbers,
+    parameters,
+    size,
+    solve_width,
+    use_latent_cache,
+    weight_shapes,
+)
 from tests.conftest import VARIANTS, tiny_config
 
 
@@ -89,6 +97,9 @@ def _model(name: str) -> ModelConfig:
     [
         ("460k-classic", 460_496, 0.01),
         ("460k", 460_496, 0.01),
+        ("460k-mqa", 460_496, 0.01),
+        ("460k-mla", 460_496, 0.01),
+        ("460k-deep", 460_496, 0.01),
         ("1m", 1_076_897, 0.01),
         ("2.6m", 2_653_421, 0.01),
         ("10m", 10_000_000, 0.05),
@@ -98,10 +109,36 @@ def test_presets_have_the_sizes_they_are_named_for(name: str, target: int, toler
     assert abs(parameters(_model(name)) / target - 1) < tolerance
 
 
-def test_the_standard_arm_matches_the_default() -> None:
-    assert abs(parameters(_model("460k-linear")) / parameters(_model("460k")) - 1) < 0.005
+@pytest.mark.parametrize("name", ["460k-linear", "460k-standard", "460k-mqa", "460k-mla", "460k-deep"])
+def test_rivals_match_the_default(name: str) -> None:
+    assert abs(parameters(_model(name)) / parameters(_model("460k")) - 1) < 0.001
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "460k-linear"])
-def test_presets_are_absorbable(name: str) -> None:
-    assert size(_model(name)).not_absorbable is None
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_with_decoders_are_absorbable(name: str) -> None:
+    model = _model(name)
+    kept = [model.projection(role, 0) for role in ("key", "value")]
+    assert (size(model).not_absorbable is None) == any(kind.has_decoder for kind in kept)
+
+
+def test_a_hidden_layer_and_a_gate_cost_no_byte() -> None:
+    layer = 2 * 4  # a key and a value of a head, in float32
+    assert size(_model("460k-deep")).cache_bytes == size(_model("460k-mqa")).cache_bytes == 3 * layer * 32
+    assert size(_model("460k-standard")).cache_bytes == 4 * 3 * layer * 32
+    assert size(_model("460k-mla")).latent_cache_bytes == 3 * 4 * (64 + 16)
+    deep: dict[str, object] = {"key": "deep", "value": "deep", "n_kv_heads": 1}
+    plain, changed = tiny_config(**deep), tiny_config(**deep, d_hidden=40, gate=True, query_bottleneck=9)
+    assert parameters(changed) > parameters(plain)
+    assert size(changed).cache_bytes == size(plain).cache_bytes
+
+
+def test_the_cache_is_the_cheapest_that_is_exact() -> None:
+    narrow, wide = ({"n_kv_heads": 1, "bottleneck": width} for width in (4, 16))  # a head is 8 wide
+    assert use_latent_cache(tiny_config(**narrow))
+    assert not use_latent_cache(tiny_config(**wide))
+    assert use_latent_cache(tiny_config(**wide), "latent")
+    assert not use_latent_cache(tiny_config(key="deep", value="deep"))
+    with pytest.raises(
+        ValueError, match="are deep or gelu: there is no decoder to absorb, and the full cache keeps"
+    ):
+        use_latent_cache(tiny_config(key="deep", value="gelu"), "latent")

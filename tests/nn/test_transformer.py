@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from aeattn import LanguageModel, ModelConfig
 from aeattn.config.model import CacheKind
+from aeattn.nn.attention import Attention
 from tests.conftest import VARIANTS, lively_model, tiny_config
 
 IDS = torch.randint(0, 11, (2, 16), generator=torch.Generator().manual_seed(3))
@@ -76,12 +77,13 @@ FIELD_CHANGES: dict[str, object] = {
     "key": "bottleneck", "value": "linear", "bottleneck": 5, "middle": True, "per_head": True,
     "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "conv": 0, "tied": True,
     "zero_init": False, "dropout": 0.5, "d_rotary": 6, "n_kv_heads": 1,
+    "head_width": 4, "query_bottleneck": 5, "d_hidden": 12, "gate": True,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(ModelConfig)])
 def test_every_field_changes_the_model(field: str) -> None:
-    shared = {"positions": "decoupled"} if field == "d_rotary" else {}
+    shared = {"d_rotary": {"positions": "decoupled"}, "d_hidden": {"key": "deep"}}.get(field, {})
     changed = tiny_config(**{**shared, field: FIELD_CHANGES[field]})
 
     def fingerprint(config: ModelConfig) -> object:
@@ -103,7 +105,13 @@ def test_every_field_changes_the_model(field: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_heads": 3}, "3 heads do not divide the width 16: choose 2 heads"),
+        ({"n_heads": 3}, "3 heads do not divide the width 16: choose 2 heads, another width, or a head_width"),
+        ({"head_width": 8, "per_head": True}, "head_width is 8, but heads .* leave out head_width or per_head"),
+        ({"head_width": 0}, "head_width is 0: choose a whole number of at least 1, below 2.53, or leave it out"),
+        ({"head_width": 5, "positions": "rotary"}, "rotary positions turn pairs of features, 5 is odd"),
+        ({"d_hidden": 2.5}, "d_hidden is 2.5: choose a whole number"),
+        ({"query_bottleneck": 17}, "query_bottleneck is 17, wider than the width 16"),
+        ({"key": "deep", "value": "shared"}, "the key is deep and has no code: choose a key with a decoder"),
         ({"bottleneck": 17}, "bottleneck is 17, wider than the width 16"),
         ({"bottleneck": 0}, "bottleneck is 0: choose a whole number of at least 1"),
         ({"n_layers": 0}, "n_layers is 0"),
@@ -141,6 +149,16 @@ def test_wrong_ids_are_refused() -> None:
 def test_a_fresh_model_knows_nothing() -> None:
     logits = LanguageModel(tiny_config())(IDS)
     assert torch.equal(logits, torch.zeros_like(logits))
+
+
+def test_gates_begin_at_one_half_and_follow_the_token() -> None:
+    fresh = LanguageModel(tiny_config(gate=True)).get_submodule("blocks.0.attention")
+    model = lively_model(tiny_config(gate=True))
+    x = torch.randn(2, 5, 16)
+    assert isinstance(fresh, Attention)
+    assert torch.equal(fresh.codes(x)[3], torch.full((2, 2, 5, 1), 0.5))  # type: ignore[arg-type]
+    gates = model.get_submodule("blocks.0.attention").codes(x)[3]  # type: ignore[operator]
+    assert gates.flatten().unique().numel() == 20
 
 
 def test_decoders_can_be_absorbed() -> None:

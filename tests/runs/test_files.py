@@ -109,7 +109,7 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
     with replacing(link) as temporary:
         temporary.write_text("ours")
     assert (theirs.read_text(), link.read_text(), link.is_symlink()) == ("theirs", "ours", False)
-    files._beside(link).symlink_to(theirs)
+    files.beside(link).symlink_to(theirs)
     with replacing(link) as temporary:
         temporary.write_text("ours again")
     assert (theirs.read_text(), link.read_text()) == ("theirs", "ours again")

@@ -53,7 +53,7 @@ def all_scores(attention: Attention, q_BHTC: Tensor, k_BGTC: Tensor) -> Iterator
 def all_weights(attention: Attention, x: Tensor, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Weights (B, H, Q, K) of an input (B, T, D) and the number of keys visible to each query, (Q,), block by
     block, without the queries before `first`."""
-    q, k, _ = attention.queries_and_keys(x)
+    q, k, *_ = attention.queries_and_keys(x)
     for start, scores in all_scores(attention, q, k):
         skipped = max(0, first - start)
         if skipped < scores.shape[2]:
@@ -64,12 +64,14 @@ def all_weights(attention: Attention, x: Tensor, first: int = 0) -> Iterator[tup
 def rebuild(attention: Attention, x: Tensor, keep: Keep | None = None) -> Tensor:
     """What the module returns for (B, T, D), made from its weights; from those alone that `keep` leaves, which
     then sum to one again."""
-    q, k, v = attention.heads(x)
+    q, k, v_code, gates = attention.queries_and_keys(x)
+    v = attention.values(v_code)
     blocks = []
     for start, scores in all_scores(attention, q, k):
         kept = scores if keep is None else keep(scores, start)
         blocks.append(by_group(kept.softmax(dim=-1).to(v.dtype), v[:, :, : scores.shape[-1]]))
-    return attention.merge(torch.cat(blocks, dim=2))
+    mixed = torch.cat(blocks, dim=2)
+    return attention.merge(mixed if gates is None else mixed * gates)
 
 
 @contextmanager

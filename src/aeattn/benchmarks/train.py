@@ -26,7 +26,8 @@ from aeattn.benchmarks.timing import Say, alternate
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import preset
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
-from aeattn.data.store import Prepared, StoredDocument, TokenStore
+from aeattn.data.store import Prepared, TokenStore
+from aeattn.data.stored import StoredDocument
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters, size, solve_width

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, whole
+from aeattn.cli.options import Command, add_device, add_json, add_run, add_settings, add_texts, whole
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
     result = evaluate_run(
         options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
-        baseline=not options.no_baseline, say=say,
+        baseline=not options.no_baseline, column=getattr(options, "data.column"),
+        rows=getattr(options, "data.rows") or "auto", say=say,
     )  # fmt: skip
     print_json(result) if options.json else _print(result)
     return 0
@@ -29,11 +30,13 @@ def _print(result: Json) -> None:
     if "sliding" in result:
         stride = result["sliding"]["stride"]
         scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
-    measures = ("nats_per_char", "bits_per_char", "bits_per_byte")
+    measures = ("nats_per_char", "bits_per_char", "nats_per_byte", "bits_per_byte")
     rows = [(s["name"], f"{s['chars']:,}", *(figure(s[measure], ".4f") for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
-        rows.append((f"{order}-gram model, for scale", "", f"{nats:.4f}", f"{nats / math.log(2):.4f}", ""))
-    print_table(("text", "characters", "nats/char", "bits/char", "bits/byte"), rows)
+        bits = result["ngram_bits_per_byte"][order]
+        losses = (nats, nats / math.log(2), bits * math.log(2), bits)
+        rows.append((f"{order}-gram model, for scale", "", *(f"{loss:.4f}" for loss in losses)))
+    print_table(("text", "characters", "nats/char", "bits/char", "nats/byte", "bits/byte"), rows)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +45,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=whole, metavar="N", help="of the sliding window (default context / 4)")
     parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
+    add_settings(parser, "data", only=("column", "rows"))
     add_device(parser, "auto")
     add_json(parser)
 

@@ -21,7 +21,10 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     lines = [f"\n{passage.strip()}\n"]
     if (nats := score.nats_per_char) is not None:
         above = "" if floor is None else f", {nats - floor:.4f} above the lowest possible"
-        bits = f"{score.bits_per_char:.4f} bits/char over {score.chars:,} characters"
+        bits = (
+            f"{score.bits_per_char:.4f} bits/char, {score.nats_per_byte:.4f} nats/byte, "
+            f"{score.bits_per_byte:.4f} bits/byte over {score.chars:,} characters"
+        )
         lines.append(f"validation: {nats:.4f} nats/char, {bits}{above}")
     more = f"more: aeattn generate {run.path}"
     return [*lines, f"run folder: {run.path}", f"learning curve: {run.curve}", more]

@@ -22,8 +22,7 @@ def train(options: argparse.Namespace) -> int:
         config = config_of(options)
         from aeattn.training.plan import plan
 
-        config = config if options.chars is None else config.with_chars(options.chars)
-        return plan(config, out=options.out, say=say)
+        return plan(config, out=options.out, chars=options.chars, say=say)
 
     return _train(make_plan, options.quiet)
 

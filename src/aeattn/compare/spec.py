@@ -216,14 +216,16 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(Terms):
-    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
-    the hash, and for the settings of runs; `pinned` allows runs by the one commit alone that declared them."""
+    """A comparison as declared. `jobs` is how many runs at a time suit it, `storage` where Optuna keeps its
+    studies; `given` is what it was read from, for the hash, and for the settings of runs; `pinned` allows runs by
+    the one commit alone that declared them."""
 
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
     given: Json
     jobs: int = 1
+    storage: str | None = None
     sizes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     pinned: bool = False

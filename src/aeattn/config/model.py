@@ -62,6 +62,24 @@ class ModelConfig:
     n_kv_heads: int | None = setting(
         None, "heads of keys and values, shared by those of queries", metavar="N", flag=True, saved=False
     )
+    head_width: int | None = setting(
+        None,
+        "width of a head, where it is not that of the model by their number",
+        metavar="N",
+        flag=True,
+        saved=False,
+    )
+    query_bottleneck: int | None = setting(
+        None, "width of the bottleneck of queries, where it is another", metavar="N", flag=True, saved=False
+    )
+    d_hidden: int | None = setting(
+        None, "width of the hidden layers of deep kinds, that of the model if not given", metavar="N", flag=True,
+        saved=False,
+    )  # fmt: skip
+    gate: bool = setting(
+        False, "a gate for each head, from the character: what the head has mixed, times sigmoid(x W)", flag=True,
+        saved=False,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):
@@ -72,27 +90,38 @@ class ModelConfig:
     def _check_sizes(self) -> None:
         for name in ("context", "d_model", "n_layers", "n_heads", "d_ff", "bottleneck", "d_rotary"):
             number = getattr(self, name)
-            whole = isinstance(number, int) and not isinstance(number, bool)
-            require(whole and 1 <= number < 2**53, name, number, "a whole number of at least 1, below 2^53")
+            require(_is_width(number), name, number, "a whole number of at least 1, below 2^53")
+        for name in ("head_width", "query_bottleneck", "d_hidden"):
+            number = getattr(self, name)
+            wanted = "a whole number of at least 1, below 2^53, or leave it out"
+            require(number is None or _is_width(number), name, number, wanted)
         size, conv = self.vocab_size, self.conv
         require(isinstance(size, int) and size >= 0, "vocab_size", size, "a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
             raise ValueError(f"n_layers is {self.n_layers:,}: choose at most {MOST_LAYERS:,}")
         fits = isinstance(conv, int) and 0 <= conv <= self.context
         require(fits, "conv", conv, "a width from 0 (none) to the context")
-        if not self.per_head and self.d_model % self.n_heads:
-            raise ValueError(
-                f"{self.n_heads} heads do not divide the width {self.d_model}: choose "
-                f"{_nearest_divisor(self.d_model, self.n_heads)} heads, or another width"
-            )
+        self._check_head_width()
         self._check_kv_heads()
-        if self.bottleneck > self.d_model:
-            raise ValueError(
-                f"bottleneck is {self.bottleneck}, wider than the width {self.d_model}: choose at most that"
-            )
+        for name in ("bottleneck", "query_bottleneck"):
+            if (getattr(self, name) or 0) > self.d_model:
+                width = getattr(self, name)
+                raise ValueError(f"{name} is {width}, wider than the width {self.d_model}: choose at most that")
         rotated = self.d_rotary if self.positions == "decoupled" else self.d_head
         if self.positions in ("rotary", "decoupled") and rotated % 2:
             raise ValueError(f"rotary positions turn pairs of features, {rotated} is odd: choose an even width")
+
+    def _check_head_width(self) -> None:
+        if self.per_head and self.head_width is not None:
+            raise ValueError(
+                f"head_width is {self.head_width}, but heads with projections of their own are as wide as the "
+                "model: leave out head_width or per_head"
+            )
+        if not self.per_head and self.head_width is None and self.d_model % self.n_heads:
+            raise ValueError(
+                f"{self.n_heads} heads do not divide the width {self.d_model}: choose "
+                f"{_nearest_divisor(self.d_model, self.n_heads)} heads, another width, or a head_width"
+            )
 
     def _check_kv_heads(self) -> None:
         number = self.n_kv_heads
@@ -114,7 +143,7 @@ class ModelConfig:
             if value.shares_code and not key.has_narrow_code:
                 raise ValueError(
                     f"value is {value.name} in layer {layer}, where the key is {key.name} and has no code: choose "
-                    "bottleneck or autoencoder for the key"
+                    "a key with a decoder, such as bottleneck, autoencoder or latent"
                 )
         require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "a number from 0 to below 1")
 
@@ -130,7 +159,9 @@ class ModelConfig:
     @property
     def d_head(self) -> int:
         """Width of one head: the full width where every head has projections of its own."""
-        return self.d_model if self.per_head else self.d_model // self.n_heads
+        if self.per_head:
+            return self.d_model
+        return self.head_width or self.d_model // self.n_heads
 
     def kind(self, role: Role, layer: int) -> str:
         """The name of what makes queries, keys or values in a layer, counted from 0."""
@@ -148,6 +179,10 @@ class ModelConfig:
     def to_dict(self) -> Json:
         """A dictionary for JSON; `ModelConfig(**d)` is its inverse."""
         return to_dict(self)
+
+
+def _is_width(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 1 <= number < 2**53
 
 
 def _placement(value: Any, n_layers: int) -> Any:

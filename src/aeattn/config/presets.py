@@ -17,6 +17,26 @@ PRESETS: dict[str, dict[str, Json]] = {
         "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
         "training": {},
     },
+    # multi-query attention: one head of keys and values, which all heads of queries share
+    "460k-mqa": {
+        "model": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1, "d_ff": 416},
+        "training": {},
+    },
+    # multi-head latent attention as DeepSeek-V2 has it: one normalised code of 64 for k and v, rotary apart
+    "460k-mla": {
+        "model": {
+            "query": "linear", "key": "latent", "value": "shared", "bottleneck": 64, "positions": "decoupled",
+            "qk_norm": False, "d_ff": 312,
+        },
+        "training": {},
+    },
+    # deep codes: the key and the value that all heads share come through a hidden layer with GELU
+    "460k-deep": {
+        "model": {
+            "query": "linear", "key": "deep", "value": "deep", "n_kv_heads": 1, "d_hidden": 128, "d_ff": 288,
+        },
+        "training": {},
+    },
     # The published architecture as far as it is known: every head has three autoencoders over the full width,
     # their outputs are added. Feed-forward and context were not published: 256 characters, and the
     # feed-forward width that gives the published 460,496 parameters.
@@ -45,6 +65,7 @@ PRESETS: dict[str, dict[str, Json]] = {
         "training": {"batch": 32, "weight_decay": 0.1},
     },
 }  # fmt: skip
+PRESETS["460k-standard"] = PRESETS["460k-linear"]  # the same by its usual name
 DEFAULT_PRESET = "460k"
 
 

@@ -18,6 +18,9 @@ OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
+RowsAre = Literal["auto", "texts", "lines"]
+
+BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
 
 LONGEST_SAMPLE = 100_000  # characters: a minute or two, in which nothing is learnt
 
@@ -108,7 +111,17 @@ class DataConfig:
     text: TextOptions = setting(TextOptions(), "how text is normalised")
     seed: int | None = setting(None, "draws tales and what is split off to validate on (the training's seed)")
     limit_valid_chars: int | None = setting(None, "only so many characters of each text to validate on")
-    tokenizer: str = setting("char", "how text becomes tokens: char", metavar="KIND", flag=True, saved=False)
+    column: str | None = setting(
+        None, "the column of tables that holds the text (guessed)", metavar="NAME", flag=True, saved=False
+    )
+    rows: RowsAre = setting(
+        "auto", "each row of a table is a text, or a line of one text; auto: lines for bookcorpus alone",
+        flag=True, saved=False,
+    )  # fmt: skip
+    tokenizer: str = setting(
+        "char", "how text becomes tokens: char, bytes, bpe:N, gpt2, or a tokenizer.json", metavar="KIND",
+        flag=True, saved=False,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in ("corpus", "valid"):
@@ -118,6 +131,15 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and not least <= value < 2**63:
                 raise InputError(f"data.{name} is {value}: choose at least {least}, below 2^63")
+        require_choices(self)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens there will be, where that is known before the text is."""
+        kind, _, argument = self.tokenizer.partition(":")
+        if kind == "bpe" and argument.isascii() and argument.isdigit():
+            return int(argument[:9])
+        return {"bytes": BYTE_TOKENS, "gpt2": GPT2_TOKENS}.get(self.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -140,16 +162,17 @@ class RunConfig:
 
     @property
     def chars_per_step(self) -> int:
-        """Characters that one update trains on."""
+        """Tokens that one update trains on: characters, unless `data.tokenizer` says otherwise."""
         return self.training.batch * self.training.accumulate * self.model.context
 
     def with_vocabulary(self, size: int) -> RunConfig:
         """The same run, of a text whose tokenizer has so many tokens."""
         return replace(self, model=replace(self.model, vocab_size=size))
 
-    def with_chars(self, chars: int) -> RunConfig:
-        """The same run, of as many steps as so many characters are."""
-        steps = max(1, chars // self.chars_per_step)
+    def with_chars(self, chars: int, chars_per_token: float = 1.0) -> RunConfig:
+        """The same run, of as many steps as so many characters are, by the mean length of a token."""
+        tokens = chars if chars_per_token == 1 else int(chars / chars_per_token)
+        steps = max(1, tokens // self.chars_per_step)
         return replace(self, training=replace(self.training, steps=steps))
 
     def changed(self, settings: Mapping[str, Any]) -> RunConfig:

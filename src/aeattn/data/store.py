@@ -1,44 +1,50 @@
 """Texts as ids on disk: encoded once in constant memory, then read through a memory map.
 
 A store is an entry of the cache: the ids, one after the other as a C array, and a JSON file that says what they
-are. Stores and vocabularies have names that are hashes of all that they depend on.
+are; where documents are many, a third that says where they stand. Stores and vocabularies have names that are
+hashes of all that they depend on. `sole.py` tells how a store is built, `sums.py` how it is verified.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeattn.config.text import TextOptions
+from aeattn.data.build import Build, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict
+from aeattn.data.shingles import Texts
+from aeattn.data.sole import Places, sole
+from aeattn.data.stored import (
+    Documents,
+    StoredDocument,
+    chars_of,
+    places_digest,
+    read_rows,
+    write_documents,
+)
+from aeattn.data.sums import check, mark_seen, sums_of
+from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
+from aeattn.data.watch import Watch
 from aeattn.errors import InputError
-from aeattn.files import Json, cached, cached_json, digest, sha256_of
+from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
 from aeattn.host import cache_dir
 
-_VERSION = 3  # of the files' layout and of what normalisation does; part of every cache key
-
-
-@dataclass(frozen=True)
-class StoredDocument:
-    """A document: ids[start:stop] of its store, and the characters and bytes (in UTF-8) of its text."""
-
-    name: str
-    start: int
-    stop: int
-    chars: int
-    bytes: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
+_VERSION = 4  # of the files' layout and of what normalisation does; part of every cache key
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FEW_DOCUMENTS = 1000  # stand among the facts of a store
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class TokenStore:
     """
 
     ids: Ids
-    documents: tuple[StoredDocument, ...]
+    documents: Sequence[StoredDocument]
     unknown: Counter[str]
     dropped: Counter[str]
     sha256: str
@@ -62,24 +68,41 @@ class TokenStore:
     @classmethod
     def at(cls, path: Path, facts: Json) -> TokenStore:
         """The store whose ids are at `path`, of which `build_store` noted these facts."""
-        documents = tuple(StoredDocument(**document) for document in facts["documents"])
+        known = facts["documents"]
+        documents: Sequence[StoredDocument] = (
+            tuple(StoredDocument(**document) for document in known)
+            if isinstance(known, list)
+            else Documents(_documents_file(path), known["count"])
+        )
         dtype: np.dtype[Any] = np.dtype(facts["dtype"])
         ids = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
         return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
 
-    @property
+    @cached_property
     def chars(self) -> int:
         """Characters of all texts."""
-        return sum(document.chars for document in self.documents)
+        return chars_of(self.documents)
 
     @property
     def chars_per_token(self) -> float:
         """The mean; exactly 1 where tokens are characters."""
         return self.chars / len(self.ids) if len(self.ids) else 1.0
 
-    def texts(self) -> list[tuple[str, Ids]]:
-        """Name and ids of each document."""
-        return [(document.name, self.ids[document.start : document.stop]) for document in self.documents]
+    def texts(self) -> Texts:
+        """Name and ids of each document, made when they are asked for."""
+        return _Texts(self)
+
+
+class _Texts(Sequence[tuple[str, Ids]]):
+    def __init__(self, store: TokenStore) -> None:
+        self._documents, self._ids = store.documents, np.asarray(store.ids)
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __getitem__(self, index: Any) -> Any:
+        document = self._documents[index]
+        return document.name, self._ids[document.start : document.stop]
 
 
 @dataclass(frozen=True)
@@ -93,60 +116,146 @@ class Prepared:
 
 
 def build_store(
-    documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    options: TextOptions,
+    path: Path,
+    progress: Progress | None = None,
+    what: str = "a text",
 ) -> TokenStore:
-    """The ids of the documents, one after the other, at `path`: those that are there, if they are whole."""
-    return TokenStore.at(path, cached(path, lambda partial: _encode(documents, tokenizer, options, partial)))
+    """The ids of the documents, one after the other, at `path`: those that are there, if they are whole.
+
+    `progress` is told now and then how far the encoding of `what` is. Raises InputError.
+    """
+    facts = _known(path, progress)
+    if facts is None:
+        with _refusals(path), sole(path, progress) as places:
+            facts = _known(path, progress) if path.exists() else None  # another process has made it meanwhile
+            if facts is None:
+                facts = _build(documents, tokenizer, options, path, places, progress, what)
+    return TokenStore.at(path, facts)
 
 
-def _encode(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions, path: Path) -> Json:
-    """Writes the ids, in memory that does not grow; returns what else is to be known of them."""
-    unknown: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    stored: list[StoredDocument] = []
-    with path.open("wb") as file:
-        for document in documents:
-            tokens = chars = size = 0
-            for chunk in document.chunks(options, dropped):
-                ids = tokenizer.encode(chunk, unknown).astype(tokenizer.dtype, copy=False)
-                file.write(ids.data)
-                tokens, chars, size = tokens + len(ids), chars + len(chunk), size + _bytes_of(chunk)
-            start = stored[-1].stop if stored else 0
-            stored.append(StoredDocument(document.name, start, start + tokens, chars, size))
-    return {
-        "dtype": tokenizer.dtype.name,
-        "documents": [asdict(document) for document in stored],
-        "unknown": dict(unknown.most_common()),
-        "dropped": dict(dropped.most_common()),
-    }
+def _known(path: Path, progress: Progress | None) -> Json | None:
+    """The facts of a store that is there and whole."""
+
+    def whole(facts: Json) -> None:
+        if not isinstance(facts["documents"], list):
+            check(_documents_file(path), facts["documents"])
+        check(path, facts, progress)
+
+    return read_cached(_facts_file(path), whole)
 
 
-def _bytes_of(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+def _build(
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    options: TextOptions,
+    path: Path,
+    places: Places,
+    progress: Progress | None,
+    what: str,
+) -> Json:
+    """Encodes the documents; returns the facts. What is worth going on from stays where it is stopped."""
+    build = Build(documents, tokenizer, options, places, progress, what)
+    try:
+        facts = build.run()
+        facts["documents"] = _place_documents(path, places, documents)
+        sync(places.partial)
+        places.partial.replace(path)
+        mark_seen(path)
+        write_cached(_facts_file(path), facts)
+        places.remove()
+        return facts
+    except OSError as error:
+        raise _full(path, error, build.bytes_to_come()) from error
+    except InputError:
+        build.has_journal = False
+        raise
+    finally:
+        build.close()
+        if not build.has_journal:
+            places.remove()
 
 
-def cached_store(documents: Sequence[Document], tokenizer: Tokenizer, options: TextOptions) -> TokenStore:
+def _place_documents(path: Path, places: Places, documents: Sequence[Document]) -> Json | list[Json]:
+    if len(documents) <= FEW_DOCUMENTS:
+        return [asdict(document) for document in read_rows(places.rows, documents)]
+    with replacing(_documents_file(path)) as file:
+        write_documents(file, places.rows, documents)
+    mark_seen(_documents_file(path))
+    return {"count": len(documents), **sums_of(_documents_file(path)).facts()}
+
+
+def _facts_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _documents_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.documents")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Raises InputError for what the file system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise _full(path, error, 0) from error
+
+
+def _full(path: Path, error: OSError, size: int) -> InputError:
+    needed = f"; about {size / 1e6:,.0f} MB more are needed" if size >= 1e6 and error.errno in _FULL else ""
+    return InputError(
+        f"cannot write {path} ({error.strerror or error}){needed}; set AEATTN_CACHE to a folder with room"
+    )
+
+
+def cached_store(
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    options: TextOptions,
+    progress: Progress | None = None,
+    what: str = "a text",
+) -> TokenStore:
     """The store of the documents, from the cache if it is there and whole.
 
     An entry is known by the documents (path, size and time of change, or checksum of the text; and the part
-    that is meant), the options and the vocabulary.
+    that is meant), the options and the vocabulary. See `build_store`.
     """
-    key = _key({**_facts(documents, options), "tokenizer": tokenizer.digest})
-    return build_store(documents, tokenizer, options, cache_dir() / "stores" / f"{key}.ids")
+    key = _key(documents, options, tokenizer=tokenizer.digest)
+    path = cache_dir() / "stores" / f"{key}.ids"
+    return build_store(documents, tokenizer, options, path, progress, what)
 
 
-def cached_tokenizer(documents: Sequence[Document], options: TextOptions, spec: str = "char") -> Tokenizer:
+def cached_tokenizer(
+    documents: Sequence[Document], options: TextOptions, spec: str = "char", progress: Progress | None = None
+) -> Tokenizer:
     """The tokenizer that `spec` (`kind` or `kind:argument`) names, made for the documents, from the cache if it is
-    there. An argument that is a file counts by its content."""
+    there, or made at once if its kind does not learn. An argument that is a file counts by its content. Raises
+    InputError."""
+    if not tokenizer_kind(spec)[0].learns:
+        return make_tokenizer(spec, ())
     argument = Path(spec.partition(":")[2])
     content = {"argument": sha256_of(argument)} if argument.is_file() else {}
-    key = _key({**_facts(documents, options), "tokenizer": spec, **content})
+    key = _key(documents, options, tokenizer=spec, **content)
 
     def make() -> Json:
-        return make_tokenizer(spec, (chunk for d in documents for chunk in d.chunks(options))).to_dict()
+        made = make_tokenizer(spec, _watched(documents, options, progress)).to_dict()
+        if key != _key(documents, options, tokenizer=spec, **content):
+            raise InputError("a text changed while it was read; wait until it is written, then try again")
+        return made
 
     path = cache_dir() / "tokenizers" / f"{key}.json"
     return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
+
+
+def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
+    watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
+    for document in documents:
+        for chunk in document.chunks(options):
+            watch.add(len(chunk))
+            yield chunk
 
 
 def prepare(
@@ -163,28 +272,31 @@ def prepare(
     if progress:
         progress(f"reading {len(corpus.train) + len(corpus.valid):,} texts")
     if tokenizer is None:
-        tokenizer = cached_tokenizer(corpus.train, corpus.options, spec)
-    train = cached_store(corpus.train, tokenizer, corpus.options)
-    valid = cached_store(corpus.valid, tokenizer, corpus.options)
+        tokenizer = cached_tokenizer(corpus.train, corpus.options, spec, progress)
+    train = cached_store(corpus.train, tokenizer, corpus.options, progress, "the training text")
+    valid = cached_store(corpus.valid, tokenizer, corpus.options, progress, "the validation text")
     for side, store in (("training", train), ("validation", valid)):
         if not len(store.ids):
             raise InputError(f"the {side} text is empty after normalisation; give more text, or keep more of it")
     notes = [*corpus.notes, *_notes("training", train), *_notes("validation", valid)]
     if not all(document.generated for document in corpus.valid) and (
-        note := cached_overlap(train, valid, tokenizer).note()
+        note := cached_overlap(train, valid, tokenizer, progress).note()
     ):
         notes.append(note)
     return Prepared(tokenizer, train, valid, notes)
 
 
-def cached_overlap(train: TokenStore, valid: TokenStore, tokenizer: Tokenizer) -> Overlap:
+def cached_overlap(
+    train: TokenStore, valid: TokenStore, tokenizer: Tokenizer, progress: Progress | None = None
+) -> Overlap:
     """`overlap` of two stores, from the cache if it is there."""
-    places = [[asdict(d) for d in store.documents] for store in (train, valid)]
-    key = _key({"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest})
-    path = cache_dir() / "overlaps" / f"{key}.json"
+    places = [places_digest(store.documents) for store in (train, valid)]
+    facts = {"sha256": [train.sha256, valid.sha256], "places": places, "tokenizer": tokenizer.digest}
+    path = cache_dir() / "overlaps" / f"{digest({'version': _VERSION, **facts})[:32]}.json"
 
     def make() -> Json:
-        return asdict(overlap(train.texts(), valid.texts(), tokenizer))
+        watch = Watch(progress, "comparing the training text with the validation text", train.chars)
+        return asdict(overlap(train.texts(), valid.texts(), tokenizer, watch.add))
 
     return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
 
@@ -204,9 +316,10 @@ def _summary(counts: Counter[str]) -> str:
     return f"{counts.total():,} characters ({shown}{more})"
 
 
-def _facts(documents: Sequence[Document], options: TextOptions) -> Json:
-    return {"documents": [[d.name, d.identity()] for d in documents], "options": options.to_dict()}
-
-
-def _key(facts: Json) -> str:
-    return digest({"version": _VERSION, "unicode": unicodedata.unidata_version, **facts})[:32]
+def _key(documents: Sequence[Document], options: TextOptions, **more: str) -> str:
+    """The name of an entry: a hash of all that it depends on."""
+    facts = {"version": _VERSION, "unicode": unicodedata.unidata_version, "options": options.to_dict(), **more}
+    found = hashlib.sha256(digest(facts).encode())
+    for document in documents:
+        found.update(digest([document.name, document.identity()]).encode())
+    return found.hexdigest()[:32]

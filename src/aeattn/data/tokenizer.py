@@ -5,7 +5,8 @@ A kind is registered under a name, in a file of the user's own or in this packag
     @aeattn.register_tokenizer("bytes")
     class ByteTokenizer(aeattn.Tokenizer): ...
 
-A setting names it as `kind` or `kind:argument`; `tokenizer.json` as `kind`. Shapes: N ids, V tokens.
+A setting names it as `kind` or `kind:argument`, or is the path of a tokenizer.json; `tokenizer.json` names it as
+`kind`, save where it is a file of the library `tokenizers`, which has a `model`. Shapes: N ids, V tokens.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -30,7 +32,9 @@ Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
 
 _KIND = "characters"
-_MAX_FILE_BYTES = 32 << 20  # every Unicode character, written out as JSON, takes less
+_MAX_FILE_BYTES = (
+    128 << 20
+)  # every Unicode character, or the largest file of subwords, written as JSON, takes less
 
 
 class Tokenizer(Protocol):
@@ -38,7 +42,11 @@ class Tokenizer(Protocol):
 
     Tokens stand side by side: decode(a) + decode(b) is decode(a + b), save where a character is split between
     them; `decode` shows a part of one as U+FFFD.
+
+    `learns` says whether `make` looks at the text, `reads_file` whether its argument is a path.
     """
+
+    learns, reads_file = True, False
 
     @property
     def vocab_size(self) -> int:
@@ -79,6 +87,16 @@ class Tokenizer(Protocol):
         after `kind:`. Raises InputError."""
         ...
 
+    @classmethod
+    def check(cls, argument: str) -> None:
+        """Raises InputError for an argument that cannot be, before any text is read."""
+        return
+
+    def encode_chunks(self, chunks: Iterable[str], unknown: Counter[str] | None = None) -> Iterator[Ids]:
+        """Ids of one text that comes in chunks; in sum the same wherever it was cut. A tokenizer whose tokens may
+        lie across a border sees to that."""
+        return (self.encode(chunk, unknown) for chunk in chunks)
+
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The smallest unsigned integer type that holds every id."""
@@ -97,6 +115,7 @@ class Tokenizer(Protocol):
 
 # -- kinds -----------------------------------------------------------------------------------------------
 
+KINDS = ("char", "bytes", "bpe:N", "gpt2")  # of ours, as they are written
 TOKENIZERS: dict[str, type[Tokenizer]] = {}
 T = TypeVar("T", bound=type[Tokenizer])
 
@@ -116,17 +135,35 @@ def register_tokenizer(*kinds: str) -> Callable[[T], T]:
 
 
 def tokenizer_kind(spec: str) -> tuple[type[Tokenizer], str]:
-    """The class and the argument that a setting, `kind` or `kind:argument`, names. Raises InputError."""
-    kind, _, argument = spec.partition(":")
+    """The class and the argument that a setting, `kind`, `kind:argument` or a path, names. Raises InputError."""
+    kind, colon, argument = spec.partition(":")
+    if not (_known(kind) and (colon or "/" not in kind)) and is_path(spec):
+        kind, argument = "file", spec
+    if not _known(kind):
+        raise InputError(
+            f"no tokenizer is called {kind[:40]!r}: choose {', '.join(KINDS)}, a tokenizer.json (a path with a "
+            "slash, or one that ends in .json), or name the file that registers it with --plugin"
+        )
+    return TOKENIZERS[kind], argument
+
+
+def _known(kind: str) -> bool:
+    """Whether there is such a kind; ours is imported."""
     ours = f"aeattn.data.tokenizer_{kind}"
     if kind not in TOKENIZERS and kind.isidentifier() and importlib.util.find_spec(ours):
         importlib.import_module(ours)
-    if kind not in TOKENIZERS:
-        raise InputError(
-            f"no tokenizer is called {kind[:40]!r}: choose {', '.join(TOKENIZERS)}, or name the file that "
-            "registers it with --plugin"
-        )
-    return TOKENIZERS[kind], argument
+    return kind in TOKENIZERS
+
+
+def is_path(spec: str) -> bool:
+    """Whether a setting that names no kind is the path of a file."""
+    return "/" in spec or os.sep in spec or spec.endswith(".json")
+
+
+def file_of(spec: str) -> Path | None:
+    """The file that a setting of the kind `file` names. Raises InputError for what is no setting."""
+    kind, argument = tokenizer_kind(spec)
+    return Path(argument).expanduser() if kind.reads_file else None
 
 
 def make_tokenizer(spec: str, chunks: Iterable[str]) -> Tokenizer:
@@ -137,6 +174,8 @@ def make_tokenizer(spec: str, chunks: Iterable[str]) -> Tokenizer:
 
 def tokenizer_from_dict(values: object) -> Tokenizer:
     """Inverse of `Tokenizer.to_dict`. Raises InputError for what no tokenizer has written."""
+    if isinstance(values, Mapping) and "kind" not in values and "model" in values:
+        return tokenizer_kind("file")[0].from_dict(values)
     if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
         raise InputError("not a tokenizer: expected an object with its 'kind'")
     return tokenizer_kind(values["kind"])[0].from_dict(values)
@@ -227,7 +266,7 @@ class CharTokenizer(Tokenizer):
         if strict or unknown is not None:
             found = self.unknown_counts(text)
             if strict and found:
-                raise InputError(f"characters outside the vocabulary: {_list(found)}; remove or replace them")
+                raise InputError(f"characters outside the vocabulary: {listed(found)}; remove or replace them")
             if unknown is not None:
                 unknown.update(found)
         if self.vocab_size <= 256 and text.isascii():
@@ -324,6 +363,6 @@ def _check_vocabulary(characters: str) -> None:
         raise InputError("a vocabulary must not hold surrogates: they are not characters")
 
 
-def _list(unknown: Counter[str]) -> str:
+def listed(unknown: Counter[str]) -> str:
     shown = ", ".join(f"{c!r} ({n:,})" for c, n in unknown.most_common(8))
     return shown + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")

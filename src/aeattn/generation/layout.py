@@ -24,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.config.model import ModelConfig
-from aeattn.config.projections import Role, find
+from aeattn.config.projections import ROLES, epsilon_of
+from aeattn.generation.codes import Array, ProjectionWeights, Wide, read
 from aeattn.kernels.decode import LAYOUT, panel_width
 from aeattn.nn.size import norm_epsilon
 
-Array = npt.NDArray[np.float32]
-Wide = npt.NDArray[np.floating[Any]]
 Weights = Mapping[str, Array]
 Fields = dict[str, "int | float | Fields"]
 
@@ -129,23 +128,6 @@ def panels(matrix: npt.NDArray[Any]) -> Wide:
     return np.concatenate([padded[:, at : at + panel].ravel() for at in range(0, width, panel)])
 
 
-@dataclass(frozen=True)
-class _Projection:
-    """One projection's weights. `decoders` (H or G, C, code) is None where the code is the result; `blocks` is how
-    many heads have their own part of the code, 1 where all read the same."""
-
-    encoder: Array | None
-    middle: list[Wide]
-    decoders: Wide | None
-    blocks: int
-    gelu: bool
-
-    @property
-    def width(self) -> int:
-        assert self.encoder is not None
-        return int(self.encoder.shape[0])
-
-
 def _beside(heads: list[Wide], stride: int, blocks: int) -> list[Wide]:
     """Each head's matrix (in, out) with out filled up to `stride`: apart, or side by side as one."""
     wide = [np.pad(h, ((0, 0), (0, stride - h.shape[1]))) for h in heads]
@@ -162,7 +144,7 @@ class _Layer:
         self.prefix, self.latent, self.cache_end = f"blocks.{layer}.", latent, cache
         self.fields: Fields = {}
         self._scale = 1 / math.sqrt(config.d_head + (config.d_rotary if config.positions == "decoupled" else 0))
-        query, key, value = (self._projection(name) for name in ("query", "key", "value"))
+        query, key, value = (read(config, self._get, layer, role) for role in ROLES)
         self._encoders({"query": query, "key": key, "value": value})
         self._attention(query, key, value)
         self._vectors_and_feed_forward()
@@ -175,40 +157,41 @@ class _Layer:
         at, self.cache_end = self.cache_end, self.cache_end + numbers
         return at
 
-    def _projection(self, name: Role) -> _Projection:
-        config, kind = self.config, find(self.config.kind(name, self.layer))
-        heads = config.heads(name)
-        own = range(heads) if config.per_head else ()
-        parts = [f"attention.{name}.heads.{h}." for h in own] or [f"attention.{name}."]
-        encoder = None
-        if not kind.shares_code:
-            encoder = np.concatenate([self._get(part + "encoder.weight") for part in parts])
-        if not kind.has_decoder:
-            return _Projection(encoder, [], None, heads, False)
-        gelu = kind.compiled == "gelu"
-        middle = [self._get(part + "middle.weight").T for part in parts if gelu and config.middle]
-        decoders = np.stack([self._get(part + "decoder.weight").astype(np.float64) for part in parts])
-        shape = (heads, config.d_head, decoders.shape[-1])
-        return _Projection(encoder, middle, decoders.reshape(shape), len(parts), gelu)
-
-    def _encoders(self, projections: dict[str, _Projection]) -> None:
+    def _encoders(self, projections: dict[str, ProjectionWeights]) -> None:
         """All that is multiplied with the layer's input, as one matrix, and where each part of the product is."""
-        parts: list[Array] = []
+        parts: list[Wide] = []
         for name, projection in projections.items():
             code: Fields
-            if projection.encoder is None:
+            if not projection.encoders:
                 code = {**self.fields["key"]}  # type: ignore[dict-item]
             else:
-                middle = self.blob.add_matrices(projection.middle) if projection.middle else NOWHERE
-                code = {"at": sum(map(len, parts)), "width": projection.width, "blocks": projection.blocks,
-                        "gelu": int(projection.gelu), "middle": middle}  # fmt: skip
-                parts.append(projection.encoder)
+                code = {"at": sum(map(len, parts)), **self._code(projection)}
+                parts.append(projection.encoder())
             self.fields[name] = code
         self._rotary(parts)
+        self.fields["gate"] = NOWHERE
+        if self.config.gate:
+            self.fields["gate"] = sum(map(len, parts))
+            parts.append(self._get("attention.gate.encoder.weight"))
         matrix = np.concatenate(parts).T
         self.fields |= {"encoders": self.blob.add_matrices([matrix]), "n_encoded": matrix.shape[1]}
 
-    def _rotary(self, parts: list[Array]) -> None:
+    def _code(self, projection: ProjectionWeights) -> Fields:
+        """How the code is made, and its matrices put into the blob."""
+        middle, narrow = (
+            self.blob.add_matrices(matrices) if matrices else NOWHERE
+            for matrices in (projection.middle, projection.narrow)
+        )  # fmt: skip
+        number, gain = len(projection.encoders), projection.gain
+        return {
+            "width": number * projection.width, "blocks": projection.blocks, "parts": number,
+            "stride": projection.stride, "hidden": projection.hidden, "gelu": int(projection.gelu),
+            "middle": middle, "narrow": narrow,
+            "gain": self.blob.add(np.concatenate(gain)) if gain else NOWHERE,
+            "epsilon": epsilon_of(projection.width),
+        }  # fmt: skip
+
+    def _rotary(self, parts: list[Wide]) -> None:
         """The decoupled rotary part: two more encoders, and one vector a character in the cache."""
         names, width = ("rotary_query", "rotary_key", "rotary_cache"), self.config.d_rotary
         self.fields |= {"rotary_width": 0, **dict.fromkeys(names, NOWHERE)}
@@ -223,9 +206,9 @@ class _Layer:
     def _time(self) -> int:
         return _round(self.config.context, panel_width())
 
-    def _attention(self, query: _Projection, key: _Projection, value: _Projection) -> None:
+    def _attention(self, query: ProjectionWeights, key: ProjectionWeights, value: ProjectionWeights) -> None:
         config, norms = self.config, self.latent and key.decoders is not None and self.config.qk_norm
-        shared = self.latent and value.encoder is None
+        shared = self.latent and not value.encoders
         kept_key, kept_value = (p.decoders if self.latent else None for p in (key, value))
         self.fields |= {
             "keys": self._kept(key, self._time),
@@ -244,7 +227,7 @@ class _Layer:
         )
         self.fields["output"] = self.blob.add_matrices([self._output(kept_value)])
 
-    def _kept(self, projection: _Projection, time: int, filled: bool = False) -> Fields:
+    def _kept(self, projection: ProjectionWeights, time: int, filled: bool = False) -> Fields:
         """What the cache keeps of keys or values: codes, or decoded vectors. Values are filled up to whole
         rows."""
         latent = self.latent and projection.decoders is not None
@@ -255,7 +238,7 @@ class _Layer:
         cache = self._keep(groups * (stride if filled else width) * time)
         return {"groups": groups, "width": width, "stride": stride, "decoded": int(decoded), "cache": cache}
 
-    def _decoder(self, name: str, projection: _Projection, wanted: bool) -> None:
+    def _decoder(self, name: str, projection: ProjectionWeights, wanted: bool) -> None:
         """Matrices from code to decoded vectors, each head's filled up."""
         place = NOWHERE
         if wanted and projection.decoders is not None:
@@ -267,7 +250,7 @@ class _Layer:
         """Which head of keys and values a head of queries reads."""
         return h // (self.config.n_heads // self.config.heads("key"))
 
-    def _reading(self, query: _Projection, key_decoders: Wide | None) -> list[Wide]:
+    def _reading(self, query: ProjectionWeights, key_decoders: Wide | None) -> list[Wide]:
         """For each head, from the query's code to what is multiplied with kept keys."""
         c = self.config.d_head
         gains = np.ones((self.config.n_heads, c))

@@ -165,8 +165,8 @@ def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
     """Raises InputError where model and tokenizer do not belong together."""
     if config.vocab_size != tokenizer.vocab_size:
         raise InputError(
-            f"tokenizer.json has {tokenizer.vocab_size} characters, config.json {config.vocab_size}: "
-            "the run folder is damaged, restore it"
+            f"tokenizer.json has {tokenizer.vocab_size} tokens, config.json {config.vocab_size}: it is another "
+            "run's, or damaged: restore it"
         )
 
 

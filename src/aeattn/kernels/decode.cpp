@@ -279,7 +279,7 @@ struct Engine {
         time = round_up(m.context, PANEL), head_stride = round_up(m.head_width, FILL);
         int64_t code = 0, n_encoded = 0, key_stride = 0, value_stride = 0;
         for (const Layer* l = layers; l < layers + m.layers; l++) {
-            for (const Code& c : {l->query, l->key, l->value}) code = code > c.width ? code : c.width;
+            for (const Code& c : {l->query, l->key, l->value}) code = code > c.stride ? code : c.stride;
             n_encoded = n_encoded > l->n_encoded ? n_encoded : l->n_encoded;
             key_stride = key_stride > l->keys.stride ? key_stride : l->keys.stride;
             value_stride = value_stride > l->values.stride ? value_stride : l->values.stride;
@@ -314,6 +314,7 @@ struct Engine {
             if (layer->value.at != layer->key.at) make_code(layer->value, batch.n);
             make_queries(*layer, batch), keep_keys(*layer, batch), keep_values(*layer, batch);
             for (int64_t r = 0; r < batch.n; r++) attend(*layer, batch, r);
+            if (layer->gate >= 0) pass_gates(*layer, batch.n);
             const int64_t n_mixed = m.heads * layer->values.stride;
             product(mixed, batch.n, weights + layer->output, n_mixed, m.width, out);
             add_out(batch.n);
@@ -363,18 +364,40 @@ struct Engine {
 
     // From the encoder's product to the code, in place
     void make_code(const Code& code, int64_t n) const {
-        if (!code.gelu) return;
-        for (int64_t r = 0; r < n; r++) gelu(encoded[r] + code.at, code.width);
-        if (code.middle < 0) return;
-        const int64_t width = code.width / code.blocks, size = width * round_up(width, FILL);
-        for (int64_t block = 0; block < code.blocks; block++) {
-            const Rows here = encoded.from(code.at + block * width);
-            product(here, n, weights + code.middle + block * size, width, width, middle);
+        if (code.gelu)
+            for (int64_t r = 0; r < n; r++) gelu(encoded[r] + code.at, code.parts * code.stride);
+        const int64_t width = code.width / code.parts;
+        if (code.middle >= 0) multiply_parts(code, code.middle, code.hidden, true, n);
+        if (code.narrow >= 0) multiply_parts(code, code.narrow, width, false, n);
+        if (code.gain < 0) return;
+        for (int64_t r = 0; r < n; r++)
+            for (int64_t part = 0; part < code.parts; part++) {
+                float* here = encoded[r] + code.at + part * width;
+                scale(here, width, inverse_rms(here, width, code.epsilon));
+                multiply(here, weights + code.gain + part * width, width);
+            }
+    }
+
+    // Each part of a code, `hidden` wide, times a matrix of its own, in place; parts of the code itself lie without gaps
+    void multiply_parts(const Code& code, int64_t matrix, int64_t n_out, bool then_gelu, int64_t n) const {
+        const int64_t size = code.hidden * round_up(n_out, FILL);
+        const int64_t step = then_gelu ? code.stride : n_out;
+        for (int64_t part = 0; part < code.parts; part++) {
+            const Rows here = encoded.from(code.at + part * code.stride), there = encoded.from(code.at + part * step);
+            product(here, n, weights + matrix + part * size, code.hidden, n_out, middle);
             for (int64_t r = 0; r < n; r++) {
-                gelu(middle[r], width);
-                copy(middle[r], here[r], width);
+                if (then_gelu) gelu(middle[r], n_out);
+                copy(middle[r], there[r], n_out);
             }
         }
+    }
+
+    // What each head has mixed, times its gate
+    void pass_gates(const Layer& layer, int64_t n) const {
+        const int64_t width = layer.values.stride;
+        for (int64_t r = 0; r < n; r++)
+            for (int64_t h = 0; h < m.heads; h++)
+                scale(mixed[r] + h * width, width, 1.0f / (1.0f + std::exp(-encoded[r][layer.gate + h])));
     }
 
     // From a code to a vector for each of `heads`, `stride` apart, by one matrix or one a block

@@ -8,10 +8,12 @@ struct Model {
     int64_t cache_numbers;  // that one sequence takes
 };
 
-// One projection: where its part of the encoders' product begins, how wide it is, in how many blocks of its own for each
-// head, whether GELU follows, and the matrices after it.
+// One projection: where its part of the encoders' product begins, how wide its code is, in how many blocks of its own for
+// each head, and the matrices after it. The code is made in `parts` that lie `stride` apart until it is: of `hidden`
+// numbers each whether GELU follows, a matrix to as many and GELU again, a matrix to the code, and a norm with a gain.
 struct Code {
-    int64_t at, width, blocks, gelu, middle, decoder;
+    int64_t at, width, blocks, parts, stride, hidden, gelu, middle, narrow, gain, decoder;
+    double epsilon;  // of that norm
 };
 
 // Keys or values in the cache: `groups` of heads that read the same, each `width` numbers a character, filled up to
@@ -28,4 +30,5 @@ struct Layer {
     int64_t norms, inputs, value_shared;                              // in the cache; whether values are the keys' codes
     int64_t slopes, rotate;                                           // ALiBi; rotary on whole keys
     int64_t rotary_query, rotary_key, rotary_width, rotary_cache;     // decoupled rotary part
+    int64_t gate;                                                     // in the encoders' product, one number a head
 };

@@ -12,7 +12,9 @@ is linear, so it moves to the other side of the product (DeepSeek-V2, 2024, sect
     q . k = q . (z D) = (q D') . z              queries read codes of keys
     sum_t w_t v_t = (sum_t w_t z_t) D           one decoding after the sum, none a character
 
-Where keys are divided by their root mean square, its inverse is kept beside the code, one number a head.
+Where keys are divided by their root mean square, its inverse is kept beside the code, one number a head. A gate
+multiplies all that a head has mixed by one number from the token, sigmoid(x W) (2505.06708, its headwise form): it
+passes through a linear decoder as it is, and nothing of it is kept.
 
 Shapes: B batch, T time (q queries, k keys), D width, H heads, G heads of keys and values, C head width, K code.
 """
@@ -98,7 +100,8 @@ class Attention(nn.Module):
 
     `output` maps the heads in a row (H C) back to D; without it every head is D wide and they are added up.
     With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), to whose square an
-    epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part.
+    epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part. The
+    sigmoid of what `gate` puts out, (B, T, H), is a gate a head; its weights begin at zero, all gates at one half.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Attention(nn.Module):
         d_head: int,
         d_model: int,
         output: nn.Linear | None,
+        gate: Projection | None = None,
         positions: PositionKind,
         d_rotary: int,
         qk_norm: bool,
@@ -122,6 +126,8 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.query, self.key, self.value, self.output = query, key, value, output
+        self.gate = gate
+        self.open_gates()
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         self.d_head, self.positions, self.causal, self.dropout = d_head, positions, causal, dropout
         self.query_epsilon, self.key_epsilon = query_epsilon, key_epsilon
@@ -132,6 +138,11 @@ class Attention(nn.Module):
             self.query_rotary = nn.Linear(d_model, n_heads * d_rotary, bias=False)
             self.key_rotary = nn.Linear(d_model, d_rotary, bias=False)
         self.scale = 1.0 / math.sqrt(d_head + (d_rotary if positions == "decoupled" else 0))
+
+    def open_gates(self) -> None:
+        """Set all gates to one half, whatever the token."""
+        if self.gate is not None:
+            nn.init.zeros_(self.gate.encoder_weight)
 
     def forward(
         self, x: Tensor, *, mask: Tensor | None = None, fully_masked: Tensor | None = None,
@@ -146,10 +157,11 @@ class Attention(nn.Module):
         if cache is not None:
             mixed, output = self._attend_cached(x, cache, mask), None
         else:
-            q, k, v_code = self.queries_and_keys(x)
+            q, k, v_code, gates = self.queries_and_keys(x)
             output = self.absorbed_output()
             v = self.values(v_code) if output is None else self.value.split_code(v_code, self.n_kv_heads)
             mixed = self.attend(q, k, v.expand(-1, self.n_kv_heads, -1, -1), mask)
+            mixed = mixed if gates is None else mixed * gates
         mixed = mixed if fully_masked is None else mixed.masked_fill(fully_masked, 0.0)
         return self.merge(mixed) if output is None else F.linear(_side_by_side(mixed), output)
 
@@ -169,7 +181,7 @@ class Attention(nn.Module):
     def _attend_cached(self, x: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
         """What new characters (B, T, D) find among themselves and all before them: (B, H, T, C)."""
         start = cache.length
-        q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
+        q_code, k_code, v_code, gates = self.codes(x)
         new, reading = self._kept_keys(k_code, self.queries(q_code, start), start, cache.latent)
         value_decoders = self.value.head_decoders(self.n_kv_heads) if cache.latent else None
         if not cache.latent:
@@ -182,6 +194,7 @@ class Attention(nn.Module):
         kept = cache.append(new)
         weights = self._cached_weights(reading, rotary_queries, kept, mask)
         mixed = by_group(weights, kept.get("values", kept["keys"]))
+        mixed = mixed if gates is None else mixed * gates
         return mixed if value_decoders is None else mixed @ for_each_head(value_decoders, self.n_heads, dim=0).mT
 
     def _kept_keys(
@@ -212,19 +225,29 @@ class Attention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled) of (B, T, D), (B, H, T, C), and its keys and values, (B, G, T, C)."""
-        q, k, v_code = self.queries_and_keys(x)
+        q, k, v_code, _ = self.queries_and_keys(x)
         return q, k, self.values(v_code)
 
-    def queries_and_keys(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (scaled) of (B, T, D), (B, H, T, C), its keys, (B, G, T, C), and the code of its values,
-        (B, T, K)."""
-        q_code, k_code, v_code = encode_together((self.query, self.key, self.value), x)
+    def codes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """The codes of queries, keys and values of (B, T, D), (B, T, K), and the gates of the heads, (B, H, T, 1),
+        or None where there are none."""
+        parts = (self.query, self.key, self.value)
+        if self.gate is None:
+            query, key, value = encode_together(parts, x)
+            return query, key, value, None
+        gate, query, key, value = encode_together((self.gate, *parts), x)
+        return query, key, value, gate.sigmoid().transpose(1, 2).unsqueeze(-1)
+
+    def queries_and_keys(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Queries (scaled) of (B, T, D), (B, H, T, C), its keys, (B, G, T, C), the code of its values, (B, T, K),
+        and its gates, (B, H, T, 1), or None."""
+        q_code, k_code, v_code, gates = self.codes(x)
         q, k = self.queries(q_code, start=0), self.keys(k_code, start=0)
         if self.positions == "decoupled":
             q_rotary, k_rotary = self.rotary_parts(x, start=0)
             q = torch.cat([q, q_rotary], dim=-1)
             k = torch.cat([k, k_rotary.expand(-1, self.n_kv_heads, -1, -1)], dim=-1)
-        return q, k, v_code
+        return q, k, v_code, gates
 
     def absorbed_output(self) -> Tensor | None:
         """The decoders of the values and `output` as one matrix, (D, H K): heads mix codes, which are decoded as

@@ -31,13 +31,17 @@ class AutoencoderAttention(nn.Module):
 
     Args:
         d_model: width D of input and output.
-        n_heads: must divide the width, unless `per_head`.
+        n_heads: must divide the width, unless `head_width` is given, or `per_head`.
         bottleneck: width of the codes, from 1 to D; a quarter of the width if not given.
         query, key, value: `autoencoder`, `bottleneck` (no nonlinearity), `linear` (standard attention), `residual`
-            (linear and autoencoder added up) or a kind of your own; a value may also be `shared`: it decodes the
-            keys' codes.
+            (linear and autoencoder added up), `gelu`, `deep`, `deep-linear`, `deep-autoencoder`, `latent`
+            (aeattn/nn/kinds.py) or a kind of your own; a value may also be `shared`: it decodes the keys' codes.
         n_kv_heads: heads of keys and values, as many as `n_heads` if not given; must divide them.
-        middle: a second matrix inside the bottleneck.
+        head_width: width of a head, D / `n_heads` if not given, which then must be whole.
+        query_bottleneck: width of the queries' codes, where it is not `bottleneck`.
+        d_hidden: width of the hidden layers of deep kinds, D if not given.
+        middle: a second matrix inside the bottleneck; a second hidden layer of deep kinds.
+        gate: multiply what a head has mixed by sigmoid(x W), one number a head; W begins at zero.
         per_head: every head has autoencoders of its own over the full width; the heads are added up.
         causal: no position sees a later one. Without it, ALiBi penalises later keys by their distance, as earlier
             ones.
@@ -61,7 +65,11 @@ class AutoencoderAttention(nn.Module):
         key: str = "autoencoder",
         value: str = "autoencoder",
         n_kv_heads: int | None = None,
+        head_width: int | None = None,
+        query_bottleneck: int | None = None,
+        d_hidden: int | None = None,
         middle: bool = False,
+        gate: bool = False,
         per_head: bool = False,
         causal: bool = True,
         positions: PositionKind = "none",
@@ -79,7 +87,8 @@ class AutoencoderAttention(nn.Module):
         quarter = max(1, d_model // 4) if isinstance(d_model, int) else 1
         self.config = ModelConfig(
             n_layers=1, d_model=d_model, n_heads=n_heads, bottleneck=quarter if bottleneck is None else bottleneck,
-            query=query, key=key, value=value, n_kv_heads=n_kv_heads, middle=middle, per_head=per_head,
+            query=query, key=key, value=value, n_kv_heads=n_kv_heads, head_width=head_width,
+            query_bottleneck=query_bottleneck, d_hidden=d_hidden, middle=middle, gate=gate, per_head=per_head,
             positions=positions, d_rotary=d_rotary, qk_norm=qk_norm, dropout=dropout,
         )  # fmt: skip
         self.d_model = d_model

@@ -7,6 +7,8 @@
     residual      k = x W + gelu(x E) D                     (d -> d, a control: the standard one, corrected)
     shared        v = z D, with z the code of the keys      (one code for keys and values)
 
+`kinds.py` has more: deeper encoders, codes without a decoder, and the code of latent attention.
+
 Every projection is `decode(encode(x))`. What `encode` returns is the *code*; `decode` is linear, so a
 decoder can be absorbed into the attention that follows, and a cache need hold only codes. `register_projection`
 adds a kind of your own to these.
@@ -24,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeattn.config.projections import Kind, Shapes, Widths, find, register
+from aeattn.config.projections import Kind, Shapes, Widths, find, make, register, takes_hidden
 from aeattn.kernels.available import transformed
 from aeattn.kernels.gelu import gelu_parts, is_ready
 from aeattn.nn.layers import gelu
@@ -40,7 +42,7 @@ class Projection(nn.Module):
     encoder: nn.Linear
     kind = ""  # what configs call it
     shares_code = False  # true where the code is that of the projection before it
-    code_is_gelu = False  # true where `code` is GELU and nothing else
+    begins_with_gelu = False  # true where `code` is GELU, then `after_gelu`
 
     @property
     def encoder_weight(self) -> Tensor:
@@ -51,8 +53,12 @@ class Projection(nn.Module):
         """From the first product `x E` to the code of each character: (B, T, E) -> (B, T, K)."""
         return encoded
 
+    def after_gelu(self, activated: Tensor) -> Tensor:
+        """What is left of `code` where it begins with GELU: (B, T, E) -> (B, T, K)."""
+        return activated
+
     def before_gelu(self, encoded: Tensor) -> Tensor | None:
-        """What enters the last GELU before the code, (B, T, K), or None where there is none."""
+        """What enters the GELU whose result is the code, (B, T, K), or None where there is none."""
         return None
 
     def decode(self, code: Tensor) -> Tensor:
@@ -129,7 +135,7 @@ class Autoencoder(Bottleneck):
     def __init__(self, d_in: int, d_out: int, bottleneck: int, middle: bool = False) -> None:
         super().__init__(d_in, d_out, bottleneck)
         self.middle = nn.Linear(bottleneck, bottleneck, bias=False) if middle else None
-        self.code_is_gelu = not middle and type(self).code is Autoencoder.code
+        self.begins_with_gelu = not middle and type(self).code is Autoencoder.code
 
     def before_gelu(self, encoded: Tensor) -> Tensor | None:
         return encoded if self.middle is None else self.middle(gelu(encoded))
@@ -179,6 +185,7 @@ class PerHead(Projection):
         self.heads = nn.ModuleList(heads)
         self.d_code = sum(head.d_code for head in heads)
         self.shares_code = heads[0].shares_code
+        self.encoded = [] if self.shares_code else [len(head.encoder_weight) for head in heads]  # widths
 
     def _each(self) -> list[Projection]:
         return [head for head in self.heads if isinstance(head, Projection)]
@@ -187,27 +194,29 @@ class PerHead(Projection):
     def encoder_weight(self) -> Tensor:
         return torch.cat([head.encoder_weight for head in self._each()])
 
-    def _parts(self, x: Tensor) -> Iterator[tuple[Projection, Tensor]]:
-        parts = torch.split(x, [head.d_code for head in self._each()], dim=-1)
-        return zip(self._each(), parts, strict=True)
+    def _parts(self, x: Tensor, widths: list[int]) -> Iterator[tuple[Projection, Tensor]]:
+        return zip(self._each(), torch.split(x, widths, dim=-1), strict=True)
 
     def code(self, encoded: Tensor) -> Tensor:
-        return torch.cat([head.code(part) for head, part in self._parts(encoded)], dim=-1)
+        return torch.cat([head.code(part) for head, part in self._parts(encoded, self.encoded)], dim=-1)
 
     def decode(self, code: Tensor) -> Tensor:
-        return torch.cat([head.decode(part) for head, part in self._parts(code)], dim=-1)
+        widths = [head.d_code for head in self._each()]
+        return torch.cat([head.decode(part) for head, part in self._parts(code, widths)], dim=-1)
 
     def head_decoders(self, n_heads: int) -> Tensor | None:
         decoders = [d for head in self._each() if (d := head.head_decoders(1)) is not None]
         return torch.cat(decoders) if decoders else None
 
 
-def make_projection(kind: str, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False) -> Projection:
+def make_projection(
+    kind: str, d_in: int, d_out: int, bottleneck: int, *, middle: bool = False, d_hidden: int | None = None
+) -> Projection:
     """The projection called `kind`. Raises ValueError for a kind or a bottleneck that cannot be."""
     found = find(kind)
     if not 0 < bottleneck <= d_in:
         raise ValueError(f"bottleneck is {bottleneck}: choose a number from 1 to the width, {d_in}")
-    made: Projection = found.module(Widths(d_in, d_out, bottleneck, middle))
+    made: Projection = found.module(Widths(d_in, d_out, bottleneck, middle, d_hidden))
     return made
 
 
@@ -230,12 +239,13 @@ def encode_together(projections: Sequence[Projection], x: Tensor) -> list[Tensor
 def _cut(projections: Sequence[Projection], encoded: Tensor, widths: Sequence[int]) -> list[Tensor]:
     """The code of each projection from their first products side by side, (B, T, sum of their widths)."""
     others = len(projections)
-    while others and projections[others - 1].code_is_gelu:
+    while others and projections[others - 1].begins_with_gelu:
         others -= 1
     rest = tuple(widths[others:])
     if encoded.device.type == "cpu" and rest and not transformed() and is_ready(rest, encoded.dtype):
         before, after = torch.split(encoded, [sum(widths[:others]), sum(rest)], dim=-1)
-        return [*_codes(projections[:others], before, widths[:others]), *gelu_parts(after, rest)]
+        codes = [p.after_gelu(x) for p, x in zip(projections[others:], gelu_parts(after, rest), strict=True)]
+        return [*_codes(projections[:others], before, widths[:others]), *codes]
     return _codes(projections, encoded, widths)
 
 
@@ -265,7 +275,8 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
         @functools.cache
         def build(widths: Widths) -> Projection:
             with torch.device("meta"):
-                return made(widths.d_in, widths.d_out, widths.bottleneck, widths.middle)
+                built: Projection = make(made, widths)
+            return built
 
         _check(name, made)
         no_decoder = made.head_decoders is Projection.head_decoders
@@ -279,6 +290,7 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
             has_decoder=not no_decoder,
             shares_code=made.shares_code,
             not_absorbable=wide if no_decoder and made.decode is not Projection.decode else None,
+            is_deep=takes_hidden(made),
         )
         register(kind)
         made.kind = name

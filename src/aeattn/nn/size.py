@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from aeattn.config.model import CacheKind, ModelConfig
-from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths
+from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
 
 KEPT: tuple[Role, ...] = ("key", "value")
-EPSILON, NARROW_EPSILON = 2.0**-23, 1e-4  # of the norms of queries and keys
 TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
 
 
@@ -91,7 +90,9 @@ def _layer(config: ModelConfig, kinds: Kinds) -> Shapes:
     if config.conv:
         shapes[TAPS] = (config.conv, d)
     if not config.per_head:
-        shapes["attention.output.weight"] = (d, d)
+        shapes["attention.output.weight"] = (d, heads * config.d_head)
+    if config.gate:
+        shapes["attention.gate.encoder.weight"] = (heads, d)
     if config.qk_norm:
         shapes["attention.query_gain"] = (heads, 1, config.d_head)
     if config.positions == "alibi":
@@ -115,17 +116,16 @@ def _projection(config: ModelConfig, role: Role, kind: Kind) -> Shapes:
 def widths(config: ModelConfig, role: Role) -> Widths:
     """What a projection is made for: all heads together, or one where each has its own."""
     out = config.d_head * (1 if config.per_head else config.heads(role))
-    return Widths(config.d_model, out, config.bottleneck, config.middle)
+    bottleneck = config.query_bottleneck if role == "query" else None
+    return Widths(config.d_model, out, bottleneck or config.bottleneck, config.middle, config.d_hidden)
 
 
 def norm_epsilon(config: ModelConfig, role: Role, layer: int) -> float:
-    """What is added to the mean square of queries or keys where they are normalised.
-
-    Near zero the norm makes any rounding 1 / sqrt(epsilon) times larger. Many numbers hardly ever lie there all
-    together; one or two, of a code or of a head, do: with a larger epsilon all ways to compute agree all the same.
-    """
-    width = min(config.projection(role, layer).code(widths(config, role)), config.d_head)
-    return EPSILON if width > 2 else NARROW_EPSILON
+    """What is added to the mean square of queries or keys where they are normalised: by the narrowest layer that
+    they have come through."""
+    kind, w = config.projection(role, layer), widths(config, role)
+    hidden = w.hidden if kind.is_deep else config.d_head
+    return epsilon_of(min(kind.code(w), config.d_head, hidden))
 
 
 def _layers(config: ModelConfig) -> Iterable[tuple[Kinds, int]]:
@@ -185,7 +185,8 @@ def not_absorbable(config: ModelConfig) -> str | None:
     if wide := next((kind.not_absorbable for kind in kept if kind.not_absorbable), None):
         return wide
     if not any(kind.has_decoder for kind in kept):
-        return f"keys and values are {kept[0].name}: there is no decoder to absorb"
+        names = " or ".join(dict.fromkeys(kind.name for kind in kept))
+        return f"keys and values are {names}: there is no decoder to absorb, and the full cache keeps the same"
     if config.positions == "rotary" and any(key.has_decoder for _, key, _ in layers):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"
     return None
@@ -199,14 +200,16 @@ def not_compiled(config: ModelConfig) -> str | None:
 
 
 def use_latent_cache(config: ModelConfig, wanted: CacheKind = "auto") -> bool:
-    """Whether to keep codes instead of keys and values: `auto` does wherever that is exact.
+    """Whether to keep codes instead of keys and values: `auto` does wherever that is exact and keeps no more.
 
     Raises ValueError, with the reason, for `latent` where it is not.
     """
     reason = not_absorbable(config)
     if wanted == "latent" and reason is not None:
         raise ValueError(f"no latent cache: {reason}; choose the full cache")
-    return wanted != "full" and reason is None
+    if wanted == "full" or reason is not None:
+        return False
+    return wanted == "latent" or latent_cache_numbers(config) <= cache_numbers(config)
 
 
 def solve_width(

@@ -17,7 +17,7 @@ from aeattn.nn.attention import Attention
 from aeattn.nn.cache import Cache, LayerCache, past_inputs
 from aeattn.nn.layers import ACTIVATIONS, Dropout, Embedding
 from aeattn.nn.positions import wide
-from aeattn.nn.projection import PerHead, Projection, make_projection
+from aeattn.nn.projection import Linear, PerHead, Projection, make_projection
 from aeattn.nn.size import norm_epsilon, use_latent_cache, widths
 
 
@@ -27,7 +27,8 @@ def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, 
     return Attention(
         query, key, value, n_heads=config.n_heads, n_kv_heads=config.heads("key"), d_head=config.d_head,
         d_model=config.d_model,
-        output=None if config.per_head else nn.Linear(config.d_model, config.d_model, bias=False),
+        output=None if config.per_head else nn.Linear(config.n_heads * config.d_head, config.d_model, bias=False),
+        gate=Linear(config.d_model, config.n_heads) if config.gate else None,
         positions=config.positions, d_rotary=config.d_rotary, qk_norm=config.qk_norm,
         query_epsilon=norm_epsilon(config, "query", layer), key_epsilon=norm_epsilon(config, "key", layer),
         causal=causal, dropout=dropout,
@@ -37,8 +38,8 @@ def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, 
 def make_heads(config: ModelConfig, role: Role, layer: int) -> Projection:
     """What makes queries, keys or values, (B, T, D) -> (B, T, O): one for all heads, or one for each."""
     w, number = widths(config, role), config.heads(role) if config.per_head else 1
-    each = [make_projection(config.kind(role, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle)
-            for _ in range(number)]  # fmt: skip
+    each = [make_projection(config.kind(role, layer), w.d_in, w.d_out, w.bottleneck, middle=w.middle,
+                            d_hidden=w.d_hidden) for _ in range(number)]  # fmt: skip
     return PerHead(each) if config.per_head else each[0]
 
 
@@ -152,10 +153,10 @@ def initialise(model: LanguageModel) -> None:
     """The one place where weights get their first values.
 
     With `zero_init`: matrices normal with standard deviation 1/sqrt(fan-in), embeddings with 0.5, and zero for
-    every matrix that writes to the residual stream or to the logits (Yang et al. 2022). Without: PyTorch's
-    defaults, which the published experiment used. Where the embedding is the output's matrix, too, the last norm
-    begins with gains of zero instead. So the first loss is ln V; where PyTorch's defaults fill a matrix of the
-    output's own, it is about 1/6 more.
+    every matrix of gates and every matrix that writes to the residual stream or to the logits (Yang et al. 2022).
+    Without: PyTorch's defaults, which the published experiment used, but for gates. Where the embedding is the
+    output's matrix, too, the last norm begins with gains of zero instead. So the first loss is ln V; where
+    PyTorch's defaults fill a matrix of the output's own, it is about 1/6 more.
     """
     if model.head is None:
         nn.init.zeros_(model.get_parameter("norm.weight"))
@@ -171,3 +172,6 @@ def initialise(model: LanguageModel) -> None:
     for matrix in (*outputs, model.head):
         if matrix is not None:
             nn.init.zeros_(matrix.weight)
+    for attention in model.modules():
+        if isinstance(attention, Attention):
+            attention.open_gates()

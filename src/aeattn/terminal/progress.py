@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from aeattn.data.watch import clock as clock
 from aeattn.terminal.escaping import escape_controls
 
 
@@ -48,13 +49,6 @@ def describe(status: Status) -> str:
             parts.append(f"{status.valid_nats - status.floor_nats:+.4f} above the floor")
     parts += [f"{status.chars_per_second:,.0f} chars/s", f"{clock(status.seconds_left)} left"]
     return " | ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    whole = max(0, round(seconds)) if math.isfinite(seconds) else 0
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 class PlainReporter:

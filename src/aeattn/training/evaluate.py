@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
-from aeattn.data.store import StoredDocument, TokenStore
+from aeattn.data.store import TokenStore
+from aeattn.data.stored import StoredDocument
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
 
@@ -49,14 +50,18 @@ class Score:
         return None if self.nats_per_char is None else self.nats_per_char / math.log(2)
 
     @property
+    def nats_per_byte(self) -> float | None:
+        return self.nats / self.bytes if self.bytes else None
+
+    @property
     def bits_per_byte(self) -> float | None:
-        return self.nats / self.bytes / math.log(2) if self.bytes else None
+        return None if self.nats_per_byte is None else self.nats_per_byte / math.log(2)
 
     def __add__(self, other: Score) -> Score:
         return Score(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def to_dict(self) -> dict[str, float | int | None]:
-        names = ("nats_per_char", "bits_per_char", "chars", "bits_per_byte", "bytes", "tokens")
+        names = ("nats_per_char", "bits_per_char", "chars", "nats_per_byte", "bits_per_byte", "bytes", "tokens")
         return {name: getattr(self, name) for name in names}
 
 

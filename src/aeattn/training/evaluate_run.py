@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aeattn.config.run import RunConfig
+import numpy as np
+
+from aeattn.config.run import BYTE_TOKENS, RowsAre, RunConfig
 from aeattn.data.corpora import documents_to_evaluate
-from aeattn.data.ngram import ngram_baseline
+from aeattn.data.decoder import Decoder
+from aeattn.data.ngram import TRAIN_CHARS, ngram_baseline
 from aeattn.data.store import TokenStore, cached_store
-from aeattn.data.tokenizer import Tokenizer
+from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.runs.load import read_run, text_model
 from aeattn.training.evaluate import evaluate_store, total
 from aeattn.training.plan import corpus_of
+
+_DECODED = 1 << 18  # tokens at once
 
 
 def evaluate_run(
@@ -25,16 +31,19 @@ def evaluate_run(
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
+    column: str | None = None,
+    rows: RowsAre = "auto",
     say: Callable[[str], None] = lambda _: None,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
     windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
 
-    A corpus by name means its validation side. Raises InputError for what cannot be read.
+    A corpus by name means its validation side; `column` and `rows` say how tables are read. Raises InputError for
+    what cannot be read.
     """
     config, tokenizer, weights = read_run(run)
     model = text_model(config, tokenizer, weights, device)
-    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed, say, column=column, rows=rows)
     store = cached_store(documents, tokenizer, config.data.text)
     if unknown := store.unknown.total():
         kinds = " ".join(map(repr, list(store.unknown)[:10]))
@@ -57,20 +66,36 @@ def evaluate_run(
         slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step))
         result["sliding"] = {**slid.to_dict(), "stride": step}
     if baseline:
-        result["ngram_nats_per_char"] = _baseline(config, tokenizer, store, say)
+        nats = _baseline(config, tokenizer, store, say)
+        each = result["bytes"] / result["chars"] * math.log(2)
+        result["ngram_nats_per_char"] = nats
+        result["ngram_bits_per_byte"] = {order: loss / each for order, loss in nats.items()}
     return result
 
 
 def _baseline(
     config: RunConfig, tokenizer: Tokenizer, store: TokenStore, say: Callable[[str], None]
 ) -> dict[int, float]:
+    """Nats a character of n-grams of characters where tokens are characters; else of the texts' bytes, whatever
+    the tokenizer, so that one table holds them all."""
     try:
         corpus = corpus_of(config.data, config.training.seed)
         train = cached_store(corpus.train, tokenizer, corpus.options)
     except InputError as error:
         say(f"no n-gram baseline, the training text is not there: {error}")
         return {}
-    losses = ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)
-    first = int(tokenizer.chars_per_token[store.ids[0]])  # not predicted
-    per_char = (len(store.ids) - 1) / max(1, store.chars - first)  # tokens; exactly 1 where they are characters
-    return {order: nats * per_char for order, nats in losses.items()}
+    if (tokenizer.chars_per_token == 1).all():
+        return ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)
+    size = len(units := _bytes(tokenizer, store.ids))
+    losses = ngram_baseline(_bytes(tokenizer, train.ids, TRAIN_CHARS), units, BYTE_TOKENS)
+    return {order: nats * (size - 1) / max(1, store.chars - 1) for order, nats in losses.items()}
+
+
+def _bytes(tokenizer: Tokenizer, ids: Ids, most: int | None = None) -> Ids:
+    """The text of ids as bytes of UTF-8, or its first `most`."""
+    decoder, found = Decoder(tokenizer), bytearray()
+    for at in range(0, len(ids), _DECODED):
+        found += decoder.push(ids[at : at + _DECODED]).encode()
+        if most is not None and len(found) >= most:
+            return np.frombuffer(found[:most], np.uint8)
+    return np.frombuffer(found + decoder.close().encode(), np.uint8)

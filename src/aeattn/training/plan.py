@@ -11,33 +11,43 @@ from pathlib import Path
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import NAMES, Corpus, resolve
-from aeattn.data.tokenizer import tokenizer_kind
+from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training before its text has been read, which gives the size of the vocabulary."""
+    """A training before its text has been read, which gives the size of the vocabulary, and how many steps `chars`
+    characters are, where so many are asked for."""
 
     config: RunConfig
     corpus: Corpus
     run: RunFolder
+    chars: int | None = None
 
 
-def plan(config: RunConfig, *, out: Path | None = None, say: Callable[[str], None] = lambda _: None) -> Plan:
-    """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads.
+def plan(
+    config: RunConfig,
+    *,
+    out: Path | None = None,
+    chars: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads. `chars`
+    is how many characters to train on, instead of the config's steps.
 
     Raises InputError for a folder that holds another run, and where there is no such text.
     """
     data = located(config.data)
-    tokenizer_kind(data.tokenizer)  # refused before anything is read
+    kind, argument = tokenizer_kind(data.tokenizer)
+    kind.check(argument)  # refused before anything is read
     if out is None:
         name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
         out = _free_folder(f"{name}-{config.preset}")
     run = RunFolder(out)
     run.check_free()
     corpus = corpus_of(data, config.training.seed, say)
-    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run)
+    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run, chars)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,8 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         options=None if data.text == TextOptions() else data.text,
         limit_chars=data.limit_chars,
         seed=seed if data.seed is None else data.seed,
+        column=data.column,
+        rows=data.rows,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:
@@ -89,7 +101,9 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
 def located(data: DataConfig) -> DataConfig:
     """With paths that hold from any folder."""
     corpus, valid = (tuple(map(_from_anywhere, names)) for names in (data.corpus, data.valid))
-    return replace(data, corpus=corpus, valid=valid)
+    file = file_of(data.tokenizer)
+    tokenizer = data.tokenizer if file is None else str(file.absolute())
+    return replace(data, corpus=corpus, valid=valid, tokenizer=tokenizer)
 
 
 def _from_anywhere(name: str) -> str:

@@ -16,6 +16,7 @@ from aeattn.data.store import Prepared, prepare
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import read_json, write_json
+from aeattn.generation.writer import check_vocabulary
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
@@ -64,6 +65,8 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
     `more` hooks are called before checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
+    if plan.chars is not None:
+        config = config.with_chars(plan.chars, text.train.chars_per_token)
     check_memory(config.model)
     run, floor_nats = plan.run, floor(plan.corpus)
     trainer = Trainer(config, text, world=world)
@@ -78,6 +81,7 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
         **hardware.describe(),
         "command": ["aeattn", *sys.argv[1:]],
         "text": text_facts(text),
+        "tokenizer": text.tokenizer.digest,
         "config": trainer.config.to_dict(),
     }
     if world.main and (warning := run.create(trainer.config, text.tokenizer, environment)):
@@ -121,9 +125,8 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> T
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
     if plan.accept or config != plan.config:
         versions = {name: here[name] for name in ("packages", *MACHINE)} if plan.accept else {}
-        write_json(
-            run.environment, {**environment, **versions, "text": text_facts(text), "config": config.to_dict()}
-        )
+        facts = {"text": text_facts(text), "tokenizer": text.tokenizer.digest, "config": config.to_dict()}
+        write_json(run.environment, {**environment, **versions, **facts})
         run.write_config(config)
     reporter.note(f"going on after step {trainer.state.step:,} of {config.training.steps:,}")
     return Training(trainer, run, floor_nats)
@@ -148,6 +151,9 @@ def _config_changes(before: object, now: RunConfig) -> list[str]:
 def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Reporter) -> Prepared:
     """The text of the run, in the characters that the run knows."""
     tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
+    check_vocabulary(plan.config.model, tokenizer)
+    if environment.get("tokenizer", tokenizer.digest) != tokenizer.digest:  # older runs have no note of it
+        _refuse(["tokenizer.json is another"], plan)
     text = _prepare(plan.corpus, reporter, tokenizer)
     if changes := list(text_changes(before, text_facts(text))):
         vocabulary = prepare(plan.corpus, spec=plan.config.data.tokenizer).tokenizer

@@ -1,0 +1,224 @@
+"""Passages of large texts by samples, at a few nanoseconds a character.
+
+A text becomes one byte a character, its *code*: the same for a capital and its small letter, and for all white
+space; letters outside ASCII share 127 codes. Whether a passage of SHINGLE codes is looked at depends on those
+codes alone (their polynomial modulo 256, with random codes, falls below a bound), so that the same passages are
+chosen wherever they stand; only those that are chosen are hashed to 64 bits.
+
+Shapes: N ids, C codes of a block, P places in it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from aeattn.data.decoder import Decoder
+from aeattn.data.tokenizer import Ids, Tokenizer
+
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
+
+SHINGLE = 64  # characters; a power of two
+BLOCK = 1 << 19  # codes at once, which stay in a processor's cache
+MOST_ANCHOR_BITS = 8  # of the sampling that the polynomial does
+
+_END = 0  # the code that stands after each document
+_CODES = np.random.Generator(np.random.Philox(key=64)).permutation(np.arange(1, 256)).astype(np.uint8)
+_SPACE = _CODES[ord(" ")]
+_OTHERS = 127  # codes for letters outside ASCII
+_NEAR_BITS, _BEGIN_BITS = 24, 20  # bitmaps that refuse most passages before they are hashed as a whole
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Coder:
+    """The codes of texts that are given as ids."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._of_point = np.zeros(sys.maxunicode + 1, np.uint8)  # 0 where one was not met yet
+        self._of_id: Bytes | None = None  # where every token is one character
+        self._of_two_ids: npt.NDArray[np.uint16] | None = None  # ids of a byte, two at once: one look-up for both
+        if bool((tokenizer.chars_per_token == 1).all()):
+            self._of_id = self._of_text("".join(tokenizer.decode([i]) for i in range(tokenizer.vocab_size)))
+            if tokenizer.dtype == np.uint8:
+                table = np.zeros(256, np.uint16)
+                table[: tokenizer.vocab_size] = self._of_id
+                self._of_two_ids = (table[:, None] * np.uint16(256) + table[None, :]).reshape(-1)
+
+    def pieces(self, ids: Ids) -> Iterator[Bytes]:
+        """Those of a document, piece by piece."""
+        decoder = Decoder(self.tokenizer)
+        for first in range(0, len(ids), BLOCK):
+            piece = np.asarray(ids[first : first + BLOCK])
+            yield self._of_text(decoder.push(piece)) if self._of_id is None else self._of_ids(piece)
+        if self._of_id is None:
+            yield self._of_text(decoder.close())
+
+    def _of_ids(self, ids: Ids) -> Bytes:
+        assert self._of_id is not None
+        if self._of_two_ids is None:
+            return self._of_id.take(ids)
+        even = len(ids) & ~1
+        codes = np.empty(len(ids), np.uint8)
+        pairs = np.ascontiguousarray(ids[:even]).view(np.uint16)
+        codes[:even] = self._of_two_ids.take(pairs, mode="clip").view(np.uint8)
+        codes[even:] = self._of_id.take(ids[even:])
+        return codes
+
+    def _of_text(self, text: str) -> Bytes:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        codes = self._of_point.take(points)
+        if not codes.all():
+            new = np.flatnonzero(np.bincount(points[codes == 0]))
+            self._of_point[new] = [_code(chr(point)) for point in new]
+            codes = self._of_point.take(points)
+        return codes
+
+
+def _code(character: str) -> int:
+    plain = ord(" ") if character.isspace() else ord(character.lower()[0])
+    return int(_CODES[plain if plain < 128 else 128 + plain * 0x9E3779B1 % (1 << 32) % _OTHERS])
+
+
+def blocks(texts: Texts, coder: Coder) -> Iterator[tuple[Bytes, int]]:
+    """The codes (C,) of documents one after the other, a run of white space as one, and which document a block
+    begins in. 0 stands after each document; a document that goes on in the next block does so SHINGLE - 1 codes
+    earlier."""
+    held: list[Bytes] = []
+    length = first = 0
+    for index, (_, ids) in enumerate(texts):
+        space = False
+        for piece in coder.pieces(ids):
+            codes, space = _squeezed(piece, space)
+            held.append(codes)
+            length += len(codes)
+            if length >= BLOCK:
+                block = np.concatenate(held)
+                yield block, first
+                held, first = [_last_codes(block)], index
+                length = len(held[0])
+        held.append(np.zeros(1, np.uint8))
+        length += 1
+    if held:
+        yield np.concatenate(held), first
+
+
+def _squeezed(codes: Bytes, after_space: bool) -> tuple[Bytes, bool]:
+    """Without the white space that follows white space; and whether the next piece follows any."""
+    if not len(codes):
+        return codes, after_space
+    space = codes == _SPACE
+    again = np.empty(len(codes), np.bool_)
+    again[0], again[1:] = space[0] and after_space, space[1:] & space[:-1]
+    return codes[~again] if again.any() else codes, bool(space[-1])
+
+
+def _last_codes(block: Bytes) -> Bytes:
+    """The last codes of the document that a block ends in: too few for a passage."""
+    tail = block[-(SHINGLE - 1) :]
+    ends = np.flatnonzero(tail == _END)
+    return tail[ends[-1] + 1 :] if len(ends) else tail
+
+
+def chosen(codes: Bytes, bits: int) -> Places:
+    """Where the passages begin that are looked at, (P,): about one in 2**bits, for bits up to MOST_ANCHOR_BITS."""
+    if len(codes) < SHINGLE:
+        return np.empty(0, np.int64)
+    if not bits:
+        return np.arange(len(codes) - SHINGLE + 1)
+    sums, scaled, length = codes.copy(), np.empty_like(codes), 1
+    while length < SHINGLE:  # that of 2n codes = that of the first n * 5**n + that of the others
+        left = len(sums) - length
+        np.multiply(sums[:left], np.uint8(pow(5, length, 256)), out=scaled[:left])
+        sums, scaled = np.add(scaled[:left], sums[length:], out=scaled[:left]), sums
+        length *= 2
+    return np.flatnonzero(sums < 1 << (8 - bits))
+
+
+def inside(codes: Bytes, places: Places, first: int) -> tuple[Places, Places]:
+    """Those places whose passage ends before its document does, and the document of each."""
+    ends = np.flatnonzero(codes == _END)
+    before = np.searchsorted(ends, places)
+    if len(ends):
+        whole = np.append(ends, len(codes))[before] - places >= SHINGLE
+        places, before = places[whole], before[whole]
+    return places, first + before
+
+
+class Wanted:
+    """The passages of some documents, one in 2**bits of them, to be found in others.
+
+    Attributes:
+        hashes: those of all of them, one after the other, (P,).
+        documents: the document of each, (P,).
+        distinct: each hash once, in ascending order.
+    """
+
+    def __init__(self, texts: Texts, coder: Coder, bits: int) -> None:
+        self._bits = min(bits, MOST_ANCHOR_BITS)
+        more = np.uint64((1 << (bits - self._bits)) - 1)  # the rest of the sampling goes by the hash
+        self._near = np.zeros(1 << _NEAR_BITS, np.bool_)  # of the hash of half a passage, most differ in already
+        self._begins = np.zeros(1 << _BEGIN_BITS, np.bool_)  # of the first eight codes
+        hashes: list[Hashes] = [np.empty(0, np.uint64)]
+        documents: list[Places] = [np.empty(0, np.int64)]
+        for codes, first in blocks(texts, coder):
+            places, of = inside(codes, chosen(codes, self._bits), first)
+            hashed = _hash(codes, places, SHINGLE)
+            kept = hashed & more == 0
+            hashes.append(hashed[kept])
+            documents.append(of[kept])
+            self._near[_top(_hash(codes, places[kept], SHINGLE // 2), _NEAR_BITS)] = True
+            if not self._bits and len(places):
+                self._begins[_beginnings(codes)[places]] = True
+        self.hashes, self.documents = np.concatenate(hashes), np.concatenate(documents)
+        self.distinct = np.unique(self.hashes)
+
+    def find(self, codes: Bytes, first: int) -> tuple[Places, Places]:
+        """Which of `distinct` occur in a block, as often as they do, and the document of each."""
+        places = chosen(codes, self._bits) if self._bits else self._likely(codes)
+        near = self._near[_top(_hash(codes, places, SHINGLE // 2), _NEAR_BITS)]
+        places, documents = inside(codes, places[near], first)
+        hashed = _hash(codes, places, SHINGLE)
+        at = np.searchsorted(self.distinct, hashed)
+        at[at == len(self.distinct)] = 0
+        same = self.distinct[at] == hashed if len(self.distinct) else np.zeros(len(at), np.bool_)
+        return at[same], documents[same]
+
+    def _likely(self, codes: Bytes) -> Places:
+        """Of all places those whose first eight codes begin something that is wanted."""
+        if len(codes) < SHINGLE:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(self._begins[_beginnings(codes)[: len(codes) - SHINGLE + 1]])
+
+
+def _beginnings(codes: Bytes) -> Places:
+    """A number below 2**_BEGIN_BITS of the eight codes from each place on."""
+    eight = np.ndarray((len(codes) - 7,), "<u8", buffer=np.ascontiguousarray(codes), strides=(1,))
+    return _top(eight * _MULTIPLIER, _BEGIN_BITS)
+
+
+def _hash(codes: Bytes, places: Places, length: int) -> Hashes:
+    """64 bits of the `length` codes from each place on, which differ (but once in 2**64) where the codes do."""
+    hashed = np.zeros(len(places), np.uint64)
+    if len(places):
+        words = np.lib.stride_tricks.sliding_window_view(codes, length)[places].view("<u8")
+        for column in range(words.shape[1]):
+            hashed = scramble(hashed ^ words[:, column])
+    return hashed
+
+
+def _top(hashes: Hashes, bits: int) -> Places:
+    return (hashes >> np.uint64(64 - bits)).view(np.int64)
+
+
+def scramble(values: Hashes) -> Hashes:
+    """A bijection of 64-bit numbers that lets every bit depend on all (the finaliser of splitmix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

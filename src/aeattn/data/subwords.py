@@ -1,0 +1,162 @@
+"""Byte-level BPE of the library `tokenizers`: ids are its ids, whatever the pieces in which a text comes.
+
+One rule each. *Normalisation*: none of its own; the run's text options alone. *Special tokens*: never produced
+from text, in which `<|endoftext|>` is thirteen characters; their ids decode to nothing. Added tokens that are not
+special stand for their text. *Unknown characters*: none, every character has its bytes.
+
+`tokenizer.json` is the library's own file. Reading ids needs no library; encoding does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from aeattn.data.subwords_check import cuts, token_bytes
+from aeattn.data.tokenizer import Counts, Ids, Tokenizer
+from aeattn.data.utf8 import begins_character, whole_characters
+from aeattn.errors import InputError
+from aeattn.files import digest
+
+KNOWN_WORDS, LONGEST_WORD = 1 << 18, 64  # whose ids are remembered: some 50 MB at most
+WHOLE_CHARS = 20_000_000  # of a text that cannot be cut: the library takes some hundred bytes a character
+_PROBE = "Hello,  World's\n\n\t12345 caf\u00e9 \u6f22\u5b57 \U0001f600\u200d!? <|x|> ...  \u00a0\x00e\u0301 "
+
+
+def library() -> Any:
+    """The module `tokenizers`. Raises InputError where it is not installed."""
+    try:
+        import tokenizers
+        import tokenizers.decoders
+        import tokenizers.models
+        import tokenizers.pre_tokenizers
+        import tokenizers.trainers
+    except ImportError as error:
+        raise InputError(
+            "subwords need the package tokenizers: install it with pip install 'autoencoder-attention[data]'"
+        ) from error
+    return tokenizers
+
+
+class SubwordTokenizer(Tokenizer):
+    """A tokenizer from the library's JSON as a dictionary. Raises InputError for what cannot give back text."""
+
+    learns = False
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values, self._bytes = dict(values), token_bytes(values)
+        self._cut = cuts(values)
+        self._known: dict[str, bytes] = {}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._values
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self._values)
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._bytes)
+
+    @cached_property
+    def chars_per_token(self) -> Counts:
+        every = np.frombuffer(b"".join(self._bytes), np.uint8)
+        begun = np.concatenate([[0], np.cumsum(begins_character(every))])
+        ends = np.cumsum(self.bytes_per_token)
+        return np.asarray(begun[ends] - begun[ends - self.bytes_per_token], np.int64)
+
+    @cached_property
+    def bytes_per_token(self) -> Counts:
+        return np.array([len(token) for token in self._bytes], np.int64)
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """The text of `ids`, integers of any shape: see `Tokenizer.decode`."""
+        array = np.asarray(ids).reshape(-1)
+        if array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.vocab_size):
+            raise ValueError(f"ids must be integers from 0 to {self.vocab_size - 1}")
+        return b"".join(map(self._bytes.__getitem__, array.tolist())).decode("utf-8", "replace")
+
+    def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
+        """Ids (N,): see `Tokenizer.encode`."""
+        text = whole_characters(text, unknown, strict)
+        words = [text] if self._cut is None else self._cut.split(text)
+        return np.frombuffer(bytearray(b"".join(self._encoded(words))), self.dtype)
+
+    def _encoded(self, words: list[str]) -> list[bytes]:
+        """Ids of words as bytes. The library is asked for those alone that were not there before: most of a text
+        is words that were, and it looks at every character."""
+        if len(self._known) > KNOWN_WORDS:
+            self._known.clear()
+        known = self._known
+        fresh = list({word for word in words if word not in known})
+        found = self._library.encode_batch_fast(fresh, add_special_tokens=False) if fresh else []
+        for word, encoding in zip(fresh, found, strict=True):
+            known[word] = np.array(encoding.ids, self.dtype).tobytes()
+        encoded = [known[word] for word in words]
+        for word in fresh:
+            if len(word) > LONGEST_WORD:
+                del known[word]
+        return encoded
+
+    def encode_chunks(self, chunks: Iterable[str], unknown: Counter[str] | None = None) -> Iterator[Ids]:
+        """Ids of one text that comes in chunks, cut where that makes no difference. Raises InputError for a text
+        of more than `WHOLE_CHARS` that cannot be cut."""
+        held: list[str] = []
+        for chunk in chunks:
+            at = 0 if self._cut is None else last_cut(chunk, self._cut)
+            if at:
+                yield self.encode("".join([*held, chunk[:at]]), unknown)
+                held.clear()
+            held.append(chunk[at:])
+            if sum(map(len, held)) > WHOLE_CHARS:
+                raise InputError(_TOO_LONG)
+        yield self.encode("".join(held), unknown)
+
+    def try_out(self) -> None:
+        """Raise InputError where the library cannot read the file, or does not give back a text."""
+        ids = self.encode(_PROBE)
+        if self.decode(ids) != _PROBE or int(self.chars_per_token[ids].sum()) != len(_PROBE):
+            raise InputError("it does not give back a text exactly: only byte-level BPE can be used")
+
+    @cached_property
+    def _library(self) -> Any:
+        tokenizers = library()
+        try:
+            made = tokenizers.Tokenizer.from_str(json.dumps(self._values))
+        except BaseException as error:  # the library's own Exception, or a panic, which is none
+            if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+                raise
+            raise InputError(f"`tokenizers` cannot read it: {' '.join(str(error).split())[:150]}") from error
+        made.no_padding()
+        made.no_truncation()
+        made.encode_special_tokens = True  # as text
+        return made
+
+
+_TOO_LONG = (
+    f"a text of more than {WHOLE_CHARS:,} characters without a place where this tokenizer is known to cut, too "
+    "much to encode at once: split the file, or train a tokenizer with --tokenizer bpe:N"
+)
+
+
+def last_cut(text: str, cut: re.Pattern[str]) -> int:
+    """The last place at which the text may be cut, 0 for none."""
+    window = 1 << 10
+    while True:
+        start = max(0, len(text) - window)
+        places = [found.start() for found in cut.finditer(text, start)]
+        if places or start == 0:
+            return places[-1] if places else 0
+        window *= 8
