@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aeattn import hardware
+from aeattn import hardware, host
 from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
 from aeattn.compare.convert import to_json
@@ -111,7 +111,7 @@ def test_a_run_by_another_commit_than_the_pinned_one_is_refused(
     declare_in: Declare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = {"commit": "a" * 40, "dirty": False}
-    monkeypatch.setattr(hardware, "revision", lambda: at)
+    monkeypatch.setattr(host, "revision", lambda: at)
     folder, declaration = declare_in({"pinned": True})
     assert declaration.commit == "a" * 40
     job = _job(declaration, "auto", 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from aeattn import hardware
+from aeattn import host
 from aeattn.compare.convert import digest, from_json, to_json
 from aeattn.compare.declaration import (
     Amendment,
@@ -76,7 +76,7 @@ def declared(
 
 def _pin() -> str | None:
     """The commit that is to make all runs; None for an installed copy, which has its version."""
-    revision = hardware.revision()
+    revision = host.revision()
     if revision["dirty"]:
         raise InputError("pinned: the source was changed after its commit: commit it first, or leave `pinned` out")
     commit: str | None = revision["commit"]

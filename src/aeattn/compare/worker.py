@@ -21,7 +21,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from aeattn import hardware
+from aeattn import hardware, host
 from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.convert import from_json, to_json
 from aeattn.compare.declaration import Declaration, read_declaration
@@ -139,7 +139,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
 
 
 def _check_commit(declaration: Declaration) -> None:
-    commit = hardware.revision()["commit"]
+    commit = host.revision()["commit"]
     if declaration.commit and commit and commit != declaration.commit:
         raise InputError(
             f"runs are pinned to commit {declaration.commit[:12]}, this is {commit[:12]}: check that one out, or "

@@ -44,9 +44,13 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
     return dataclasses.field(default=default, metadata=known)
 
 
-@functools.cache
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
+    return _settings(cls)
+
+
+@functools.cache  # configs are checked and written many times a second, and resolving types is slow
+def _settings(cls: Any) -> tuple[Setting, ...]:
     types, plain = typing.get_type_hints(cls), ("", None, False, True)
     return tuple(Setting(f.name, types[f.name], f.default, *f.metadata.get(_KEY, plain))
                  for f in dataclasses.fields(cls))  # fmt: skip
