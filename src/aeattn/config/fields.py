@@ -46,7 +46,8 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
 
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
-    return _settings(cls)
+    hashable: Any = cls
+    return _settings(hashable)
 
 
 @functools.cache  # configs are checked and written many times a second, and resolving types is slow
