@@ -67,15 +67,16 @@ def restarted() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
-def launch(arguments: Sequence[str], processes: int) -> tuple[int, str | None]:
-    """Run `aeattn` with these arguments in so many processes, and wait until all have ended.
+def launch(arguments: Sequence[str], processes: int, module: str = "aeattn") -> tuple[int, str | None]:
+    """Run `python -m aeattn`, or another module, with these arguments in so many processes, until all have ended.
 
     Signals are passed on. Returns the exit code, and which process was killed, in words, if one was and nobody has
     said so.
     """
     lifeline, kept = os.pipe()
     try:
-        children = [_start(arguments, rank, processes, lifeline) for rank in range(processes)]
+        command = [sys.executable, "-m", module, *arguments]
+        children = [_start(command, rank, processes, lifeline) for rank in range(processes)]
         with _passing_on(children):
             return _watch(children)
     finally:
@@ -83,8 +84,7 @@ def launch(arguments: Sequence[str], processes: int) -> tuple[int, str | None]:
         os.close(kept)
 
 
-def _start(arguments: Sequence[str], rank: int, size: int, lifeline: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "aeattn", *arguments]
+def _start(command: Sequence[str], rank: int, size: int, lifeline: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command, env=_environment(rank, size, lifeline), pass_fds=[lifeline], start_new_session=True,
         stdin=subprocess.DEVNULL,
