@@ -129,18 +129,20 @@ def _rows(model: ModelConfig, windows: int, machine: Machine) -> Iterable[tuple[
 
 def _caption(name: str, model: ModelConfig) -> str:
     found = size(model)
+    flops, sent = found.train_flops / 1e6, GRADIENT_BYTES * found.parameters / 1e6
     return (
-        f"`{name}`: {found.parameters:,} parameters, {found.train_flops / 1e6:,.0f} million operations a "
-        f"character, context {model.context}, {GRADIENT_BYTES * found.parameters / 1e6:,.0f} MB of gradients a step."
+        f"`{name}`: {found.parameters:,} parameters, {flops:,.0f} million operations a character, context "
+        f"{model.context}, {sent:,.0f} MB of gradients a step."
     )
 
 
 def _assumptions(machine: Machine) -> str:
+    inside, between = machine.inside / 1e9, machine.between / 1e9
     return (
-        f"Assumed: {machine.flops / 1e12:.0f} TFLOP/s reached a GPU in bf16, {machine.inside / 1e9:.0f} GB/s from "
-        f"GPU to GPU in a node of {machine.gpus}, {machine.between / 1e9:.0f} GB/s a GPU between nodes, no overlap "
-        "of computing and sending, no time to start kernels, which small models and small shares are limited by. "
-        f"Memory is {TRAINING_BYTES} bytes a parameter, without activations."
+        f"Assumed: {machine.flops / 1e12:.0f} TFLOP/s reached a GPU in bf16, {inside:.0f} GB/s from GPU to GPU in a "
+        f"node of {machine.gpus}, {between:.0f} GB/s a GPU between nodes, no overlap of computing and sending, no "
+        "time to start kernels, which small models and small shares are limited by. Memory is "
+        f"{TRAINING_BYTES} bytes a parameter, without activations."
     )
 
 
