@@ -1,8 +1,8 @@
 """Named models with the training that goes with them, as data.
 
 A preset is laid over the defaults of `ModelConfig`, `TrainingConfig` and, where it says how text becomes tokens,
-`DataConfig`; what it does not name stays as there. `460k` is those defaults. Parameter counts are for a vocabulary of
-49 characters, or the preset's own.
+`DataConfig`; what it does not name stays as there. `460k` is those defaults. Parameter counts are for a vocabulary
+of 49 characters, or the preset's own.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ PRESETS: dict[str, dict[str, Json]] = {
         "model": {"d_model": 256, "n_layers": 4, "n_heads": 8, "bottleneck": 64, "d_ff": 960},
         "training": {},
     },
-    # The published model of subwords, as far as it is known: GPT-2's vocabulary, width 64, 8 layers and heads, 7,255,889
-    # parameters. As for 460k-classic: 256 tokens of context, the nearest feed-forward (7,256,256), and how it was
-    # trained were not published; nor whether the head is tied, but tied it would have 4 million.
+    # The published model of subwords, as far as it is known: GPT-2's vocabulary, width 64, 8 layers and heads,
+    # 7,255,889 parameters. As for 460k-classic, context, feed-forward and training were not published: 256 tokens,
+    # and the width that comes nearest (7,256,256). Nor was whether the head is tied; tied, it would have 4 million.
     "7m-published": {
         "model": {
             "d_model": 64, "n_layers": 8, "n_heads": 8, "bottleneck": 16, "d_ff": 355, "middle": True,
