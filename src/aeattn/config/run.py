@@ -18,6 +18,7 @@ OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
+RowsAre = Literal["auto", "texts", "lines"]
 
 BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
 
@@ -110,6 +111,13 @@ class DataConfig:
     text: TextOptions = setting(TextOptions(), "how text is normalised")
     seed: int | None = setting(None, "draws tales and what is split off to validate on (the training's seed)")
     limit_valid_chars: int | None = setting(None, "only so many characters of each text to validate on")
+    column: str | None = setting(
+        None, "the column of tables that holds the text (guessed)", metavar="NAME", flag=True, saved=False
+    )
+    rows: RowsAre = setting(
+        "auto", "each row of a table is a text, or a line of one text; auto: lines for bookcorpus alone",
+        flag=True, saved=False,
+    )  # fmt: skip
     tokenizer: str = setting(
         "char", "how text becomes tokens: char, bytes, bpe:N, gpt2, or a tokenizer.json", metavar="KIND",
         flag=True, saved=False,
@@ -123,6 +131,7 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and not least <= value < 2**63:
                 raise InputError(f"data.{name} is {value}: choose at least {least}, below 2^63")
+        require_choices(self)
 
     @property
     def vocabulary(self) -> int | None:

@@ -8,92 +8,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 
+from aeattn.config.run import RowsAre
 from aeattn.config.text import TextOptions
-from aeattn.data import fetch
+from aeattn.data import fetch, sides
+from aeattn.data.documents import Document as Document
+from aeattn.data.documents import Rows
 from aeattn.data.files import distinct, find, passed_over, texts_under
-from aeattn.data.manifest import author_of
-from aeattn.data.splits import VALID_SHARE, TextFile, split_files
-from aeattn.data.text import normalise, read_chunks
+from aeattn.data.sides import Sides
+from aeattn.data.splits import VALID_SHARE
+from aeattn.data.tables import UnknownColumn, choose, format_of, table
 from aeattn.errors import InputError
-from aeattn.files import Json, sha256
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus")
 BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters of the published experiment
-CHUNK_CHARS = 1 << 20
+ROW_ENDS = {"texts": "\n\n", "lines": "\n"}  # what follows a row that is a text, and one of a running text
 
 _TRAIN_FOLDER, _VALID_FOLDERS = "train", ("valid", "validation", "val", "test")
 TALES_CHARS, TALES_VALID_CHARS = 10_000_000, 500_000  # how much of the endless tales is taken
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text: a file (`path`) or a string (`text`), and the part of it that is meant.
-
-    Attributes:
-        name: short, and unique on its side of a corpus.
-        limit: keep only so many characters of the part, counted after normalisation.
-        start, stop: the part, as fractions of the normalised characters.
-        floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
-        generated: drawn from a source of ours, in which passages that recur are nothing to warn of.
-    """
-
-    name: str
-    path: Path | None = None
-    text: str | None = None
-    limit: int | None = None
-    start: float = 0.0
-    stop: float = 1.0
-    floor_nats: float | None = None
-    generated: bool = False
-
-    def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
-        """The normalised text of the part that is meant, in chunks.
-
-        `report` gains the characters dropped in the chunks that the part touches.
-        """
-        first, last = self._span(options)
-        dropped: Counter[str] = Counter()
-        at = 0  # normalised characters seen
-        for chunk in normalise(self._raw(), options, dropped):
-            piece = chunk[max(0, first - at) : max(0, last - at)]
-            at += len(chunk)
-            if piece:
-                if report is not None:
-                    report.update(dropped)
-                yield piece
-            dropped.clear()
-            if at >= last:
-                return
-
-    def identity(self) -> Json:
-        """What a cache may take the document's text to be known by."""
-        facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
-        if self.path is not None:
-            stat = self.path.stat()
-            times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
-            return facts | {"path": str(self.path.resolve()), "size": stat.st_size, **times}
-        text = (self.text or "").encode("utf-8", "surrogatepass")
-        return facts | {"sha256": sha256(text)}
-
-    def _span(self, options: TextOptions) -> tuple[int, int]:
-        """First character of the part and the one after its last; the end is open where nothing limits it."""
-        first, last = 0, 1 << 62
-        if (self.start, self.stop) != (0.0, 1.0):
-            total = sum(len(chunk) for chunk in normalise(self._raw(), options))
-            first, last = int(total * self.start), int(total * self.stop)
-        return first, last if self.limit is None else min(last, first + self.limit)
-
-    def _raw(self) -> Iterator[str]:
-        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
-        if self.path is not None:
-            return read_chunks(self.path, size)
-        text = self.text or ""
-        return (text[at : at + size] for at in range(0, len(text), size))
 
 
 @dataclass(frozen=True)
@@ -135,6 +71,8 @@ def resolve(
     options: TextOptions | None = None,
     limit_chars: int | None = None,
     seed: int = 0,
+    column: str | None = None,
+    rows: RowsAre = "auto",
     tales_chars: int = TALES_CHARS,
     tales_valid_chars: int = TALES_VALID_CHARS,
     progress: fetch.Progress | None = None,
@@ -143,15 +81,17 @@ def resolve(
 
     A named corpus, and a folder that holds `train` and `valid`, bring both sides. Files, and those of all
     other folders, are pooled; where nothing else is to validate on, about a tenth of them is: whole files,
-    never an author's on both sides, or the last tenth of a single file.
+    never an author's on both sides, and whole rows of tables, or the last tenth of a single text.
 
     Args:
-        names: any of `NAMES`, files, folders (searched for .txt and .txt.gz) and globs; `tales` if empty.
+        names: any of `NAMES`, files, folders (searched for texts and tables of texts) and globs; `tales` if empty.
         valid: the same for validation; replaces what the names would have given.
         recipe: a key of `RECIPES`; sets options and limit, and names where none are given.
         options: how to normalise; wins over the recipe's.
         limit_chars: keep only so many characters of each training document; wins over the recipe's.
         seed: draws the validation files of a folder, and the tales.
+        column: of tables, that holds the text; guessed if None.
+        rows: whether each row of a table is a text, or all are lines of one.
         tales_chars, tales_valid_chars: size of the generated text.
         progress: is told of downloads.
 
@@ -169,7 +109,7 @@ def resolve(
         limit_chars = chosen.limit_chars if limit_chars is None else limit_chars
     names = tuple(names) or ("tales",)
     options = options or TextOptions()
-    reader = _Reader(options, limit_chars, seed, tales_chars, tales_valid_chars, progress)
+    reader = _Reader(options, limit_chars, seed, tales_chars, tales_valid_chars, progress, column, rows)
     train, held_out = reader.both_sides(names, split=not valid)
     if valid:
         held_out = reader.valid_side(valid)
@@ -183,11 +123,17 @@ def resolve(
 
 
 def documents_to_evaluate(
-    names: Sequence[str], options: TextOptions, seed: int = 0, progress: fetch.Progress | None = None
+    names: Sequence[str],
+    options: TextOptions,
+    seed: int = 0,
+    progress: fetch.Progress | None = None,
+    *,
+    column: str | None = None,
+    rows: RowsAre = "auto",
 ) -> tuple[Document, ...]:
     """The texts that names, files, folders and globs mean to someone who evaluates: whole files, and the
     validation side of what has two sides. Raises InputError as `resolve` does."""
-    reader = _Reader(options, None, seed, TALES_CHARS, TALES_VALID_CHARS, progress)
+    reader = _Reader(options, None, seed, TALES_CHARS, TALES_VALID_CHARS, progress, column, rows)
     documents = reader.valid_side(names)
     if not documents:
         raise InputError(f"no text to evaluate in {', '.join(names)}; give other texts")
@@ -217,46 +163,49 @@ class _Reader:
     tales_chars: int
     tales_valid_chars: int
     progress: fetch.Progress | None
+    column: str | None
+    rows: RowsAre
     notes: list[str] = field(default_factory=list)
 
-    def both_sides(self, names: Sequence[str], split: bool) -> tuple[list[Document], list[Document]]:
-        """Training and validation documents; loose files are pooled, and split together (if at all)."""
+    def both_sides(self, names: Sequence[str], split: bool) -> Sides:
+        """Training and validation documents; loose ones are pooled, and split together (if at all)."""
         train, valid, loose = self._read(names)
         valid = valid if split else []
-        pooled = self._split(loose) if split and not valid else (_documents(loose), [])
+        pooled = self._split(loose) if split and not valid else (loose, [])
         return train + pooled[0], valid + pooled[1]
 
     def valid_side(self, names: Sequence[str]) -> list[Document]:
         """Documents of the names given for validation alone."""
         _, valid, loose = self._read(names)
-        return valid + _documents(loose)
+        return valid + loose
 
-    def _read(self, names: Sequence[str]) -> tuple[list[Document], list[Document], list[Path]]:
-        """Both sides of the names that have them, and the files that the others mean."""
+    def _read(self, names: Sequence[str]) -> tuple[list[Document], list[Document], list[Document]]:
+        """Both sides of the names that have them, and the documents that the others mean."""
         train: list[Document] = []
         valid: list[Document] = []
         loose: list[Path] = []
         for name in names:
-            sides = self._sides_of(name)
-            if sides is None:
+            found = self._sides_of(name)
+            if found is None:
                 loose += find(name, NAMES)
                 self.notes += passed_over(name)
             else:
-                train += sides[0]
-                valid += sides[1]
-        return train, valid, distinct(loose, self.notes)
+                train += found[0]
+                valid += found[1]
+        return train, valid, self._documents(distinct(loose, self.notes), {Path(n).expanduser() for n in names})
 
     def without(self, train: list[Document], valid: list[Document]) -> list[Document]:
         """The training documents that are not validated on; those of named corpora are split already."""
-        held_out = {d.path.resolve() for d in valid if d.path and d.start == 0.0}
+        whole = [d for d in valid if d.start == 0.0 and (d.rows is None or d.rows.side is None)]
+        held_out = {d.path.resolve() for d in whole if d.path}
         kept = [d for d in train if not (d.path and d.path.resolve() in held_out)]
         if len(kept) < len(train):
             self.notes.append(f"not trained on, because validated on: {len(train) - len(kept)} file(s)")
         return kept
 
-    def _sides_of(self, name: str) -> tuple[list[Document], list[Document]] | None:
+    def _sides_of(self, name: str) -> Sides | None:
         """Both sides of a named corpus, or of a folder that has both; None for what is yet to be split."""
-        makers: dict[str, Callable[[], tuple[list[Document], list[Document]]]] = {
+        makers: dict[str, Callable[[], Sides]] = {
             "tales": self._tales,
             "books": lambda: self._folders(self._corpus_folder("books")),
             "shakespeare": lambda: _in_order(self._corpus_folder("shakespeare") / "input.txt", "shakespeare"),
@@ -271,7 +220,7 @@ class _Reader:
             return self._folders(folder)
         return None
 
-    def _tales(self) -> tuple[list[Document], list[Document]]:
+    def _tales(self) -> Sides:
         chars = min(self.tales_chars, self.limit or self.tales_chars)
         sides = []
         for stream, size in (("train", chars), ("valid", self.tales_valid_chars)):
@@ -280,7 +229,7 @@ class _Reader:
             sides.append([Document(f"tales-{stream}", path=path, floor_nats=floor, generated=True)])
         return sides[0], sides[1]
 
-    def _bookcorpus(self) -> tuple[list[Document], list[Document]]:
+    def _bookcorpus(self) -> Sides:
         chars = max(BOOKCORPUS_CHARS, ceil((self.limit or 0) / (1 - VALID_SHARE)))
         return _in_order(fetch.fetch_bookcorpus(chars, self.progress), "bookcorpus")
 
@@ -293,37 +242,59 @@ class _Reader:
             self.notes.append(f"no {name}/{wanted} under AEATTN_CORPORA ({base}); using the download cache")
         return fetch.fetch_corpus(name, self.progress)
 
-    def _folders(self, folder: Path) -> tuple[list[Document], list[Document]]:
+    def _folders(self, folder: Path) -> Sides:
         held_out = next(folder / v for v in _VALID_FOLDERS if (folder / v).is_dir())
         train, valid = texts_under(folder / _TRAIN_FOLDER), texts_under(held_out)
         if beside := len(set(texts_under(folder)) - set(train) - set(valid)):
             self.notes.append(f"{folder}: {beside} file(s) outside train/ and {held_out.name}/ are left out")
         self.notes += passed_over(str(folder))
-        return _documents(distinct(train, self.notes)), _documents(distinct(valid, self.notes))
+        return self._documents(distinct(train, self.notes)), self._documents(distinct(valid, self.notes))
 
-    def _split(self, paths: list[Path]) -> tuple[list[Document], list[Document]]:
-        if len(paths) < 2:
-            return _in_order(paths[0]) if paths else ([], [])
-        files = [TextFile(path, path.stat().st_size, author_of(path)) for path in paths]
-        train, valid, notes = split_files(files, self.seed)
-        self.notes += notes
-        return _documents(file.path for file in train), _documents(file.path for file in valid)
+    def _documents(self, paths: Iterable[Path], named: Container[Path] = ()) -> list[Document]:
+        """Documents that are yet to be named. A table whose text is not known is passed over, unless all are such
+        or it was `named`."""
+        read: Counter[str] = Counter()
+        documents, unknown = [], []
+        for path in paths:
+            if format_of(path) is None:
+                documents.append(Document("", path=path))
+                continue
+            try:
+                column = choose(table(path).columns(path), self.column, str(path))
+            except UnknownColumn as error:
+                if self.column is not None or path in named:
+                    raise
+                unknown.append(error)
+                continue
+            read[column] += 1
+            documents.append(Document("", path=path, rows=Rows(column, self._row_end())))
+        if unknown and not documents:
+            raise unknown[0]
+        self.notes += [f"passed over: {error}" for error in unknown]
+        self.notes += [
+            f"the text is the column {column!r} of {count:,} table(s)" for column, count in read.items()
+        ]
+        return documents
+
+    def _row_end(self) -> str:
+        return ROW_ENDS["lines" if self.rows == "lines" else "texts"]
+
+    def _split(self, documents: list[Document]) -> Sides:
+        if self.rows != "lines":
+            return sides.split(documents, self.seed, self.notes)
+        tables = [document for document in documents if document.rows is not None]
+        files = [document for document in documents if document.rows is None]
+        train, valid = sides.in_blocks(tables)
+        others = sides.split(files, self.seed, self.notes) if len(files) > 1 or not tables else (files, [])
+        return train + others[0], valid + others[1]
 
 
-def _documents(paths: Iterable[Path]) -> list[Document]:
-    """Documents that are yet to be named."""
-    return [Document("", path=path) for path in paths]
-
-
-def _in_order(path: Path, name: str = "") -> tuple[list[Document], list[Document]]:
-    """The first nine tenths of a file to train on, and the rest to validate on."""
-    whole = Document(name, path=path)
-    cut = 1.0 - VALID_SHARE
-    return [replace(whole, stop=cut)], [replace(whole, start=cut)]
+def _in_order(path: Path, name: str) -> Sides:
+    return sides.in_order(Document(name, path=path))
 
 
 def _named(documents: list[Document]) -> tuple[Document, ...]:
-    """Gives each document without a name the shortest ending of its path, less .txt, that no other has."""
+    """Gives each document without a name the shortest ending of its path, less its ending, that no other has."""
     places = {d.path: d.path.with_name(_stem(d.path.name)).parts for d in documents if d.path}
 
     def shortest(path: Path | None) -> str:
@@ -336,4 +307,5 @@ def _named(documents: list[Document]) -> tuple[Document, ...]:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(".gz").removesuffix(".txt") or name
+    plain = name.removesuffix(".gz").removesuffix(".zst")
+    return (str(Path(plain).with_suffix("")) if format_of(Path(plain)) else plain.removesuffix(".txt")) or name

@@ -11,15 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 from aeattn.data.manifest import FILE_NAME as MANIFEST
+from aeattn.data.opening import check_regular
+from aeattn.data.tables import format_of
 from aeattn.data.text import read_chunks
 from aeattn.errors import InputError
 from aeattn.files import sha256_of
 
-_MARKUP = {
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "JSON"),
-    **dict.fromkeys((".csv", ".tsv", ".parquet"), "a table"),
-    **dict.fromkeys((".htm", ".html", ".xhtml", ".xml"), "a page of tags"),
-}
+FORMATS = ".txt, .parquet, .arrow, .jsonl, .ndjson, .csv or .tsv"
+_MARKUP = {".json": "JSON", **dict.fromkeys((".htm", ".html", ".xhtml", ".xml"), "a page of tags")}
 
 
 def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
@@ -31,31 +30,40 @@ def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
     if path.is_dir():
         return texts_under(path)
     if path.exists():
+        check_regular(path)
         _refuse_markup([path])
-        for _ in islice(read_chunks(path, 4096), 2):  # refuse at once what is no text
-            pass
+        if format_of(path) is None:
+            for _ in islice(read_chunks(path, 4096), 2):  # refuse at once what is no text
+                pass
         return [path]
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     found = [file for match in matches for file in (_texts(match) if match.is_dir() else [match])]
     if not found:
         raise InputError(_not_found(name, corpora))
-    texts = [file for file in found if _markup(file) is None]
+    texts = [file for file in found if _markup(file) is None and file.name != MANIFEST]
     if not texts:
         _refuse_markup(found)
+    for file in texts:
+        check_regular(file)
     return list(dict.fromkeys(texts))
 
 
 def _markup(path: Path) -> str | None:
     """What a file is that holds more than its text, after its name."""
-    return _MARKUP.get(Path(path.name.lower().removesuffix(".gz")).suffix)
+    name = path.name.lower()
+    plain = name.removesuffix(".gz").removesuffix(".zst")
+    if plain != name and plain.endswith((".parquet", ".arrow")):
+        return "a table that is compressed twice"
+    return _MARKUP.get(Path(plain).suffix)
 
 
 def _refuse_markup(paths: Sequence[Path]) -> None:
     for path in paths:
         if kind := _markup(path):
-            raise InputError(
-                f"{path} is {kind}, which would be learnt with its markup: write its text alone into a .txt file"
+            mend = (
+                "decompress it" if "twice" in kind else "write its text alone into a .txt file, or into JSON lines"
             )
+            raise InputError(f"{path} is {kind}, which cannot be learnt as it is: {mend}")
 
 
 def passed_over(name: str) -> list[str]:
@@ -67,17 +75,17 @@ def passed_over(name: str) -> list[str]:
     if not left:
         return []
     shown = ", ".join(sorted(p.name for p in left)[:3]) + (f" and {len(left) - 3:,} more" if len(left) > 3 else "")
-    return [f"{name}: {len(left):,} file(s) passed over that are no .txt or .txt.gz: {shown}"]
+    return [f"{name}: {len(left):,} file(s) passed over that are no {FORMATS}: {shown}"]
 
 
 def texts_under(folder: Path) -> list[Path]:
-    """All .txt and .txt.gz files in a folder and the folders in it, but hidden ones.
+    """All texts and tables of texts in a folder and the folders in it, but hidden ones.
 
     Raises InputError if there are none.
     """
     found = _texts(folder)
     if not found:
-        raise InputError(f"no .txt or .txt.gz files under {folder}; name a folder that has some")
+        raise InputError(f"no {FORMATS} files under {folder}; name a folder that has some")
     return found
 
 
@@ -87,7 +95,9 @@ def _texts(folder: Path) -> list[Path]:
 
 
 def _is_text(path: Path) -> bool:
-    return path.name.endswith((".txt", ".txt.gz"))
+    return path.name.endswith((".txt", ".txt.gz", ".txt.zst")) or (
+        path.name != MANIFEST and format_of(path) is not None
+    )
 
 
 def distinct(paths: Iterable[Path], notes: list[str]) -> list[Path]:

@@ -8,17 +8,15 @@ over to the next chunk.
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from aeattn.config.text import TextOptions
+from aeattn.data.opening import blocks
 from aeattn.errors import InputError
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
@@ -142,15 +140,15 @@ def _keep(chunks: Iterable[str], kept: frozenset[str], report: Counter[str]) -> 
 
 
 def read_chunks(path: Path, chunk_chars: int = 1 << 20) -> Iterator[str]:
-    """The text of a UTF-8 file, plain or gzip-compressed, in chunks of at most `chunk_chars` characters.
+    """The text of a UTF-8 file, plain or compressed, in chunks of at most `chunk_chars` characters.
 
     Raises:
-        InputError: the file cannot be read, is broken, is binary, or is not UTF-8; the message gives the
-            offset in bytes (in the decompressed text) of the first byte that is not.
+        InputError: the file cannot be read (`opening.blocks` says when), is binary, or is not UTF-8; the message
+            gives the offset in bytes (in the decompressed text) of the first byte that is not.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     done = 0  # bytes given to the decoder so far
-    for block in _blocks(path, chunk_chars):
+    for block in blocks(path, chunk_chars):
         _refuse_other_formats(path, block, done)
         pending = len(decoder.getstate()[0])
         try:
@@ -163,21 +161,6 @@ def read_chunks(path: Path, chunk_chars: int = 1 << 20) -> Iterator[str]:
         done += len(block)
         if text:
             yield text
-
-
-def _blocks(path: Path, size: int) -> Iterator[bytes]:
-    """The decompressed bytes of a file, and an empty block that says the end."""
-    try:
-        with open(path, "rb") as file:
-            compressed = path.suffix == ".gz" or file.peek(2)[:2] == b"\x1f\x8b"
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if compressed else file
-            while block := stream.read(size):
-                yield block
-            yield b""
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: broken gzip file ({error}); compress or download it again") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
 
 
 def _refuse_other_formats(path: Path, block: bytes, before: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeattn.config.run import BYTE_TOKENS, RunConfig
+from aeattn.config.run import BYTE_TOKENS, RowsAre, RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.decoder import Decoder
 from aeattn.data.ngram import TRAIN_CHARS, ngram_baseline
@@ -31,16 +31,19 @@ def evaluate_run(
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
+    column: str | None = None,
+    rows: RowsAre = "auto",
     say: Callable[[str], None] = lambda _: None,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
     windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
 
-    A corpus by name means its validation side. Raises InputError for what cannot be read.
+    A corpus by name means its validation side; `column` and `rows` say how tables are read. Raises InputError for
+    what cannot be read.
     """
     config, tokenizer, weights = read_run(run)
     model = text_model(config, tokenizer, weights, device)
-    documents = documents_to_evaluate(texts, config.data.text, config.text_seed)
+    documents = documents_to_evaluate(texts, config.data.text, config.text_seed, say, column=column, rows=rows)
     store = cached_store(documents, tokenizer, config.data.text)
     if unknown := store.unknown.total():
         kinds = " ".join(map(repr, list(store.unknown)[:10]))

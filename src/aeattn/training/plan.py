@@ -89,6 +89,8 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         options=None if data.text == TextOptions() else data.text,
         limit_chars=data.limit_chars,
         seed=seed if data.seed is None else data.seed,
+        column=data.column,
+        rows=data.rows,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:

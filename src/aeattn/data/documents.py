@@ -1,0 +1,160 @@
+"""One text, wherever it stands: a string, a file, rows of a table; here, or in a data set of others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from aeattn.config.text import TextOptions
+from aeattn.data import rows as batches
+from aeattn.data.hub import RemoteFile
+from aeattn.data.rows import Batch
+from aeattn.data.splits import Blocks, Draw
+from aeattn.data.tables import count_rows, table
+from aeattn.data.text import normalise, read_chunks
+from aeattn.errors import InputError
+from aeattn.files import Json, digest, sha256
+
+CHUNK_CHARS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a table are meant, and how they become running text.
+
+    Attributes:
+        column: that holds the text.
+        end: what follows each row.
+        side: the rows of one side, if these are parted.
+    """
+
+    column: str
+    end: str
+    side: Draw | Blocks | None = None
+
+    def batches(self, path: Path) -> Iterator[Batch]:
+        """The rows that are meant and have a text. Raises InputError."""
+        for batch in self._stretches(path):
+            rows = batches.with_text(batch)
+            if isinstance(self.side, Draw) and len(rows):
+                rows = batches.chosen(rows, self.side.mask(batches.hashes(rows)))
+            if len(rows):
+                yield rows
+
+    def _stretches(self, path: Path) -> Iterator[Batch]:
+        """All rows, or those in the blocks that are meant."""
+        found, at = table(path).batches(path, self.column), 0
+        if not isinstance(self.side, Blocks):
+            yield from found
+            return
+        ranges = self.side.ranges(count_rows(path, self.column))
+        for batch in found:
+            yield from (batches.part(batch, first - at, last - at) for first, last in ranges)
+            at += len(batch)
+
+    def chunks(self, path: Path) -> Iterator[str]:
+        """The text of these rows. Raises InputError."""
+        for batch in self.batches(path):
+            try:
+                yield batches.running(batch, self.end)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
+                    f"{_before(error)!r}); write the file again, as UTF-8"
+                ) from error
+
+    def identity(self) -> Json:
+        facts: Json = {"column": self.column, "end": self.end}
+        return facts if self.side is None else facts | {"side": self.side.identity()}
+
+
+def _before(error: UnicodeDecodeError) -> str:
+    return error.object[max(0, error.start - 40) : error.start].decode("utf-8", "ignore")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text: a file here (`path`) or elsewhere (`remote`), or a string (`text`), and the part that is meant.
+
+    Attributes:
+        name: short, and unique on its side of a corpus.
+        rows: how the file is read, where it is a table.
+        limit: keep only so many characters of the part, counted after normalisation.
+        start, stop: the part, as fractions of the normalised characters.
+        floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
+        generated: drawn from a source of ours, in which passages that recur are nothing to warn of.
+    """
+
+    name: str
+    path: Path | None = None
+    text: str | None = None
+    limit: int | None = None
+    start: float = 0.0
+    stop: float = 1.0
+    floor_nats: float | None = None
+    generated: bool = False
+    rows: Rows | None = None
+    remote: RemoteFile | None = None
+
+    def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
+        """The normalised text of the part that is meant, in chunks.
+
+        `report` gains the characters dropped in the chunks that the part touches.
+        """
+        first, last = self._span(options)
+        dropped: Counter[str] = Counter()
+        at = 0  # normalised characters seen
+        for chunk in normalise(self._raw(), options, dropped):
+            piece = chunk[max(0, first - at) : max(0, last - at)]
+            at += len(chunk)
+            if piece:
+                if report is not None:
+                    report.update(dropped)
+                yield piece
+            dropped.clear()
+            if at >= last:
+                return
+
+    def identity(self) -> Json:
+        """What a cache may take the document's text to be known by."""
+        facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
+        if self.rows is not None:
+            facts["rows"] = self.rows.identity()
+        if self.remote is not None:
+            return facts | {"remote": self.remote.identity()}
+        if self.path is not None:
+            stat = self.path.stat()
+            times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
+            return facts | {"path": str(self.path.resolve()), "size": stat.st_size, **times}
+        text = (self.text or "").encode("utf-8", "surrogatepass")
+        return facts | {"sha256": sha256(text)}
+
+    def file(self) -> Path | None:
+        """Where its file is on this machine, downloaded if need be; None for a string."""
+        return self.remote.local() if self.remote is not None else self.path
+
+    def _span(self, options: TextOptions) -> tuple[int, int]:
+        """First character of the part and the one after its last; the end is open where nothing limits it."""
+        first, last = 0, 1 << 62
+        if (self.start, self.stop) != (0.0, 1.0):
+            whole = replace(self, name="", limit=None, start=0.0, stop=1.0)
+            total = _chars(whole, digest(whole.identity()), options)
+            first, last = int(total * self.start), int(total * self.stop)
+        return first, last if self.limit is None else min(last, first + self.limit)
+
+    def _raw(self) -> Iterator[str]:
+        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
+        file = self.file()
+        if file is not None:
+            return read_chunks(file, size) if self.rows is None else self.rows.chunks(file)
+        text = self.text or ""
+        return (text[at : at + size] for at in range(0, len(text), size))
+
+
+@lru_cache(maxsize=64)
+def _chars(document: Document, _identity: str, options: TextOptions) -> int:
+    """Characters of a whole text. Both of its sides ask, for their ids and for the tokenizer."""
+    return sum(len(chunk) for chunk in document.chunks(options))
