@@ -59,7 +59,7 @@ PRESETS: dict[str, dict[str, Json]] = {
     },
     # The published model of subwords, as far as it is known: GPT-2's vocabulary, width 64, 8 layers and heads,
     # 7,255,889 parameters. As for 460k-classic, context, feed-forward and training were not published: 256 tokens,
-    # and the width that comes nearest (7,256,256). Nor was whether the head is tied; tied, it would have 4 million.
+    # and the width that comes nearest (7,256,256). Nor was whether its head is tied: then it had 4 million.
     "7m-published": {
         "model": {
             "d_model": 64, "n_layers": 8, "n_heads": 8, "bottleneck": 16, "d_ff": 355, "middle": True,
