@@ -51,6 +51,9 @@ def _print(rows: list[Json]) -> None:
     print_table(columns, cells)
     print("For one token (a character, unless the preset says otherwise): operations, and bytes kept in a full")
     print("and in a latent cache of float32.")
+    if len(rows) == 1:
+        parts = (f"{number:,} of {name}" for name, number in rows[0]["kept"].items() if number)
+        print(f"Numbers kept, over all layers: {', '.join(parts)}.")
     for row in rows:
         if row["not_absorbable"]:
             print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")

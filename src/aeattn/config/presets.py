@@ -10,14 +10,16 @@ from __future__ import annotations
 from aeattn.config.convert import check_keys
 from aeattn.files import Json
 
+_STANDARD: dict[str, Json] = {
+    "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
+    "training": {},
+}
 PRESETS: dict[str, dict[str, Json]] = {
     # 458 thousand parameters: the default
     "460k": {"model": {}, "training": {}},
     # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
-    "460k-linear": {
-        "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
-        "training": {},
-    },
+    "460k-linear": _STANDARD,
+    "460k-standard": _STANDARD,  # the same by its usual name
     # multi-query attention: one head of keys and values, which all heads of queries share
     "460k-mqa": {
         "model": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1, "d_ff": 416},
@@ -90,7 +92,6 @@ PRESETS: dict[str, dict[str, Json]] = {
         "training": {"batch": 32, "weight_decay": 0.1},
     },
 }  # fmt: skip
-PRESETS["460k-standard"] = PRESETS["460k-linear"]  # the same by its usual name
 DEFAULT_PRESET = "460k"
 
 
