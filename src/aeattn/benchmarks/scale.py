@@ -140,8 +140,8 @@ def _assumptions(machine: Machine) -> str:
     inside, between = machine.inside / 1e9, machine.between / 1e9
     return (
         f"Assumed: {machine.flops / 1e12:.0f} TFLOP/s reached a GPU in bf16, {inside:.0f} GB/s from GPU to GPU in "
-        f"a node of {machine.gpus}, {between:.0f} GB/s a GPU between nodes, no overlap of computing and sending, no "
-        "time to start kernels, which small models and small shares are limited by. Memory is "
+        f"a node of {machine.gpus}, {between:.0f} GB/s a GPU between nodes, no overlap of computing and sending, "
+        "no time to start kernels, which small models and small shares are limited by. Memory is "
         f"{TRAINING_BYTES} bytes a parameter, without activations."
     )
 
