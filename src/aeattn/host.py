@@ -16,6 +16,9 @@ BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
 GLANCES, GLANCE_SECONDS = 5, 0.002
 
 
+YES = "AEATTN_YES"  # in the environment: downloads are not asked for
+
+
 def cache_dir() -> Path:
     """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet."""
     if chosen := os.environ.get("AEATTN_CACHE"):

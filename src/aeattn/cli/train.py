@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
+from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
 from aeattn.errors import Diverged
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
@@ -81,7 +81,7 @@ def _train_and_finish(given: Plan | ResumePlan, stop: Stop, startup: Startup, qu
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data.corpus", nargs="*", metavar="CORPUS",
-                        help="tales (default), books, shakespeare, bookcorpus, or paths")  # fmt: skip
+                        help="tales (default), books, shakespeare, bookcorpus, hf:NAME, or paths")  # fmt: skip
     add_settings(parser, "", only=("preset",))
     add_sources(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
@@ -89,6 +89,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     add_settings(length, "training", only=("steps", "minutes"))
     length.add_argument("--chars", type=whole, metavar="N", help="number of characters to train on")
     add_quiet(parser)
+    add_yes(parser)
     text = parser.add_argument_group("text")
     add_settings(text, "data")
     add_settings(text, "data.text")
@@ -102,6 +103,7 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept-changes", action="store_true",
                         help="though text, config or versions are not as they were")  # fmt: skip
     add_quiet(parser)
+    add_yes(parser)
 
 
 TRAIN = Command("train", "train a character model on text", _train_options, train)

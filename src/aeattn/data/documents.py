@@ -81,6 +81,7 @@ class Document:
     Attributes:
         name: short, and unique on its side of a corpus.
         rows: how the file is read, where it is a table.
+        more: what follows it, where a text lies in several files.
         limit: keep only so many characters of the part, counted after normalisation.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
@@ -97,6 +98,7 @@ class Document:
     generated: bool = False
     rows: Rows | None = None
     remote: RemoteFile | None = None
+    more: tuple[Document, ...] = ()
 
     def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
         """The normalised text of the part that is meant, in chunks.
@@ -122,6 +124,8 @@ class Document:
         facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
         if self.rows is not None:
             facts["rows"] = self.rows.identity()
+        if self.more:
+            facts["more"] = [document.identity() for document in self.more]
         if self.remote is not None:
             return facts | {"remote": self.remote.identity()}
         if self.path is not None:
@@ -144,6 +148,10 @@ class Document:
         return first, last if self.limit is None else min(last, first + self.limit)
 
     def _raw(self) -> Iterator[str]:
+        for document in (self, *self.more):  # a file is fetched when it is its turn
+            yield from document._own()
+
+    def _own(self) -> Iterator[str]:
         size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
         file = self.file()
         if file is not None:

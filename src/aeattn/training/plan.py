@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
-from aeattn.data.corpora import NAMES, Corpus, resolve
+from aeattn.data.corpora import NAMES, Corpus, resolve, title_of
+from aeattn.data.hub import PREFIX, parse
 from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.runs.folder import RunFolder
 
@@ -47,7 +48,8 @@ def plan(
     run = RunFolder(out)
     run.check_free()
     corpus = corpus_of(data, config.training.seed, say)
-    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run, chars)
+    data = replace(pinned(data, corpus), text=corpus.options)
+    return Plan(replace(config, data=data), corpus, run, chars)
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,18 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         seed=seed if data.seed is None else data.seed,
         column=data.column,
         rows=data.rows,
+        split=data.split,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:
         return corpus
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
+
+
+def pinned(data: DataConfig, corpus: Corpus) -> DataConfig:
+    """With the commits of data sets that were found for it: it means the same text later."""
+    names, valid = (tuple(corpus.pinned.get(n, n) for n in names) for names in (data.corpus, data.valid))
+    return replace(data, corpus=names, valid=valid)
 
 
 def located(data: DataConfig) -> DataConfig:
@@ -108,12 +117,14 @@ def located(data: DataConfig) -> DataConfig:
 
 def _from_anywhere(name: str) -> str:
     """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
+    if name.startswith(PREFIX):
+        return str(parse(name))
     path = Path(name).expanduser()
     return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
 
 
 def _stem(name: str) -> str:
-    return Path(name).name.split(".")[0].strip("*?[]") or "text"
+    return title_of(name).split(".")[0].strip("*?[]") or "text"
 
 
 def _free_folder(name: str) -> Path:
