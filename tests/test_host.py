@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeattn import host
-from aeattn.compare.runner import worker_environment
+from aeattn.compare.local import worker_environment
 from aeattn.errors import InputError, SlowerWarning
 
 

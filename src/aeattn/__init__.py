@@ -17,6 +17,7 @@ from aeattn.errors import InputError
 from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from aeattn.compare.executors import Executor, register_executor
     from aeattn.config.model import ModelConfig
     from aeattn.data.tokenizer import Tokenizer, register_tokenizer
     from aeattn.generation.text_model import TextModel
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AutoencoderAttention": "aeattn.nn.module",
+    "Executor": "aeattn.compare.executors",
     "Hook": "aeattn.training.hooks",
     "LanguageModel": "aeattn.nn.transformer",
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
     "load": "aeattn.runs.load",
+    "register_executor": "aeattn.compare.executors",
     "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
@@ -45,6 +48,7 @@ _HOMES = {
 
 __all__ = [
     "AutoencoderAttention",
+    "Executor",
     "Hook",
     "InputError",
     "LanguageModel",
@@ -53,6 +57,7 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "load",
+    "register_executor",
     "register_hook",
     "register_projection",
     "register_tokenizer",

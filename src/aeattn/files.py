@@ -111,6 +111,18 @@ def remove_leftovers(folder: Path, *, of_the_dead: bool = False) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+@contextmanager
+def scratch(base: Path) -> Iterator[Path]:
+    """A new folder in `base`, removed at the end of the block. Those of processes that were killed go first."""
+    remove_leftovers(base, of_the_dead=True)
+    path = beside(base / f"{time.monotonic_ns()}")
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _is_of_the_dead(path: Path) -> bool:
     host, process, *_ = [*path.name.removesuffix(".tmp").removesuffix(".old").split(".")[-3:], "", ""]
     if host != _host() or not process.isdecimal() or os.name != "posix":

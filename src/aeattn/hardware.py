@@ -5,19 +5,15 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import platform
-import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from aeattn.config.run import Precision
 from aeattn.errors import InputError
-from aeattn.host import cpu_fact, cpu_has
+from aeattn.host import cpu_fact, cpu_has, revision
 from aeattn.kernels.available import in_use
-
-_ROOT = Path(__file__).parents[2]
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -71,16 +67,3 @@ def describe() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         **revision(),
     }
-
-
-def revision() -> dict[str, Any]:
-    """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
-    if (_ROOT / ".git").exists():
-        with suppress(OSError, subprocess.SubprocessError):
-            return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "src"))}
-    return {"commit": None, "dirty": None}
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(_ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -7,13 +7,16 @@ import gc
 import os
 import re
 import shutil
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
 BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
 GLANCES, GLANCE_SECONDS = 5, 0.002
+_ROOT = Path(__file__).parents[2]
 
 
 YES = "AEATTN_YES"  # in the environment: downloads are not asked for
@@ -53,6 +56,19 @@ def cxx() -> str | None:
     """The C++ compiler that PyTorch's compiler would take: `$CXX`, g++ or clang++; None where there is none."""
     candidates = (os.environ.get("CXX", "g++"), "g++", "clang++")
     return next((found for name in candidates if (found := shutil.which(name))), None)
+
+
+def revision() -> dict[str, Any]:
+    """The commit of this package's source, and whether `src` was changed since; null for an installed copy."""
+    if (_ROOT / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "src"))}
+    return {"commit": None, "dirty": None}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
 class Startup:

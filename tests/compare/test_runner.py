@@ -22,8 +22,9 @@ from aeattn.cli import main
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
+from aeattn.compare.local import Here, Process, worker_environment
 from aeattn.compare.progress import GridProgress, Line, Run
-from aeattn.compare.runner import NoRoom, Runner, Stopped, worker_environment
+from aeattn.compare.runner import NoRoom, Runner, Stopped
 from aeattn.errors import InputError
 from aeattn.files import Lock
 from tests.compare.conftest import Declare, done
@@ -52,11 +53,11 @@ def run_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(folder: Folder, declaration: Declaration, body: str = "", at_once: int = 1) -> tuple[list[str], str]:
         script = tmp_path / "fake.py"
         script.write_text(FAKE.replace("BODY", textwrap.dedent(body)))
-        monkeypatch.setattr(Runner, "command", (sys.executable, "-S", str(script)))
+        monkeypatch.setattr(Process, "command", (sys.executable, "-S", str(script)))
         asked = folder.path / "asked"
         asked.write_text("")
         progress = GridProgress(Console(file=said, width=300), every_seconds=0)
-        Runner(folder, declaration, progress, at_once=at_once).run()
+        Runner(folder, declaration, progress, Here(folder, at_once)).run()
         return asked.read_text().split(), said.getvalue()
 
     return run
@@ -308,7 +309,7 @@ def test_a_comparison_whose_runs_crashed_ends_with_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Runner, "command", (sys.executable, "-c", "raise SystemExit('Boom')"))
+    monkeypatch.setattr(Process, "command", (sys.executable, "-c", "raise SystemExit('Boom')"))
     assert main(["compare", _spec(tmp_path, spec_values), "--out", str(tmp_path / "out"), "--quiet"]) == 1
     assert "6 of the runs crashed (final-standard-seed1, " in " ".join(capsys.readouterr().err.split())
 

@@ -16,6 +16,7 @@ from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
 from aeattn.compare.convert import to_json
 from aeattn.compare.declaration import Declaration
+from aeattn.compare.executors import BAD_INPUT, NOT_HERE
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
 from aeattn.compare.records import Record
@@ -161,7 +162,7 @@ def test_a_run_that_cannot_go_on_as_things_are_is_left_as_it_is(
     spoil(folder, run)
     before = {path: path.stat().st_mtime_ns for path in sorted(run.path.rglob("*"))}
     folder.write_record(job)
-    assert worker.main([str(folder.path), job.name]) == 2
+    assert worker.main([str(folder.path), job.name]) == (NOT_HERE if message == "texts" else BAD_INPUT)
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert {path: path.stat().st_mtime_ns for path in sorted(run.path.rglob("*"))} == before
     assert not folder.stale.exists()
@@ -180,7 +181,7 @@ def test_another_text_leaves_no_run_folder_that_is_in_the_way(declare_in: Declar
     before = book.read_text()
     book.write_text("the quick brown fox\n")
     folder.write_record(job)
-    assert worker.main([str(folder.path), job.name]) == 2
+    assert worker.main([str(folder.path), job.name]) == NOT_HERE
     book.write_text(before)
     assert _work(folder, job).status == "done"
 
@@ -240,7 +241,7 @@ def test_another_text_than_was_declared_is_refused(
     job = _job(declaration, "auto", 1)
     Path(text["valid"][0]).write_text("the quick brown fox\n")
     folder.write_record(job)
-    assert worker.main([str(folder.path), job.name]) == 2
+    assert worker.main([str(folder.path), job.name]) == NOT_HERE
     assert "the text is not the one that was declared" in capsys.readouterr().err
 
 

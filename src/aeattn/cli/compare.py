@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 def compare(options: argparse.Namespace) -> int:
     """Run the comparison that the options name; returns the exit code."""
+    from aeattn.compare.executors import choose
     from aeattn.compare.parse import find_spec, read_spec
 
     source = find_spec(options.spec)
     spec = read_spec(source, options.budget, options.plugin)
+    executor = choose(options.on)
 
     from rich.console import Console  # from here on PyTorch is loaded, which takes seconds
 
@@ -29,8 +31,8 @@ def compare(options: argparse.Namespace) -> int:
     console = Console(stderr=True, highlight=False, quiet=options.quiet)
     try:
         folder, summary = run_comparison(
-            spec, source, options.out, at_once=options.jobs, amend=options.amend, only_declare=options.plan,
-            console=console,
+            spec, source, options.out, at_once=options.jobs, executor=executor, storage=options.storage,
+            amend=options.amend, only_declare=options.plan, console=console,
         )  # fmt: skip
     except (Stopped, NoRoom) as error:
         say(f"aeattn: {error}")
@@ -71,6 +73,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")
+    parser.add_argument("--on", metavar="NAME", help="where runs are done: local (the default), dask, "
+                        "dask:tcp://HOST:PORT, slurm, or an executor of your own (docs/clusters.md)")  # fmt: skip
+    parser.add_argument("--storage", metavar="URL", help="where Optuna keeps its studies: a database's URL, "
+                        "or a file (default: a journal in the folder)")  # fmt: skip
     parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
     parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
     add_plugins(parser)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from aeattn.compare import throughput
 from aeattn.compare.declaration import Declaration
+from aeattn.compare.elsewhere import Elsewhere
+from aeattn.compare.executors import Chosen, Place
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import check_installed
 from aeattn.compare.jobs import jobs
+from aeattn.compare.local import Here, worker_environment
 from aeattn.compare.plan import declared
 from aeattn.compare.progress import GridProgress
 from aeattn.compare.results import Summary
-from aeattn.compare.runner import Runner, worker_environment
+from aeattn.compare.runner import Runner
 from aeattn.compare.spec import Spec
+from aeattn.compare.studies import studies
 from aeattn.compare.summary import summarise
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
-from aeattn.files import write_json
+from aeattn.files import Lock, write_json
 from aeattn.host import available_cores
+
+ALL = 1 << 30  # an executor has a queue of its own
 
 
 def compare(
@@ -30,38 +37,65 @@ def compare(
     out: Path | None,
     *,
     at_once: int | None = None,
+    executor: Chosen | None = None,
+    storage: str | None = None,
     amend: bool = False,
     only_declare: bool = False,
     console: Console,
 ) -> tuple[Folder, Summary]:
-    """Run a spec that was read from `source` in the folder `out` (runs/compare-<name>-<budget> if not given).
+    """Run a spec that was read from `source` in the folder `out` (runs/compare-<name>-<budget> if not given), on
+    this machine or by an executor's workers. `storage` is where Optuna keeps its studies.
 
     Returns the folder and the summary, which is also written. Raises InputError, Stopped, NoRoom;
     what is done by then is kept, and summarised.
     """
     check_installed()
-    if at_once is None:
-        at_once = min(spec.jobs, available_cores())
-    if not 1 <= at_once <= available_cores():
-        raise InputError(f"--jobs is {at_once}: choose from 1 to {available_cores()}, the processors there are")
+    cores = available_cores()
+    jobs_here = min(spec.jobs, cores) if at_once is None else at_once
+    if executor is None and not 1 <= jobs_here <= cores:
+        raise InputError(f"--jobs is {at_once}: choose from 1 to {cores}, the processors there are")
     name = "-".join(filter(None, ("compare", spec.name, spec.chosen_budget)))
     folder = Folder(out or Path("runs") / name)
     progress = GridProgress(console)
     with folder.locked() as lock:
         if lock.warning:
             progress.note(f"warning: {lock.warning}")
-        declaration = declared(spec, source, folder, _throughput(at_once), progress.note, amend)
+        declaration = declared(spec, source, folder, _throughput(min(jobs_here, cores)), progress.note, amend)
         for line in protocol(folder, declaration):
             progress.note(line)
         try:
             if not only_declare:
-                Runner(folder, declaration, progress, at_once=at_once, lock=lock.descriptor).run()
+                keep = studies(folder, declaration, storage or spec.storage)
+                with _place(folder, declaration, executor, at_once, jobs_here, lock, progress.note) as place:
+                    Runner(folder, declaration, progress, place, keep).run()
         finally:
             progress.close()
             records = {record.name: record for record in folder.read_records(lambda path, error: None)}
             summary = summarise(folder, declaration, records)
             write_json(folder.summary, summary.to_dict())
     return folder, summary
+
+
+@contextmanager
+def _place(
+    folder: Folder,
+    declaration: Declaration,
+    chosen: Chosen | None,
+    at_once: int | None,
+    jobs_here: int,
+    lock: Lock,
+    say: Callable[[str], None],
+) -> Iterator[Place]:
+    if chosen is None:
+        yield Here(folder, jobs_here, lock.descriptor)
+        return
+    executor = chosen.kind(chosen.address, jobs_here, folder.executor)
+    try:
+        for line in executor.about():
+            say(line)
+        yield Elsewhere(folder, declaration, executor, at_once or ALL, say)
+    finally:
+        executor.close()
 
 
 def _throughput(at_once: int) -> Callable[[Sequence[RunConfig]], list[float]]:

@@ -26,9 +26,13 @@ class Folder:
         self.toml, self.spec, self.summary = path / "spec.toml", path / "spec.json", path / "summary.json"
         self.records, self.runs, self.analysis = path / "records", path / "runs", path / "analysis"
         self.logs, self.stale, self.ignore = path / "logs", path / "stale", path / ".gitignore"
+        self.executor, self.studies = path / "executor", path / "optuna.journal"
 
     def record_path(self, name: str) -> Path:
         return self.records / f"{name}.json"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
 
     def run(self, name: str) -> RunFolder:
         """The run folder of a record; it may have been deleted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aeattn.compare.convert import digest
 from aeattn.compare.declaration import Declaration, ResolvedArm
@@ -176,21 +177,35 @@ def suggest(
 
     Raises InputError where Optuna is not installed.
     """
-    try:
-        import optuna
-    except ImportError:
-        raise InputError(
-            "tuning.search = 'optuna' needs Optuna: pip install 'autoencoder-attention[compare]', or use a grid"
-        ) from None
+    require_optuna()
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ends = {
-        name: optuna.distributions.FloatDistribution(low, high, log=True) for name, (low, high) in space.items()
-    }
+    ends = distributions(space)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     for _, loss in history:
         trial = study.ask(dict(ends))
         study.tell(trial, loss, state=optuna.trial.TrialState.FAIL if loss is None else None)
     return dict(study.ask(dict(ends)).params)
+
+
+def distributions(space: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """What Optuna draws each setting from."""
+    import optuna
+
+    return {
+        name: optuna.distributions.FloatDistribution(low, high, log=True) for name, (low, high) in space.items()
+    }
+
+
+def require_optuna() -> None:
+    """Raise InputError where Optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "tuning.search = 'optuna' needs Optuna: pip install 'autoencoder-attention[compare]', or use a grid"
+        ) from None
 
 
 def _job(declaration: Declaration, arm: ResolvedArm, phase: Phase, seed: int, tried: Tried) -> Record:

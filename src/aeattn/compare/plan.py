@@ -36,7 +36,7 @@ from aeattn.runs.identity import config_changes, text_facts
 from aeattn.training.plan import corpus_of, located
 
 Say = Callable[[str], None]
-IGNORED = "/runs/\n/logs/\n/stale/*/runs/\n/.lock\n"  # records that were replaced are kept with the others
+IGNORED = "/runs/\n/logs/\n/executor/\n/optuna.journal*\n/stale/*/runs/\n/.lock\n"  # stale records are kept
 Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
 
 

@@ -14,6 +14,8 @@ from rich.text import Text
 from aeattn.compare.records import Record
 from aeattn.terminal.progress import clock
 
+SHOWN = 6  # runs under way, at most
+
 
 @dataclass(frozen=True)
 class Line:
@@ -80,7 +82,9 @@ class GridProgress:
 
     def show(self, runs: Mapping[str, Run]) -> None:
         """Where the runs under way stand."""
-        line = " | ".join([self.summary(runs), *(run.describe(name) for name, run in runs.items())])
+        begun = sorted(runs, key=lambda name: not runs[name].last.steps)  # those first that have
+        more = [f"{len(runs) - SHOWN} more"] if len(runs) > SHOWN else []
+        line = " | ".join([self.summary(runs), *(runs[name].describe(name) for name in begun[:SHOWN]), *more])
         if self.console.is_terminal:
             self._draw(line)
         elif time.monotonic() >= self._next:

@@ -1,40 +1,31 @@
-"""Does the runs that a declaration asks for and the folder lacks, some at a time, each in a process of its own."""
+"""Does the runs that a declaration asks for and the folder lacks, some at a time, here or elsewhere."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import ClassVar
 
-from aeattn.compare.convert import from_json
 from aeattn.compare.declaration import Declaration
+from aeattn.compare.executors import BAD_INPUT, NO_ROOM, NOT_HERE, Attempt, End, Place
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import Records, is_current, jobs, untuned_work, work
-from aeattn.compare.progress import GridProgress, Line, Run
+from aeattn.compare.progress import GridProgress
 from aeattn.compare.records import Record, now
 from aeattn.errors import Damaged, InputError
-from aeattn.host import SPIN_COUNT, WAIT_POLICY, available_cores
 
 POLL_SECONDS = 0.1
 
 
 class Stopped(Exception):
-    """A signal asked to stop; the runs have written checkpoints."""
+    """A signal asked to stop; no run is under way any more."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(
-            f"stopped by {signal.Signals(number).name}; nothing is lost, the same command goes on where it was"
-        )
+    def __init__(self, number: int, how_to_go_on: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; {how_to_go_on}")
         self.exit_code = 128 + number
 
 
@@ -45,44 +36,15 @@ class NoRoom(Exception):
 
 
 @dataclass
-class Worker:
-    """A run under way."""
-
-    job: Record
-    process: subprocess.Popen[str]
-    log: Path
-    run: Run
-
-    def __post_init__(self) -> None:
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-
-    def _listen(self) -> None:
-        """Take in where the training stands, until it ends."""
-        assert self.process.stdout is not None
-        with self.process.stdout as lines, suppress(OSError):
-            for line in lines:
-                with suppress(ValueError):
-                    self.run.update(from_json(Line, json.loads(line), "a line of the worker"))
-
-    def wait(self) -> int:
-        """The exit code, when all has been heard."""
-        code = self.process.wait()
-        self._listener.join()
-        return code
-
-
-@dataclass
 class Runner:
-    """Runs what is missing or stale of a declaration. `undone` says why runs cannot be done as things are."""
-
-    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "aeattn.compare.worker")
+    """Runs what is missing or stale of a declaration. `undone` says why runs cannot be done as things are; `keep`
+    is told of the records at the start, and whenever one is new."""
 
     folder: Folder
     declaration: Declaration
     progress: GridProgress
-    at_once: int
-    lock: int | None = None
+    place: Place
+    keep: Callable[[Records], None] = lambda records: None
     records: dict[str, Record] = field(default_factory=dict)
     attempted: set[str] = field(default_factory=set)
     undone: dict[str, str] = field(default_factory=dict)
@@ -92,12 +54,15 @@ class Runner:
         """Do everything; returns the records. Raises Stopped and NoRoom; InputError, after all else is done, where
         runs have bad input."""
         self.records = {record.name: record for record in self.folder.read_records(self._damaged)}
-        workers: list[Worker] = []
+        attempts: list[Attempt] = []
         with self._signals(), ExitStack() as ending:
-            ending.callback(_end, workers)  # whatever happens to us, no run goes on alone
-            while (pending := self._pending(workers)) or workers:
-                workers += [self._start(job) for job in pending[: self.at_once - len(workers)]]
-                self._wait(workers)
+            ending.callback(self.place.stop, attempts)  # whatever happens to us, no run goes on alone
+            while (pending := self._pending(attempts)) or attempts:
+                self.keep(self.records)
+                for job in pending[: self.place.at_once - len(attempts)]:
+                    attempts.append(self._start(job))
+                self._wait(attempts)
+        self.keep(self.records)
         if self.undone:
             names, (reason, *_) = ", ".join(self.undone), self.undone.values()
             raise InputError(f"{len(self.undone)} of the runs could not be done ({names}): {reason}")
@@ -118,10 +83,10 @@ class Runner:
             self.folder.set_aside(name)
             del self.records[name]
 
-    def _pending(self, workers: list[Worker]) -> list[Record]:
+    def _pending(self, attempts: list[Attempt]) -> list[Record]:
         """What is to be done and not under way. A run that crashed is tried again, once each time."""
         wanted = jobs(self.declaration, self.records)
-        busy = {worker.job.name for worker in workers} | set(self.undone)
+        busy = {attempt.job.name for attempt in attempts} | set(self.undone)
         pending = [job for job in wanted if job.name not in busy and self._is_to_do(job)]
         tuning_alone = all(job.phase == "tune" for job in wanted)
         later = untuned_work(self.declaration, self.records) if tuning_alone else 0.0
@@ -140,14 +105,16 @@ class Runner:
 
     def _has_lost_its_analysis(self, job: Record) -> bool:
         """Whether attention is to be measured, and is not, though the run is still there."""
-        if not self.declaration.attention or job.phase != "final" or not self.folder.run(job.name).model.exists():
+        if not (self.declaration.attention and job.phase == "final" and self.place.keeps_runs):
+            return False
+        if not self.folder.run(job.name).model.exists():
             return False
         try:
             return self.folder.read_analysis(job.name) is None
         except InputError:
             return True
 
-    def _start(self, job: Record) -> Worker:
+    def _start(self, job: Record) -> Attempt:
         self._make_way(job)
         self.attempted.add(job.name)
         known = self.records.get(job.name)
@@ -155,21 +122,7 @@ class Runner:
         if ours is None or ours.status != "done":
             self.records[job.name] = replace(job, started=now(), resumed=ours.resumed if ours else ())
             self.folder.write_record(self.records[job.name])
-        self.folder.logs.mkdir(exist_ok=True)
-        log = self.folder.logs / f"{job.name}.log"
-        command = [*self.command, str(self.folder.path), job.name]
-        with log.open("a", encoding="utf-8") as errors:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=worker_environment(self.at_once),
-                pass_fds=() if self.lock is None else (self.lock,),
-                start_new_session=True,  # Ctrl-C reaches us alone, and we pass it on once
-            )
-        return Worker(job, process, log, Run(work(job)))
+        return self.place.start(job)
 
     def _make_way(self, job: Record) -> None:
         """Move away what is there of a run that was done with other settings, or of which nothing is known."""
@@ -180,47 +133,40 @@ class Runner:
             self.progress.note(f"{job.name} was run with other settings: it is moved to {self.folder.stale}")
         self.folder.set_aside(job.name)
 
-    def _wait(self, workers: list[Worker]) -> None:
+    def _wait(self, attempts: list[Attempt]) -> None:
         """Wait until one has ended, or a signal asks to stop."""
-        while all(worker.process.poll() is None for worker in workers):
+        while not (over := [(attempt, end) for attempt in attempts if (end := attempt.ended()) is not None]):
             if self._signal is not None:
-                _end(workers)
-                raise Stopped(self._signal)
-            self.progress.show({worker.job.name: worker.run for worker in workers})
+                self.place.stop(attempts)
+                raise Stopped(self._signal, self.place.after_stop)
+            self.progress.show({attempt.job.name: attempt.run for attempt in attempts})
             time.sleep(POLL_SECONDS)
-        for worker in [w for w in workers if w.process.poll() is not None]:
-            workers.remove(worker)
-            self._ended(worker)
+        for attempt, end in over:
+            attempts.remove(attempt)
+            self._ended(attempt, end)
 
-    def _ended(self, worker: Worker) -> None:
-        code, name = worker.wait(), worker.job.name
-        if self._signal is not None and code in (130, 143, -signal.SIGTERM, -signal.SIGINT):
-            raise Stopped(self._signal)
-        if code == 2:
-            self._cannot_be_done(name, last_line(worker.log))
+    def _ended(self, attempt: Attempt, end: End) -> None:
+        name = attempt.job.name
+        if self._signal is not None and end.code in (130, 143, -signal.SIGTERM, -signal.SIGINT):
+            raise Stopped(self._signal, self.place.after_stop)
+        if end.code in (BAD_INPUT, NOT_HERE):
+            self._cannot_be_done(name, end.reason)
             return
-        if code == 3:
-            raise NoRoom(f"{name}: {last_line(worker.log)}; what is done is kept, the same command goes on")
+        if end.code == NO_ROOM:
+            raise NoRoom(f"{name}: {end.reason}; what is done is kept, the same command goes on")
         record = self.folder.read_record(name)
-        if code and record is not None and record.status == "done":
-            self._cannot_be_done(name, f"its attention cannot be measured: {last_line(worker.log)}")
+        if end.code and record is not None and record.status == "done":
+            self._cannot_be_done(name, f"its attention cannot be measured: {end.reason}")
             return
         if record is None or record.status == "running":
-            record = self._crashed(worker, code)
+            record = replace(attempt.job, status="failed", failure="crashed", reason=end.reason, finished=now())
+            self.folder.write_record(record)
         self.records[name] = record
-        self.progress.ended(record, worker.run)
+        self.progress.ended(record, attempt.run)
 
     def _cannot_be_done(self, name: str, reason: str) -> None:
         self.undone[name] = reason
         self.progress.note(f"{name} could not be done: {reason}")
-
-    def _crashed(self, worker: Worker, code: int) -> Record:
-        reason = f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(worker.log)
-        if code == -signal.SIGKILL:
-            reason += ", perhaps for want of memory"
-        record = replace(worker.job, status="failed", failure="crashed", reason=reason, finished=now())
-        self.folder.write_record(record)
-        return record
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -233,28 +179,3 @@ class Runner:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def _end(workers: list[Worker]) -> None:
-    """Ask runs to stop, and wait until they have written their checkpoints."""
-    for worker in workers:
-        worker.process.terminate()  # once: a second signal would cut a checkpoint short
-    while workers:
-        workers.pop().wait()
-
-
-def worker_environment(at_once: int) -> dict[str, str]:
-    """Each run gets its share of the processors, unless the user has said how many threads to use. Threads of runs
-    side by side do not spin while they wait."""
-    threads = max(1, available_cores() // at_once)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-    if at_once > 1:
-        environment.pop(SPIN_COUNT, None)
-        environment[WAIT_POLICY] = "PASSIVE"
-    return environment
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log, which says what went wrong."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"see {log}"

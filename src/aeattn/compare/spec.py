@@ -169,14 +169,15 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(Terms):
-    """A comparison as declared. `jobs` is how many runs at a time suit it; `given` is what it was read from, for
-    the hash, and for the settings of runs."""
+    """A comparison as declared. `jobs` is how many runs at a time suit it, `storage` where Optuna keeps its
+    studies; `given` is what it was read from, for the hash, and for the settings of runs."""
 
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
     given: Json
     jobs: int = 1
+    storage: str | None = None
     sizes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     chosen_budget: str | None = None

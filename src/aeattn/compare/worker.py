@@ -25,6 +25,7 @@ from aeattn import hardware
 from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.convert import from_json, to_json
 from aeattn.compare.declaration import read_declaration
+from aeattn.compare.executors import BAD_INPUT, NO_ROOM, NOT_HERE
 from aeattn.compare.folder import Folder
 from aeattn.compare.progress import Line
 from aeattn.compare.records import Cost, Environment, FileScore, Passage, Point, Record, Text, Valid, now
@@ -44,6 +45,10 @@ from aeattn.training.trainer import Trainer
 FIRST_BATCHES = 100
 WAY_POINTS = 4  # at which attention is measured as training goes on
 WAY_CHARS = 4096  # read to measure attention on the way; at the end it is measured on four times as many
+
+
+class NotHere(InputError):
+    """This machine has not what the run needs: another may."""
 
 
 class PipeReporter:
@@ -115,7 +120,10 @@ def _training(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Trai
     """Go on with the run folder if there is one, else start. What is proven damaged is put aside; where anything
     else is in the way, nothing is touched."""
     run, config = folder.run(job.name), job.run_config
-    corpus = corpus_of(config.data, config.training.seed, reporter.note)  # without its text, no run is begun anew
+    try:
+        corpus = corpus_of(config.data, config.training.seed, reporter.note)
+    except InputError as error:  # without its text, no run is begun anew
+        raise NotHere(str(error)) from error
     if run.path.is_dir():
         run.lock()  # nothing is moved where somebody else trains
         run.unlock()
@@ -145,7 +153,7 @@ def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Train
     except InputError as error:
         if given is not None:
             given.run.unlock()
-        if isinstance(error, Damaged):
+        if isinstance(error, Damaged | NotHere):
             raise
         raise InputError(
             f"{job.name} cannot go on: {error}; or move {run.path} away, and it begins anew"
@@ -159,7 +167,7 @@ def _resumed(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Train
 def _check_text(training: Training, job: Record) -> None:
     facts = text_facts(training.trainer.text)
     if any(facts[side]["sha256"] != getattr(job.text, side).sha256 for side in ("train", "valid")):
-        raise InputError(
+        raise NotHere(
             f"{job.name}: the text is not the one that was declared: restore it, or declare it with --amend"
         )
 
@@ -261,7 +269,8 @@ def _tidy(folder: Folder, job: Record) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit codes as those of the command line; the last line on standard error says what was wrong."""
+    """Exit codes as those of the command line, and those of `executors`; the last line on standard error says what
+    was wrong."""
     folder, name = Folder(Path(arguments[0])), arguments[1]
     keep_compiled()
     try:
@@ -269,11 +278,13 @@ def main(arguments: list[str]) -> int:
             return work(folder, name, stop, startup)
     except (InputError, Interrupted) as error:
         print(error, file=sys.stderr)
-        return error.exit_code if isinstance(error, Interrupted) else 2
+        if isinstance(error, Interrupted):
+            return error.exit_code
+        return NOT_HERE if isinstance(error, NotHere) else BAD_INPUT
     except OSError as error:  # a full disk: the run has not failed, it could not be done
         traceback.print_exc()
         print(error, file=sys.stderr)
-        return 3
+        return NO_ROOM
     except Exception as error:
         traceback.print_exc()
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from aeattn.config.text import TextOptions
@@ -15,7 +16,7 @@ from aeattn.data.splits import Blocks, Draw
 from aeattn.data.tables import count_rows, table
 from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
-from aeattn.files import Json, sha256
+from aeattn.files import Json, digest, sha256
 
 CHUNK_CHARS = 1 << 20
 
@@ -143,7 +144,8 @@ class Document:
         """First character of the part and the one after its last; the end is open where nothing limits it."""
         first, last = 0, 1 << 62
         if (self.start, self.stop) != (0.0, 1.0):
-            total = sum(len(chunk) for chunk in normalise(self._raw(), options))
+            whole = replace(self, name="", limit=None, start=0.0, stop=1.0)
+            total = _chars(whole, digest(whole.identity()), options)
             first, last = int(total * self.start), int(total * self.stop)
         return first, last if self.limit is None else min(last, first + self.limit)
 
@@ -158,3 +160,9 @@ class Document:
             return read_chunks(file, size) if self.rows is None else self.rows.chunks(file)
         text = self.text or ""
         return (text[at : at + size] for at in range(0, len(text), size))
+
+
+@lru_cache(maxsize=64)
+def _chars(document: Document, _identity: str, options: TextOptions) -> int:
+    """Characters of a whole text. Both of its sides ask, for their ids and for the tokenizer."""
+    return sum(len(chunk) for chunk in document.chunks(options))

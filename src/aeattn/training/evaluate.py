@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
 from aeattn.data.store import TokenStore
-from aeattn.data.stored import StoredDocument
+from aeattn.data.stored import StoredDocument, evenly, lengths_of
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
 
@@ -122,9 +122,10 @@ def total(scores: Iterable[Score]) -> Score:
 def sample_windows(store: TokenStore, context: int, chars: int) -> list[Windows]:
     """Evenly spaced windows of a store, about `chars` characters in all: the same ones for a whole run."""
     tokens = max(1, round(chars / store.chars_per_token))
-    places = [(ids, at) for _, ids in store.texts() for at in range(0, max(0, len(ids) - 1), context)]
-    wanted = min(len(places), -(-tokens // context))
-    picked = [places[i * len(places) // wanted] for i in range(wanted)]
-    windows = [next(eval_windows(ids, at, min(len(ids), at + context + 1), context)) for ids, at in picked]
-    groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, wanted, WINDOWS_AT_ONCE)]
+    counts = -(-np.maximum(0, lengths_of(store.documents) - 1) // context)
+    texts, windows = store.texts(), []
+    for document, number in evenly(counts, -(-tokens // context)):
+        ids, at = texts[document][1], number * context
+        windows.append(next(eval_windows(ids, at, min(len(ids), at + context + 1), context)))
+    groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
     return [(np.concatenate([x for x, _ in g]), np.concatenate([y for _, y in g])) for g in groups]
