@@ -25,7 +25,8 @@ COMMANDS: tuple[Command, ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
     print_any_text()
-    options = make_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = make_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     settle_waiting()
     keep_compiled()
     warnings.formatwarning = _warning_line

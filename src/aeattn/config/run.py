@@ -18,6 +18,7 @@ OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
+GradientKind = Literal["fp32", "bf16"]
 RowsAre = Literal["auto", "texts", "lines"]
 
 BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
@@ -71,6 +72,7 @@ class TrainingConfig:
     )
     spike_every: int = setting(100, "a rollback goes to the last checkpoint of a step that this divides")
     spike_rollbacks: int = setting(10, "how many rollbacks there may be")
+    gradients: GradientKind = setting("fp32", "as what several processes send gradients", flag=True, saved=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):

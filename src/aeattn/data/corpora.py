@@ -22,7 +22,7 @@ from aeattn.data.sides import Sides
 from aeattn.data.tables import UnknownColumn, choose, format_of, table
 from aeattn.errors import InputError
 
-NAMES = ("tales", "books", "shakespeare", "bookcorpus")
+NAMES = ("tales", "books", "shakespeare", "bookcorpus", fetch.TEST_BOOKS)
 BOOKCORPUS = "hf:bookcorpus/bookcorpus@refs/convert/parquet:text"
 ROW_ENDS = {"texts": "\n\n", "lines": "\n"}  # what follows a row that is a text, and one of a running text
 
@@ -128,6 +128,14 @@ def title_of(name: str) -> str:
     return hub.parse(name).short if name.startswith(hub.PREFIX) else Path(name).name or name
 
 
+def unpinned(name: str) -> str:
+    """The same name for all commits of a data set."""
+    name = BOOKCORPUS if name == "bookcorpus" else name
+    if not name.startswith(hub.PREFIX):
+        return name
+    return str(replace(hub.parse(name), revision=None, column=None))
+
+
 def documents_to_evaluate(
     names: Sequence[str],
     options: TextOptions,
@@ -218,7 +226,8 @@ class _Reader:
         """Both sides of a named corpus, or of a folder that has both; None for what is yet to be split."""
         makers: dict[str, Callable[[], Sides]] = {
             "tales": self._tales,
-            "books": lambda: self._folders(self._corpus_folder("books")),
+            "books": lambda: self._folders(self._corpus_folder("books"), apart=fetch.TEST_BOOKS),
+            fetch.TEST_BOOKS: lambda: ([], self._documents(texts_under(self._corpus_folder(fetch.TEST_BOOKS)))),
             "shakespeare": lambda: _in_order(self._corpus_folder("shakespeare") / "input.txt", "shakespeare"),
         }
         if name in makers:
@@ -265,7 +274,7 @@ class _Reader:
         return f"{hub.PREFIX}{folder.absolute()}" if base and folder.is_dir() else BOOKCORPUS
 
     def _corpus_folder(self, name: str) -> Path:
-        wanted = "input.txt" if name == "shakespeare" else "train"
+        wanted = {"shakespeare": "input.txt", fetch.TEST_BOOKS: ""}.get(name, "train")
         base = os.environ.get("AEATTN_CORPORA")
         if base and (Path(base) / name / wanted).exists():
             return Path(base) / name
@@ -273,10 +282,13 @@ class _Reader:
             self.notes.append(f"no {name}/{wanted} under AEATTN_CORPORA ({base}); using the download cache")
         return fetch.fetch_corpus(name, self.progress)
 
-    def _folders(self, folder: Path) -> Sides:
+    def _folders(self, folder: Path, apart: str = "") -> Sides:
+        """The two sides of a folder; other files in it are noted, but for those of the corpus `apart`."""
         held_out = next(folder / v for v in _VALID_FOLDERS if (folder / v).is_dir())
         train, valid = texts_under(folder / _TRAIN_FOLDER), texts_under(held_out)
-        if beside := len(set(texts_under(folder)) - set(train) - set(valid)):
+        known = folder.parent / apart if apart else folder
+        others = set(texts_under(folder)) - set(train) - set(valid)
+        if beside := sum(not (apart and path.is_relative_to(known)) for path in others):
             self.notes.append(f"{folder}: {beside} file(s) outside train/ and {held_out.name}/ are left out")
         self.notes += passed_over(str(folder))
         return self._documents(distinct(train, self.notes)), self._documents(distinct(valid, self.notes))

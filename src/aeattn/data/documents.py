@@ -84,6 +84,7 @@ class Document:
         rows: how the file is read, where it is a table.
         more: what follows it, where a text lies in several files.
         limit: keep only so many characters of the part, counted after normalisation.
+        skip: pass over so many of the part before them.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
         generated: drawn from a source of ours, in which passages that recur are nothing to warn of.
@@ -99,6 +100,7 @@ class Document:
     generated: bool = False
     rows: Rows | None = None
     remote: RemoteFile | None = None
+    skip: int = 0
     more: tuple[Document, ...] = ()
 
     def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
@@ -123,6 +125,7 @@ class Document:
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""
         facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
+        facts |= {"skip": self.skip} if self.skip else {}
         if self.rows is not None:
             facts["rows"] = self.rows.identity()
         if self.more:
@@ -147,6 +150,7 @@ class Document:
             whole = replace(self, name="", limit=None, start=0.0, stop=1.0)
             total = _chars(whole, digest(whole.identity()), options)
             first, last = int(total * self.start), int(total * self.stop)
+        first += self.skip
         return first, last if self.limit is None else min(last, first + self.limit)
 
     def _raw(self) -> Iterator[str]:
@@ -154,7 +158,7 @@ class Document:
             yield from document._own()
 
     def _own(self) -> Iterator[str]:
-        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
+        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.skip + self.limit))
         file = self.file()
         if file is not None:
             return read_chunks(file, size) if self.rows is None else self.rows.chunks(file)
