@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from aeattn.errors import InputError
+
 WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
 BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
 GLANCES, GLANCE_SECONDS = 5, 0.002
@@ -23,11 +25,26 @@ YES = "AEATTN_YES"  # in the environment: downloads are not asked for
 
 
 def cache_dir() -> Path:
-    """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet."""
+    """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet.
+
+    Raises InputError for a user without a home.
+    """
     if chosen := os.environ.get("AEATTN_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "aeattn"
+        return named_path(chosen)
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise InputError("there is no home folder to keep files in: set AEATTN_CACHE to a folder") from None
+    return Path(base) / "aeattn"
+
+
+def named_path(name: str) -> Path:
+    """The path that a user means, `~` being a home folder, unless there is a file of just this name, or no such
+    home."""
+    path = Path(name)
+    with suppress(RuntimeError, OSError, ValueError):  # ValueError: a NUL in the name
+        return path if not name.startswith("~") or path.exists() else path.expanduser()
+    return path
 
 
 @functools.cache

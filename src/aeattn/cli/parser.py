@@ -12,6 +12,7 @@ from aeattn.cli import bench, compare, evaluate, generate, inspect, report, size
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
+from aeattn.terminal.streams import standard_streams
 from aeattn.terminal.tables import print_any_text, say
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
@@ -24,6 +25,11 @@ COMMANDS: tuple[Command, ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `aeattn`; returns the exit code: 0 done, 1 our failure, 2 bad input, 130 and 143 interrupted."""
+    with standard_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     print_any_text()
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
@@ -33,13 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "yes", False):
         os.environ[YES] = "1"  # for the processes that are started as well
     try:
-        return int(options.call(options))
+        code = int(options.call(options))
+        sys.stdout.flush()
+        return code
     except InputError as error:
         return _complain(str(error), 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder that may not be written to
         return _complain(str(error), 1)

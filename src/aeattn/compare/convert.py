@@ -21,7 +21,7 @@ def from_json(kind: type[T], values: object, where: str) -> T:
     """JSON values as a dataclass. Raises Damaged, naming the field, for what is none."""
     try:
         return msgspec.convert(values, kind, str_keys=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a key that is half a surrogate pair
         raise Damaged(f"{where} is damaged ({error}): restore it") from error
 
 

@@ -94,8 +94,8 @@ def _with_budget(values: Mapping[str, object], wanted: str | None) -> Json:
     merged = overlay(rest, changes) | {"chosen_budget": name}
     if "budget" in changes:  # minutes do not come on top of characters
         merged["budget"] = changes["budget"]
-    ways = _table(merged, "matching").get("by", ["width"])
-    if "by" in _table(changes, "matching") and "contrasts" in merged:
+    ways = _table(merged, "matching").get("by") or ["width"]
+    if "by" in _table(changes, "matching") and "contrasts" in merged and isinstance(ways, list):
         merged["contrasts"] = [c for c in _contrast_tables(merged) if c.get("matching", ways[0]) in ways]
     return _only(merged, f"budgets.{name}.only")
 
@@ -109,7 +109,7 @@ def _only(values: Json, where: str) -> Json:
     if not isinstance(names, list):
         raise InputError(f"{where} is {names!r}: give a list of arms")
     check_keys(names, list(arms), where)
-    there = [c for c in _contrast_tables(values) if {c.get("arm"), c.get("than")} <= set(names)]
+    there = [c for c in _contrast_tables(values) if c.get("arm") in names and c.get("than") in names]
     return {**values, "arms": {name: arms[name] for name in arms if name in names}, "contrasts": there}
 
 

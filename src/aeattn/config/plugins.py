@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aeattn.errors import InputError
+from aeattn.host import named_path
 
 GROUP = "aeattn.plugins"  # of entry points
 _loaded: set[str] = set()
@@ -27,7 +28,7 @@ def load_plugins(names: Iterable[str]) -> tuple[str, ...]:
 def _load(name: str) -> str:
     if not isinstance(name, str) or not name or "\0" in name:
         raise InputError(f"plugins: {name!r} is no name: give a file, or an entry point of {GROUP}")
-    path = Path(name).expanduser()
+    path = named_path(name)
     if path.is_file():
         path = path.resolve()
         _once(str(path), lambda: _import_file(path))

@@ -21,6 +21,7 @@ from aeattn.data.files import distinct, find, passed_over, stem, texts_under
 from aeattn.data.sides import Sides
 from aeattn.data.tables import UnknownColumn, choose, format_of, table
 from aeattn.errors import InputError
+from aeattn.host import named_path
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus", fetch.TEST_BOOKS)
 BOOKCORPUS = "hf:bookcorpus/bookcorpus@refs/convert/parquet:text"
@@ -211,7 +212,7 @@ class _Reader:
             else:
                 train += found[0]
                 valid += found[1]
-        return train, valid, self._documents(distinct(loose, self.notes), {Path(n).expanduser() for n in names})
+        return train, valid, self._documents(distinct(loose, self.notes), {named_path(n) for n in names})
 
     def without(self, train: list[Document], valid: list[Document]) -> list[Document]:
         """The training documents that are not validated on; those of named corpora are split already."""
@@ -234,7 +235,7 @@ class _Reader:
             if Path(name).exists():
                 self.notes.append(f"{name} is the corpus of that name; write ./{name} for the one here")
             return makers[name]()
-        folder = Path(name)
+        folder = named_path(name)
         if (folder / _TRAIN_FOLDER).is_dir() and any((folder / v).is_dir() for v in _VALID_FOLDERS):
             return self._folders(folder)
         return None

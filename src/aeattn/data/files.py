@@ -16,6 +16,7 @@ from aeattn.data.tables import format_of
 from aeattn.data.text import read_chunks
 from aeattn.errors import InputError
 from aeattn.files import sha256_of
+from aeattn.host import named_path
 
 FORMATS = ".txt, .parquet, .arrow, .jsonl, .ndjson, .csv or .tsv"
 _MARKUP = {".json": "JSON", **dict.fromkeys((".htm", ".html", ".xhtml", ".xml"), "a page of tags")}
@@ -26,7 +27,7 @@ def find(name: str, corpora: Sequence[str] = ()) -> list[Path]:
 
     Raises InputError where there are none; `corpora` are names that the user may have meant.
     """
-    path = Path(name).expanduser()
+    path = named_path(name)
     if path.is_dir():
         return texts_under(path)
     if path.exists():
@@ -68,7 +69,7 @@ def _refuse_markup(paths: Sequence[Path]) -> None:
 
 def passed_over(name: str) -> list[str]:
     """One line, if any, on the files that `find` leaves out of a folder or a glob, for the user."""
-    path = Path(name).expanduser()
+    path = named_path(name)
     paths = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     left = [p for p in paths if not p.name.startswith(".") and p.name != MANIFEST and p.is_file()]
     left = [p for p in left if (not _is_text(p) if path.is_dir() else _markup(p))]

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from aeattn.data.opening import extra
 from aeattn.errors import InputError
 from aeattn.files import Json, cached_json, digest
-from aeattn.host import YES, cache_dir
+from aeattn.host import YES, cache_dir, named_path
 
 PREFIX = "hf:"
 SITE = "https://huggingface.co/datasets"
@@ -58,9 +58,9 @@ def parse(text: str) -> Name:
     Raises InputError."""
     name = text.removeprefix(PREFIX)
     path, _, column = name.rpartition(":")
-    if not path or "/" in column or Path(name).expanduser().is_dir():
+    if not path or "/" in column or named_path(name).is_dir():
         path, column = name, ""
-    folder = Path(path).expanduser()
+    folder = named_path(path)
     if folder.is_dir():
         return Name(str(folder.absolute()), column=column or None, here=True)
     written_as_path = path.startswith(("/", ".", "~")) or (folder.parent / "README.md").is_file()

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from aeattn.data.lookup import ByteTable
 from aeattn.errors import Damaged, InputError
 from aeattn.files import digest
+from aeattn.host import named_path
 
 Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
@@ -164,7 +165,7 @@ def is_path(spec: str) -> bool:
 def file_of(spec: str) -> Path | None:
     """The file that a setting of the kind `file` names. Raises InputError for what is no setting."""
     kind, argument = tokenizer_kind(spec)
-    return Path(argument).expanduser() if kind.reads_file else None
+    return named_path(argument) if kind.reads_file else None
 
 
 def make_tokenizer(spec: str, chunks: Iterable[str]) -> Tokenizer:

@@ -11,6 +11,7 @@ from aeattn.data.subwords import SubwordTokenizer
 from aeattn.data.tokenizer import register_tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json, read_bytes
+from aeattn.host import named_path
 
 MOST_BYTES = 32 << 20  # of a file: the largest vocabularies in use take less
 
@@ -25,11 +26,11 @@ class FileTokenizer(SubwordTokenizer):
     def check(cls, argument: str) -> None:
         if not argument:
             raise InputError("the tokenizer file needs a path: name a tokenizer.json")
-        cls.read(Path(argument).expanduser())
+        cls.read(named_path(argument))
 
     @classmethod
     def make(cls, argument: str, chunks: Iterable[str]) -> Self:
-        return cls.read(Path(argument).expanduser())
+        return cls.read(named_path(argument))
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -13,6 +13,11 @@ def escape_controls(text: str) -> str:
     return _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
+def shortened(text: str, most: int = 1500) -> str:
+    """A message without its middle where it is longer: what is wrong stands first, how to mend it last."""
+    return text if len(text) <= most else f"{text[: most * 3 // 5]} ... {text[-most // 3 :]}"
+
+
 def printable(name: str) -> str:
     """The name of a file or a title on one line, without control characters and bytes that are no UTF-8."""
     one_line = re.sub(r"[\n\t]", lambda match: ascii(match.group())[1:-1], escape_controls(name))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from aeattn.terminal.escaping import escape_controls, printable
+from aeattn.terminal.escaping import escape_controls, printable, shortened
 
 if TYPE_CHECKING:
     from aeattn.files import Json
@@ -26,7 +26,7 @@ def print_any_text() -> None:
 def say(text: str) -> None:
     """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
     with suppress(OSError):
-        print(escape_controls(text), file=sys.stderr, flush=True)
+        print(escape_controls(shortened(text)), file=sys.stderr, flush=True)
 
 
 def print_json(values: Json) -> None:
@@ -45,7 +45,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(Text(column), justify="right" if number else "left", no_wrap=not number)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    (Console() if sys.stdout.isatty() else Console(width=160)).print(table)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    with console.capture() as drawn:  # printed by us: it would end the program where its reader has gone
+        console.print(table)
+    print(drawn.get(), end="")
 
 
 def figure(value: float | None, form: str) -> str:

@@ -16,6 +16,7 @@ from aeattn.data.hub import PREFIX, parse
 from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.errors import InputError
 from aeattn.files import Json
+from aeattn.host import named_path
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import config_changes
 from aeattn.training.world import ALONE, World, check_batch
@@ -170,7 +171,7 @@ def _from_anywhere(name: str) -> str:
     """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
     if name.startswith(PREFIX):
         return str(parse(name))
-    path = Path(name).expanduser()
+    path = named_path(name)
     return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
 
 
