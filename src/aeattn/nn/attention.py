@@ -258,8 +258,8 @@ class Attention(nn.Module):
         """The decoders of the values and `output` as one matrix, (D, H K): heads mix codes, which are decoded as
         they are put out, so a product of weights stands for one of every character. Its slow twin is `merge` of
         mixed values. None where values have no decoder, or codes are not as wide as values are in a head: mixing
-        them would cost more, or find no kernel, which wants queries, keys and values of one width. None, too, where
-        a table adds to decoded values."""
+        them would cost more, or find no kernel, which wants queries, keys and values of one width; nor where a
+        table adds to decoded values."""
         decoders = self.value.head_decoders(self.n_kv_heads)
         if self.output is None or self.value_table is not None:
             return None
