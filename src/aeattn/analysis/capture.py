@@ -79,7 +79,8 @@ def keeping(model: LanguageModel, keep: Keep, layers: Iterable[int] | None = Non
     """The model attends only to what `keep` leaves, in the layers named or in all of them."""
 
     def instead(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-        return rebuild(module, *inputs, keep=keep)
+        x, *ids = inputs
+        return rebuild(module, x, ids[0] if ids else None, keep)
 
     chosen = attentions(model)
     with ExitStack() as hooks:
