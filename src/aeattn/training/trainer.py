@@ -44,8 +44,8 @@ T = TypeVar("T")
 class Trainer:
     """Trains a model on prepared text: `run` does all of it, `update` one step.
 
-    It writes nothing and says nothing; `hooks` do, beside those that guard updates and evaluate. With `shard`, each
-    of several processes keeps its part of the model.
+    It writes nothing and says nothing; `hooks` do, beside those that guard updates and evaluate. With `shard`,
+    each of several processes keeps its part of the model.
     """
 
     def __init__(
