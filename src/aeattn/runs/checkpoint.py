@@ -79,7 +79,8 @@ def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], 
     Raises NotFinite where there is NaN or infinity in it.
     """
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
-    moments = {name: whole(tensor) for name, tensor in optimizer_tensors(optimizers).items()}
+    moments = optimizer_tensors(optimizers)  # in another order in each process, where they were read from a file
+    moments.update((name, whole(moments[name])) for name in sorted(moments))
     if broken := first_not_finite(weights) or first_not_finite(moments):
         raise NotFinite(broken)
     tensors = {**moments, **random_states(next(model.parameters()).device)}
