@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from aeattn.config.text import TextOptions
-from aeattn.data.build import Build, expected_bytes
+from aeattn.data.build import Build, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
@@ -252,7 +252,7 @@ def cached_tokenizer(
 def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
     for document in documents:
-        for chunk in document.chunks(options):
+        for chunk in chunks_of(document, options):
             watch.add(len(chunk))
             yield chunk
 
