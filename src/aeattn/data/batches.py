@@ -157,11 +157,16 @@ def sliding_windows(
         raise ValueError(f"need 1 <= stride <= context and batch >= 1, got {stride}, {context}, {batch}")
     if not 0 <= start <= stop <= len(ids):
         raise ValueError(f"need 0 <= start <= stop <= {len(ids)}, got {start} and {stop}")
-    predictions = stop - start - 1
-    count = 1 + -(-max(0, predictions - context) // stride) if predictions > 0 else 0
+    count = count_windows(stop - start, context, stride)
     for first in range(0, count, batch):
         firsts = start + stride * np.arange(first, min(first + batch, count))
         yield _windows_at(ids, firsts, stop, context, scored_from=context - stride, whole=start)
+
+
+def count_windows(chars: int, context: int, stride: int) -> int:
+    """How many windows `sliding_windows` makes of a document."""
+    predictions = chars - 1
+    return 1 + -(-max(0, predictions - context) // stride) if predictions > 0 else 0
 
 
 def _windows_at(
