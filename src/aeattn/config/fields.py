@@ -6,6 +6,7 @@ TOML, JSON, options of the command line, `--set`, `--help` and docs/reference.md
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -43,6 +44,7 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
     return dataclasses.field(default=default, metadata=known)
 
 
+@functools.cache
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
     types, plain = typing.get_type_hints(cls), ("", None, False, True)
