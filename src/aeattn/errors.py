@@ -26,6 +26,14 @@ class BadValidation(Diverged):
     """The validation loss is no finite number: what has been learnt is not worth saving."""
 
 
+class Lost(Exception):
+    """Another process of the same training has ended."""
+
+
+class Stalled(Lost):
+    """Another process of the same training does not answer."""
+
+
 class Spike(Exception):
     """The loss of a batch leaps, and the config says to go back and pass it over."""
 

@@ -11,6 +11,7 @@ import pytest
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.jobs import choices, is_current, jobs, suggest, untuned_work, work
 from aeattn.compare.records import Record
+from aeattn.errors import InputError
 from tests.compare.conftest import Declare, done, failed
 
 TUNING = {"rates": [0.5, 1.0, 2.0], "seeds": [11, 12], "extend": 2, "share": 0.5}
@@ -79,6 +80,30 @@ def test_an_optimum_that_stays_on_the_edge_is_known_as_such(declare_in: Declare)
     found = choices(declaration, records)["auto"]
     assert found.at_edge
     assert found.chosen == 0.125
+
+
+def test_muons_rate_is_tuned_first_and_then_adamws_with_the_best_of_it(declare_in: Declare) -> None:
+    _, declaration = declare_in({"tuning": {**TUNING, "seeds": [11], "extend": 1, "apart": True}})
+    best = {"standard": (2.0, 1.0), "auto": (1.0, 0.5)}  # AdamW's, Muon's
+    records, order = _all_done(
+        declaration,
+        lambda job: 1 + abs(job.rate - best[job.arm][0]) + abs((job.matrix_rate or 0) - best[job.arm][1]),
+    )
+    found = choices(declaration, records)
+    assert {arm: choice.chosen for arm, choice in found.items()} == best
+    tried = {arm: sorted(choice.losses) for arm, choice in found.items()}
+    rates = [0.25, 0.5, 1.0, 2.0, 4.0]  # each grid grew to the side where one arm did best on its edge
+    assert tried["auto"] == sorted({*((1.0, r) for r in rates[:4]), *((r, 0.5) for r in rates[1:])})
+    assert len(tried["standard"]) == len(tried["auto"])
+    assert not found["standard"].at_edge
+    assert found["auto"].sensitivity == pytest.approx((0.25 + 0.5 + 0.5 + 1.0) / 4)
+    final = next(job for job in order if job.phase == "final" and job.arm == "auto")
+    assert (final.rate, final.matrix_rate) == (1.0, 0.5)
+    training = final.config["training"]
+    assert (training["learning_rate"], training["matrix_learning_rate"]) == (5e-3, 1e-2)
+    assert order[0].name == "tune-standard-rate1-matrix0.5-seed11"
+    with pytest.raises(InputError, match=r"tuning\.apart tunes Muon's rate"):
+        declare_in({"tuning": {"apart": True}, "base": {"training": {"optimizer": "adamw"}}}, amend=True)
 
 
 def test_a_rate_at_which_a_run_failed_is_not_chosen(declare_in: Declare) -> None:

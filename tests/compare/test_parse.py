@@ -76,7 +76,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"contrasts": [{"arm": "auto", "than": "auto"}]}, "compared with itself"),
     ({"contrasts": [{"arm": "auto", "than": "standard", "measure": "valid_nat"}]}, "did you mean 'valid_nats'"),
     ({"contrasts": [{"arm": "auto", "than": "standard", "measure": "attention.gini"}]}, "attention = true"),
-    ({"contrasts": [{"arm": "auto", "than": "standard", "primary": True}] * 2}, "one of them as primary"),
+    ({"contrasts": [{"arm": "auto", "than": "standard", "primary": True}] * 2}, "mark one, or say how many"),
     (
         {"contrasts": [{"arm": "auto", "than": "standard"}] * 2},
         "auto against standard in valid_nats is there twice",

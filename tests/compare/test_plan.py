@@ -160,7 +160,7 @@ def test_an_arm_may_be_matched_in_some_ways_alone(declare_in: Declare) -> None:
 
 def test_replaced_records_are_not_ignored(declare_in: Declare) -> None:
     folder, _ = declare_in()
-    assert folder.ignore.read_text() == "/runs/\n/logs/\n/stale/*/runs/\n/.lock\n"
+    assert folder.ignore.read_text() == "/runs/\n/logs/\n/executor/\n/optuna.journal*\n/stale/*/runs/\n/.lock\n"
 
 
 def test_a_plug_in_is_part_of_what_is_declared(declare_in: Declare, tmp_path: Path) -> None:

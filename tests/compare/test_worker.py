@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aeattn import hardware
+from aeattn import hardware, host
 from aeattn.analysis.results import Inspection
 from aeattn.compare import worker
 from aeattn.compare.convert import to_json
@@ -24,7 +24,7 @@ from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.runs.folder import RunFolder
 from aeattn.training.trainer import Trainer
-from tests.compare.conftest import Declare
+from tests.compare.conftest import Declare, words
 from tests.compare.made_up import with_gini
 
 
@@ -63,6 +63,65 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     assert not folder.run(job.name).checkpoints.exists()
     assert folder.run(job.name).model.exists()
     assert Record.from_dict(json.loads(folder.record_path(job.name).read_text()), "x") == record
+
+
+def test_a_final_run_is_judged_when_it_has_ended_and_tuning_never_reads_the_text(
+    declare_in: Declare, tmp_path: Path
+) -> None:
+    (tmp_path / "judged").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / "judged" / f"{name}.txt").write_text(words(80, ord(name)))
+    judged = {"test": [str(tmp_path / "judged")], "test_chars": 300, "beyond_chars": 200}
+    changes = {
+        "judged": judged,
+        "base": {"data": {"limit_chars": 400}},
+        "tuning": {"rates": [0.5, 1], "extend": 0},
+    }
+    folder, declaration = declare_in(changes)
+    sides = declaration.text[0].judged
+    assert {name: side.chars for name, side in sides.items()} == {"test": 600, "beyond": 200, "trained": 200}
+    assert declaration.contrasts[0].measure == declaration.loss == "test_nats"
+    text = (tmp_path / "judged" / "x.txt").read_text()
+    (tmp_path / "judged" / "x.txt").unlink()
+    for job in jobs(declaration, {}):
+        assert _work(folder, job).judged == {}
+    known = {record.name: record for record in folder.read_records()}
+    final = next(job for job in jobs(declaration, known) if job.phase == "final")
+    (tmp_path / "judged" / "x.txt").write_text(text.upper())
+    folder.write_record(final)
+    assert (
+        worker.main([str(folder.path), final.name]) == 2
+    )  # another text than was declared: nothing is judged by it
+    (tmp_path / "judged" / "x.txt").write_text(text)
+    record = _work(folder, final)
+    assert {name: len(found.files) for name, found in record.judged.items()} == {
+        "test": 2,
+        "beyond": 1,
+        "trained": 1,
+    }
+    assert record.judged["trained"].chars == 199
+    assert record.passes == pytest.approx(512 / 400)
+    assert record.best_valid_nats == min(p.valid_nats for p in record.learning_curve if p.valid_nats is not None)
+    assert record.cost is not None
+    assert record.cost.allocated_cache_bytes == 8192 * record.cost.cache_bytes + 4 * 3 * 16  # and the last inputs
+    assert Record.from_dict(json.loads(folder.record_path(final.name).read_text()), "x") == record
+
+
+def test_a_run_by_another_commit_than_the_pinned_one_is_refused(
+    declare_in: Declare, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = {"commit": "a" * 40, "dirty": False}
+    monkeypatch.setattr(host, "revision", lambda: at)
+    folder, declaration = declare_in({"pinned": True})
+    assert declaration.commit == "a" * 40
+    job = _job(declaration, "auto", 1)
+    folder.write_record(job)
+    at["commit"] = "b" * 40
+    assert worker.main([str(folder.path), job.name]) == 2
+    assert "runs are pinned to commit aaaaaaaaaaaa, this is bbbbbbbbbbbb" in capsys.readouterr().err
+    at["dirty"] = True
+    with pytest.raises(InputError, match="changed after its commit"):
+        declare_in({"pinned": True, "seeds": [4]}, amend=True)
 
 
 def Trainer_config(record: Record) -> Any:

@@ -7,20 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeattn.data.batches import IGNORED, TrainBatches, eval_windows, sliding_windows
+from aeattn.data import batches as module
+from aeattn.data.batches import IGNORED, TrainBatches, eval_windows, permuted, sliding_windows
 from aeattn.errors import InputError
 
 sizes = st.tuples(st.integers(1, 12), st.integers(0, 300), st.integers(1, 9))  # context, extra text, batch
 
 
 @settings(deadline=None)
-@given(sizes, st.integers(0, 2**64 - 1), st.integers(0, 3))
-def test_each_window_is_visited_once_an_epoch(size: tuple[int, int, int], seed: int, epoch: int) -> None:
+@given(sizes, st.integers(0, 2**64 - 1), st.integers(0, 3), st.sampled_from([0, 1 << 22]))
+def test_each_window_is_visited_once_an_epoch(
+    size: tuple[int, int, int], seed: int, epoch: int, whole: int
+) -> None:
     context, extra, batch = size
     ids = np.arange(context + 1 + extra)
     batches = TrainBatches(ids, batch=batch, context=context, seed=seed)
     first, last = epoch * batches.windows, (epoch + 1) * batches.windows
-    starts = np.concatenate([batches.starts(step) for step in range(first // batch, last // batch + 1)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "WHOLE_ORDER", whole)
+        starts = np.concatenate([batches.starts(step) for step in range(first // batch, last // batch + 1)])
     offset = first - first // batch * batch
     visited = np.sort(starts[offset : offset + batches.windows])
     assert (np.diff(visited) == context).all()
@@ -54,6 +59,22 @@ def test_shards_together_are_the_batch(size: tuple[int, int, int], world: int, s
     whole = batches.at(step)
     for rank in range(world):
         np.testing.assert_array_equal(batches.shard(step, rank, world), whole[rank::world])
+
+
+def test_an_order_that_is_not_written_out_looks_random() -> None:
+    count = 5000
+    orders = [
+        permuted(np.arange(count), count, np.random.Philox(key=np.array([key, 0], np.uint64)).random_raw(6))
+        for key in range(2)
+    ]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(count))
+        for other in (np.arange(count), order[np.r_[1:count, 0]]):  # places and neighbours tell nothing
+            assert abs(np.corrcoef(order, other)[0, 1]) < 0.06
+    assert abs(np.corrcoef(*orders)[0, 1]) < 0.06
+    far = permuted(np.array([0, 7, (1 << 40) - 1]), 1 << 40, np.arange(6, dtype=np.uint64))
+    assert len(set(far.tolist())) == 3
+    assert far.max() < 1 << 40
 
 
 def test_the_bits_are_the_same_everywhere() -> None:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aeattn.data import tokenizer as module
+from aeattn.data.lookup import ByteTable
 from aeattn.data.tokenizer import CharTokenizer, load_tokenizer
 from aeattn.errors import InputError
 
@@ -31,11 +33,13 @@ def test_decoding_undoes_encoding(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(texts, st.text(characters) | st.text(st.characters(codec="ascii")))
-def test_encoding_equals_its_slow_twin(known: str, text: str) -> None:
+@given(texts, st.text(characters) | st.text(st.characters(codec="ascii")), st.sampled_from([1, 1 << 14]))
+def test_encoding_equals_its_slow_twin(known: str, text: str, long: int) -> None:
     tokenizer = CharTokenizer.from_chunks([known])
     unknown: Counter[str] = Counter()
-    assert tokenizer.encode(text, unknown).tolist() == slow_ids(tokenizer, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_LONG", long)
+        assert tokenizer.encode(text, unknown).tolist() == slow_ids(tokenizer, text)
     assert unknown == Counter(c for c in text if c not in known) == tokenizer.unknown_counts(text)
 
 
@@ -148,3 +152,11 @@ def test_absurd_files_are_refused_unread(tmp_path: Path) -> None:
 def test_no_text_makes_no_vocabulary() -> None:
     with pytest.raises(InputError, match="empty"):
         CharTokenizer.from_chunks(["", ""])
+
+
+@given(st.binary(max_size=70), st.integers(0, 3))
+def test_bytes_by_a_table_are_those_of_translate(content: bytes, first: int) -> None:
+    table = np.random.default_rng(0).permutation(256).astype(np.uint8)
+    wanted = content[first:].translate(table.tobytes())
+    assert ByteTable(table).take(content[first:]).tobytes() == wanted
+    assert ByteTable(table).take(np.frombuffer(content, np.uint8)[first:]).tobytes() == wanted

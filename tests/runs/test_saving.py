@@ -23,6 +23,7 @@ from aeattn.runs.weights import limits_of
 from aeattn.training.hooks import check
 from aeattn.training.optimizers import make_optimizers
 from aeattn.training.saving import LARGEST_SHARE, Save, State
+from aeattn.training.world import ALONE
 from tests.conftest import lively_model, tiny_config
 
 
@@ -32,7 +33,7 @@ def _saver(folder: Path, **settings: Any) -> tuple[Save, Any]:
     run.checkpoints.mkdir(parents=True)
     config = RunConfig(model.config, TrainingConfig(**settings), DataConfig())
     optimizers = make_optimizers(model, config.training)
-    trainer: Any = SimpleNamespace(state=State(), config=config, model=model, optimizers=optimizers)
+    trainer: Any = SimpleNamespace(state=State(), config=config, model=model, optimizers=optimizers, world=ALONE)
     return Save(run, trainer), trainer
 
 

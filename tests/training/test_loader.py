@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeattn.data.batches import TrainBatches
-from aeattn.training.world import Loader, World
+from aeattn.training.loader import Loader
+from aeattn.training.world import World
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aeattn.data.batches import Int64
 from aeattn.data.store import TokenStore
+from aeattn.data.stored import evenly, lengths_of
 from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
@@ -65,14 +66,14 @@ def sample(store: TokenStore, context: int, chars: int) -> Sample:
 
     Raises InputError for a text of fewer than 3 characters.
     """
-    longest = max((len(document) for document in store.documents), default=0)
-    length = min(context, longest - 1)
+    lengths = lengths_of(store.documents)
+    length = min(context, int(lengths.max(initial=0)) - 1)
     if length < 2:
         raise InputError("nothing to look at: give a text of at least 3 characters")
     # a window needs length + 1 characters
-    possible = [start for doc in store.documents for start in range(doc.start, doc.stop - length, length)]
-    wanted = min(len(possible), max(1, chars // length))
-    starts = np.array([possible[i * len(possible) // wanted] for i in range(wanted)])
+    counts = np.maximum(0, -(-(lengths - length) // length))
+    picked = evenly(counts, max(1, chars // length))
+    starts = np.array([store.documents[document].start + number * length for document, number in picked])
     return Sample(store.ids, starts, length)
 
 

@@ -7,42 +7,89 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
-from aeattn.errors import Diverged
+from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
+from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
+from aeattn.training.launch import is_main, launch, restarted, size_of_group
 
 if TYPE_CHECKING:
     from aeattn.training.plan import Plan, ResumePlan
     from aeattn.training.signals import Stop
+    from aeattn.training.world import World
+
+Planned = Callable[["World"], "Plan | ResumePlan"]
 
 
 def train(options: argparse.Namespace) -> int:
-    def make_plan() -> Plan:
-        config = config_of(options)
+    def make_plan(world: World) -> Plan | ResumePlan:
+        from aeattn.training.plan import begun_before, plan, plan_resume
+
+        config = world.agreed(lambda: config_of(options))
+        before = world.on_main(lambda: begun_before(config, options.out, options.chars)) if restarted() else None
+        if before is not None:
+            return plan_resume(before, None, False, say=_say, world=world)
+        return plan(config, out=options.out, chars=options.chars, say=_say, world=world)
+
+    def check() -> Path:
         from aeattn.training.plan import plan
+        from aeattn.training.world import World, check_batch
 
-        return plan(config, out=options.out, chars=options.chars, say=say)
+        config = config_of(options)
+        check_batch(config.training.batch, World(0, options.processes))
+        return plan(config, out=options.out, chars=options.chars, say=say).run.path
 
-    return _train(make_plan, options.quiet)
+    return _train(make_plan, check, options)
 
 
 def resume(options: argparse.Namespace) -> int:
-    def make_plan() -> ResumePlan:
+    def make_plan(world: World) -> ResumePlan:
         from aeattn.training.plan import plan_resume
 
-        return plan_resume(options.run, options.steps, options.accept_changes, say=say)
+        return plan_resume(options.run, options.steps, options.accept_changes, say=_say, world=world)
 
-    return _train(make_plan, options.quiet)
+    def check() -> Path:
+        from aeattn.runs.folder import RunFolder
+        from aeattn.training.world import World, check_batch
+
+        path: Path = options.run
+        check_batch(RunFolder(path).read_config().training.batch, World(0, options.processes))
+        return path
+
+    return _train(make_plan, check, options)
 
 
-def _train(make_plan: Callable[[], Plan | ResumePlan], quiet: bool) -> int:
+def _train(make_plan: Planned, check: Callable[[], Path], options: argparse.Namespace) -> int:
+    size = size_of_group()
+    if options.processes is not None and size > 1 and options.processes != size:
+        raise InputError(f"--processes is {options.processes}, and torchrun has started {size}: leave it out")
+    if (options.processes or 1) > 1 and size == 1:
+        return _launch(check(), options)
+    return _train_here(make_plan, options.quiet) if size == 1 else _train_in_group(make_plan, options.quiet)
+
+
+def _launch(run: Path, options: argparse.Namespace) -> int:
+    """Train in several processes that are started here, in a folder whose name all of them are told."""
+    named = [] if options.command == "resume" or options.out else ["--out", str(run)]
+    code, killed = launch([*options.arguments, *named], options.processes)
+    if killed is not None:
+        say(f"aeattn: {killed}; {_further(run, options.processes)}")
+    return code
+
+
+def _further(run: Path, processes: int) -> str:
+    begun = (run / "config.json").exists()
+    return f"go on with `aeattn resume {run} --processes {processes}`" if begun else "nothing was begun"
+
+
+def _train_here(make_plan: Planned, quiet: bool) -> int:
     with Startup() as startup:
         from aeattn.training.signals import Interrupted, Stop
+        from aeattn.training.world import ALONE
 
         try:
             with Stop() as stop:
-                lines = _train_and_finish(make_plan(), stop, startup, quiet)
+                lines = _train_and_finish(make_plan(ALONE), stop, startup, quiet, ALONE)
         except (Diverged, Interrupted) as error:
             say(f"aeattn: {error}")
             return getattr(error, "exit_code", 1)
@@ -51,21 +98,40 @@ def _train(make_plan: Callable[[], Plan | ResumePlan], quiet: bool) -> int:
     return 0
 
 
-def _train_and_finish(given: Plan | ResumePlan, stop: Stop, startup: Startup, quiet: bool) -> Sequence[str]:
+def _train_in_group(make_plan: Planned, quiet: bool) -> int:
+    """The same as one of several processes, of which the main one alone speaks."""
+    with Startup() as startup:
+        from aeattn.training.group import in_group  # from here on PyTorch is loaded
+
+        def work(stop: Stop, world: World) -> Sequence[str]:
+            return _train_and_finish(make_plan(world), stop, startup, quiet, world)
+
+        return in_group(work)
+
+
+def _say(text: str) -> None:
+    if is_main():
+        say(text)
+
+
+def _train_and_finish(
+    given: Plan | ResumePlan, stop: Stop, startup: Startup, quiet: bool, world: World
+) -> Sequence[str]:
     from aeattn.cli.finish import finish
     from aeattn.terminal.progress import make_reporter
     from aeattn.training.plan import Plan
     from aeattn.training.signals import Interrupted
 
-    reporter, run, trained = make_reporter(quiet), given.run, False
+    reporter, run, trained = make_reporter(quiet, world.main), given.run, False
     try:
         from aeattn.training import start  # from here on PyTorch is loaded, which takes seconds
 
-        begun = start.start(given, reporter) if isinstance(given, Plan) else start.resume(given, reporter)
+        begin = start.start if isinstance(given, Plan) else start.resume
+        begun = begin(given, reporter, world=world)  # type: ignore[arg-type]
         score = begun.run(stop, startup.over)
         trained = True
         reporter.close()
-        return finish(begun, score)
+        return finish(begun, score) if world.main else ()
     except Interrupted as error:
         further = f"go on with `aeattn resume {run.path}`" if run.config.exists() else "nothing was begun"
         further = f"the model is trained and saved: {run.path}" if trained else further
@@ -81,14 +147,16 @@ def _train_and_finish(given: Plan | ResumePlan, stop: Stop, startup: Startup, qu
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data.corpus", nargs="*", metavar="CORPUS",
-                        help="tales (default), books, shakespeare, bookcorpus, or paths")  # fmt: skip
+                        help="tales (default), books, shakespeare, bookcorpus, hf:NAME, or paths")  # fmt: skip
     add_settings(parser, "", only=("preset",))
     add_sources(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
     length = parser.add_mutually_exclusive_group()
     add_settings(length, "training", only=("steps", "minutes"))
     length.add_argument("--chars", type=whole, metavar="N", help="number of characters to train on")
+    _add_processes(parser)
     add_quiet(parser)
+    add_yes(parser)
     text = parser.add_argument_group("text")
     add_settings(text, "data")
     add_settings(text, "data.text")
@@ -101,7 +169,13 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole, metavar="N", help="train to this many updates in all")
     parser.add_argument("--accept-changes", action="store_true",
                         help="though text, config or versions are not as they were")  # fmt: skip
+    _add_processes(parser)
     add_quiet(parser)
+    add_yes(parser)
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--processes", type=whole, metavar="N", help="train in N processes of this machine")
 
 
 TRAIN = Command("train", "train a character model on text", _train_options, train)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Self, TypeVar
 
 import msgspec
@@ -25,8 +26,23 @@ def from_json(kind: type[T], values: object, where: str) -> T:
 
 
 def to_json(value: object) -> Any:
-    """As JSON gives it back: dataclasses as objects, tuples as lists, keys as strings."""
-    return json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True)))
+    """As JSON gives it back: dataclasses as objects, tuples as lists, keys as strings. A dataclass may name fields
+    in `ADDED` that came later: they are left out where empty, so that older files and hashes stay as they were."""
+    return json.loads(json.dumps(_plain(value)))
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        added = getattr(value, "ADDED", ())
+        known = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {name: _plain(x) for name, x in known.items() if x or name not in added}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    return msgspec.to_builtins(value, str_keys=True)
 
 
 def digest(value: object) -> str:
@@ -35,13 +51,12 @@ def digest(value: object) -> str:
 
 
 class Saved:
-    """A dataclass that a file holds. The fields that `ADDED` names came later: they are left out where empty."""
+    """A dataclass that a file holds."""
 
     ADDED: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> Json:
-        values = {"format": FORMAT, **to_json(self)}
-        return {key: value for key, value in values.items() if value or key not in self.ADDED}
+        return {"format": FORMAT, **to_json(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object], where: str) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from msgspec import Struct
@@ -34,7 +35,7 @@ class ResolvedArm:
     off_by: float | None
     text: int
 
-    @property
+    @cached_property
     def run_config(self) -> RunConfig:
         return RunConfig.from_dict(self.config)
 
@@ -70,9 +71,10 @@ class Amendment(Struct, frozen=True, omit_defaults=True):
 @dataclass(frozen=True, kw_only=True)
 class Declaration(Terms, Saved):
     """What `spec.json` holds. `hash` is over all that was declared, `given` over the spec as it was written;
-    `plugins` has the SHA-256 of each one's source, or the version of the package that it comes from."""
+    `plugins` has the SHA-256 of each one's source, or the version of the package that it comes from; `commit` is
+    the one that runs are to be made by, where that was asked for."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("plugins",)
+    ADDED: ClassVar[tuple[str, ...]] = (*Terms.ADDED, "plugins", "commit")
 
     seeds: Seeds
     arms: tuple[ResolvedArm, ...]
@@ -82,15 +84,22 @@ class Declaration(Terms, Saved):
     declared: str
     amended: tuple[Amendment, ...] = ()
     plugins: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
 
-    @property
+    @cached_property
     def hash(self) -> str:
         apart = ("format", "declared", "amended", "given")
         return digest({key: value for key, value in super().to_dict().items() if key not in apart})
 
     @property
-    def primary(self) -> ResolvedContrast:
-        return next(contrast for contrast in self.contrasts if contrast.primary)
+    def primary(self) -> ResolvedContrast | None:
+        """The first of the primary contrasts; a screening has none."""
+        return next((contrast for contrast in self.contrasts if contrast.primary), None)
+
+    @property
+    def baseline(self) -> str:
+        """The arm that others are seen against: the primary contrast's, else the first."""
+        return self.primary.than if self.primary else self.arms[0].id
 
     def arm(self, id: str) -> ResolvedArm:
         return next(arm for arm in self.arms if arm.id == id)

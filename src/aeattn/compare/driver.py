@@ -106,13 +106,16 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
     """What is going to be done, in a few lines."""
     seeds, tuning = declaration.seeds.final, declaration.tuning
     final = len(declaration.arms) * len(seeds)
-    primary = declaration.primary
     budget = f"{declaration.budget.amount:,.0f} {declaration.budget.kind} a run"
     lines = [
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"declared as {declaration.hash[:12]} in {folder.spec}",
-        f"primary: {primary.arm} against {primary.than}, {primary.measure}, {primary.matching}; smallest "
-        f"difference that matters: {declaration.smallest_effect:g} nats",
+        *(
+            f"primary: {c.arm} against {c.than}, {c.measure}, {c.matching}"
+            for c in declaration.contrasts
+            if c.primary
+        ),
+        f"smallest difference that matters: {declaration.smallest_effect:g} nats",
         f"{len(declaration.arms)} arms x {len(seeds)} seeds = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]

@@ -3,7 +3,7 @@ was killed goes on where it stood."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,19 +14,25 @@ from aeattn.config.run import TrainingConfig
 from aeattn.errors import InputError
 
 Records = Mapping[str, Record]
+Key = float | tuple[float, float]
+"""A rate, or the number of a trial; or AdamW's rate and Muon's."""
 CURVE_POINTS = 10  # evaluations of a final run, and checkpoints where attention is to be measured
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What a run is trained with: a factor on both learning rates, or what a trial of Optuna's drew."""
+    """What a run is trained with: a factor on both learning rates, or one on AdamW's and one on Muon's, or what a
+    trial of Optuna's drew."""
 
     rate: float = 1.0
     trial: int | None = None
     settings: TrialSettings = field(default_factory=dict)
+    matrix_rate: float | None = None
 
     @property
-    def key(self) -> float:
+    def key(self) -> Key:
+        if self.matrix_rate is not None:
+            return self.rate, self.matrix_rate
         return self.rate if self.trial is None else float(self.trial)
 
 
@@ -39,19 +45,23 @@ class Choice:
     """
 
     arm: str
-    losses: dict[float, dict[int, float | None]]
-    tried: dict[float, Tried]
+    losses: dict[Key, dict[int, float | None]]
+    tried: dict[Key, Tried]
 
     @property
-    def chosen(self) -> float | None:
+    def chosen(self) -> Key | None:
         return min(self.means, key=self.means.__getitem__, default=None)
 
     @property
     def at_edge(self) -> bool:
-        return self.chosen in (min(self.losses), max(self.losses))
+        """Whether a rate that was chosen is the least or the largest that was tried."""
+        if self.chosen is None:
+            return False
+        axes = zip(coordinates(self.chosen), *map(coordinates, self.losses), strict=True)
+        return any(best in (min(tried), max(tried)) for best, *tried in axes)
 
     @property
-    def means(self) -> dict[float, float]:
+    def means(self) -> dict[Key, float]:
         """The mean loss of every rate that was trained on all seeds."""
         whole = {rate: [x for x in by.values() if x is not None] for rate, by in self.losses.items()}
         return {rate: sum(xs) / len(xs) for rate, xs in whole.items() if len(xs) == len(self.losses[rate])}
@@ -60,10 +70,28 @@ class Choice:
     def sensitivity(self) -> float | None:
         if self.chosen is None:
             return None
-        rates, means = sorted(self.losses), self.means
-        at = rates.index(self.chosen)
-        beside = [means[rate] for rate in rates[max(0, at - 1) : at + 2] if rate != self.chosen and rate in means]
+        means = self.means
+        beside = [means[key] for key in self._beside(self.chosen) if key in means]
         return sum(beside) / len(beside) - means[self.chosen] if beside else None
+
+    def _beside(self, chosen: Key) -> list[Key]:
+        """What was tried one step of the grid away in one rate, with the other the same."""
+        found: list[Key] = []
+        for axis in range(len(coordinates(chosen))):
+            line = sorted(key for key in self.losses if _others(key, axis) == _others(chosen, axis))
+            at = line.index(chosen)
+            found += [key for key in line[max(0, at - 1) : at + 2] if key != chosen]
+        return found
+
+
+def coordinates(key: Key) -> tuple[float, ...]:
+    """One rate, or two."""
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _others(key: Key, axis: int) -> tuple[float, ...]:
+    rates = coordinates(key)
+    return rates[:axis] + rates[axis + 1 :]
 
 
 def is_current(job: Record, records: Records) -> bool:
@@ -107,7 +135,9 @@ def tuning_jobs(declaration: Declaration, records: Records) -> list[Record]:
         return []
     if declaration.tuning.search == "optuna":
         return _trial_jobs(declaration, records)
-    return _rate_jobs(declaration, grid(declaration, records))
+    if declaration.tuning.apart:
+        return _jobs_apart(declaration, records)
+    return _on_grid(declaration, records, lambda rates: _rate_jobs(declaration, rates))
 
 
 def choices(declaration: Declaration, records: Records) -> dict[str, Choice]:
@@ -120,28 +150,32 @@ def _choice(arm: str, found: Sequence[Record], records: Records) -> Choice:
     choice = Choice(arm, {}, {})
     for job in found:
         if job.arm == arm:
-            tried = Tried(job.rate, job.trial, job.settings)
+            tried = Tried(job.rate, job.trial, job.settings, job.matrix_rate)
             done = is_current(job, records)
             choice.losses.setdefault(tried.key, {})[job.seed] = records[job.name].nats_per_char if done else None
             choice.tried[tried.key] = tried
     return choice
 
 
-def grid(declaration: Declaration, records: Records) -> list[float]:
-    """The rates for every arm: while one arm does best on an edge, one more there for all of them."""
+def _on_grid(
+    declaration: Declaration, records: Records, jobs_at: Callable[[Sequence[float]], list[Record]], axis: int = 0
+) -> list[Record]:
+    """The jobs at the rates for every arm: while one arm does best on an edge, one more there for all of them.
+    `axis` says which of two rates is meant."""
     assert declaration.tuning is not None
     rates = list(declaration.tuning.rates)
     for _ in range(declaration.tuning.extend):
-        found = _rate_jobs(declaration, rates)
+        found = jobs_at(rates)
         if not all(is_current(job, records) for job in found):
             break
-        best = [_choice(arm.id, found, records).chosen for arm in declaration.arms]
+        chosen = [_choice(arm.id, found, records).chosen for arm in declaration.arms]
+        best = [coordinates(key)[axis] for key in chosen if key is not None]
         low = [rates[0] ** 2 / rates[1]] if rates[0] in best else []
         high = [rates[-1] ** 2 / rates[-2]] if rates[-1] in best else []
         if not low and not high:
             break
         rates = [*low, *rates, *high]
-    return rates
+    return jobs_at(rates)
 
 
 def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]:
@@ -151,6 +185,41 @@ def _rate_jobs(declaration: Declaration, rates: Sequence[float]) -> list[Record]
         for rate in rates
         for arm in declaration.arms
     ]
+
+
+def _jobs_apart(declaration: Declaration, records: Records) -> list[Record]:
+    """Muon's rates with AdamW's as in the base, then AdamW's with each arm's best of Muon's."""
+
+    def of_muon(rates: Sequence[float]) -> list[Record]:
+        return _pairs(declaration, rates, lambda _, rate: Tried(1.0, matrix_rate=rate))
+
+    first = _on_grid(declaration, records, of_muon, axis=1)
+    if not all(is_current(job, records) for job in first):
+        return first
+    best = {arm.id: _choice(arm.id, first, records).chosen for arm in declaration.arms}
+
+    def of_adamw(rates: Sequence[float]) -> list[Record]:
+        others = [rate for rate in rates if rate != 1.0]
+        return [*first, *_pairs(declaration, others, lambda arm, rate: _with_best(best[arm.id], rate))]
+
+    return _on_grid(declaration, records, of_adamw, axis=0)
+
+
+def _with_best(chosen: Key | None, rate: float) -> Tried | None:
+    return None if chosen is None else Tried(rate, matrix_rate=coordinates(chosen)[1])
+
+
+def _pairs(
+    declaration: Declaration, rates: Sequence[float], tried: Callable[[ResolvedArm, float], Tried | None]
+) -> list[Record]:
+    """The jobs of what is tried of each arm; None is an arm that no rate could train."""
+    found = [
+        (arm, seed, tried(arm, rate))
+        for seed in declaration.seeds.tuning
+        for rate in rates
+        for arm in declaration.arms
+    ]
+    return [_job(declaration, arm, "tune", seed, what) for arm, seed, what in found if what is not None]
 
 
 def _trial_jobs(declaration: Declaration, records: Records) -> list[Record]:
@@ -210,22 +279,24 @@ def require_optuna() -> None:
 
 def _job(declaration: Declaration, arm: ResolvedArm, phase: Phase, seed: int, tried: Tried) -> Record:
     """The record of a run that is yet to be done."""
-    config = arm.run_config.changed(tried.settings)
+    config = arm.run_config.changed(tried.settings) if tried.settings else arm.run_config
     share = declaration.tuning.share if declaration.tuning and phase == "tune" else 1.0
     training = replace(
         config.training,
         seed=seed,
         steps=max(1, round(share * arm.steps)),
         learning_rate=tried.rate * config.training.learning_rate,
-        matrix_learning_rate=tried.rate * config.training.matrix_learning_rate,
+        matrix_learning_rate=config.training.matrix_learning_rate
+        * (tried.rate if tried.matrix_rate is None else tried.matrix_rate),
     )
     timed = _for_tuning(training) if phase == "tune" else _for_a_curve(training, declaration.attention)
     values = replace(config, training=timed).to_dict()
     text = declaration.text[arm.text]
     determined = {"config": values, "text": {"train": text.train.sha256, "valid": text.valid.sha256}}
-    name = "" if phase == "final" else f"-rate{tried.rate:.4g}" if tried.trial is None else f"-trial{tried.trial}"
+    if judged := {name: side.sha256 for name, side in text.judged.items()} if phase == "final" else {}:
+        determined |= {"judged": judged}
     return Record(
-        name=f"{phase}-{arm.id}{name}-seed{seed}",
+        name=f"{phase}-{arm.id}{_named(tried) if phase == 'tune' else ''}-seed{seed}",
         hash=digest(determined | ({"plugins": declaration.plugins} if declaration.plugins else {})),
         spec=declaration.hash,
         phase=phase,
@@ -233,11 +304,22 @@ def _job(declaration: Declaration, arm: ResolvedArm, phase: Phase, seed: int, tr
         seed=seed,
         rate=tried.rate,
         trial=tried.trial,
+        matrix_rate=tried.matrix_rate,
         settings=tried.settings,
         status="running",
         config=values,
-        text=Text(*(TextSide(side.chars, side.sha256) for side in (text.train, text.valid))),
+        text=Text(_known(text.train), _known(text.valid)),
     )
+
+
+def _known(side: TextSide) -> TextSide:
+    return TextSide(side.chars, side.sha256)
+
+
+def _named(tried: Tried) -> str:
+    if tried.trial is not None:
+        return f"-trial{tried.trial}"
+    return f"-rate{tried.rate:.4g}" + (f"-matrix{tried.matrix_rate:.4g}" if tried.matrix_rate is not None else "")
 
 
 def _for_tuning(training: TrainingConfig) -> TrainingConfig:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aeattn.analysis.results import RunAnalysis
-from aeattn.compare.records import Record
+from aeattn.compare.records import CACHED_CHARS, Record
 from aeattn.config.convert import check_keys
 from aeattn.errors import InputError
 
@@ -26,7 +26,7 @@ class Measure:
 
     @property
     def unit_in_text(self) -> str:
-        return self.unit if self.text == "validation loss" else f"{self.unit} of {self.text}".lstrip()
+        return self.unit if self.text.endswith(" loss") else f"{self.unit} of {self.text}".lstrip()
 
     def plain(self, value: float) -> str:
         """With as many decimals as the measure has, but never fewer than show what is not 0."""
@@ -43,13 +43,58 @@ def _cost(name: str) -> Callable[[Record], float | None]:
     return lambda record: None if record.cost is None else getattr(record.cost, name)
 
 
+def allocated_bytes(record: Record) -> float | None:
+    """Bytes a character that the cache took when it was allocated for `CACHED_CHARS`."""
+    known = record.cost is not None and record.cost.allocated_cache_bytes
+    return known / CACHED_CHARS if known else None
+
+
 def _gap(record: Record) -> float | None:
     known = record.nats_per_char is not None and record.train_nats is not None
     return record.nats_per_char - record.train_nats if known else None  # type: ignore[operator]
 
 
+def _judged(name: str) -> Callable[[Record], float | None]:
+    return lambda record: record.judged[name].nats_per_char if name in record.judged else None
+
+
+def _less(a: str, b: str) -> Callable[[Record], float | None]:
+    """The difference of two losses of a record."""
+
+    def read(record: Record) -> float | None:
+        ours, theirs = (MEASURES[name].read(record) for name in (a, b))
+        return None if ours is None or theirs is None else ours - theirs
+
+    return read
+
+
+def _last(record: Record) -> float | None:
+    """The last loss on the part of the validation text that the curve is of."""
+    curve = record.learning_curve
+    return curve[-1].valid_nats if curve else None
+
+
 MEASURES: dict[str, Measure] = {
     "valid_nats": Measure("validation loss", "nats", "less", 4, lambda record: record.nats_per_char),
+    "test_nats": Measure("test loss", "nats", "less", 4, _judged("test")),
+    "beyond_nats": Measure("same authors' loss", "nats", "less", 4, _judged("beyond")),
+    "trained_nats": Measure("training text's loss", "nats", "less", 4, _judged("trained")),
+    "beyond_gap": Measure(
+        "gap between other text of the training authors and the training text",
+        "nats",
+        "less",
+        4,
+        _less("beyond_nats", "trained_nats"),
+    ),
+    "best_valid_nats": Measure("best validation loss", "nats", "less", 4, lambda record: record.best_valid_nats),
+    "last_valid_nats": Measure("last validation loss", "nats", "less", 4, _last),
+    "valid_rise": Measure(
+        "rise of the validation loss after its best",
+        "nats",
+        "less",
+        4,
+        _less("last_valid_nats", "best_valid_nats"),
+    ),
     "gap": Measure("validation minus training loss", "nats", "less", 4, _gap),
     "seconds": Measure("training time", "s", "less", 1, _cost("seconds")),
     "chars_per_second": Measure("training speed", "characters/s", "more", 0, _cost("chars_per_second")),
@@ -60,7 +105,10 @@ MEASURES: dict[str, Measure] = {
     "peak_memory_bytes": Measure("peak memory", "bytes", "less", 0, _cost("peak_memory_bytes")),
     "cache_bytes": Measure("cache", "bytes a character", "less", 0, _cost("cache_bytes")),
     "latent_cache_bytes": Measure("latent cache", "bytes a character", "less", 0, _cost("latent_cache_bytes")),
+    "allocated_cache_bytes": Measure("cache as allocated", "bytes a character", "less", 0, allocated_bytes),
 }
+LOSSES = ("valid_nats", "test_nats", "beyond_nats", "trained_nats")
+"""Losses at the end on one text, of which each book has its own."""
 TIMED = ("seconds", "chars_per_second")  # which other runs on the machine change
 ANALYSED = ("attention", "codes", "loss")  # sections of an analysis, read by `section.name`
 

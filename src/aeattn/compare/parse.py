@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import get_args
 
-from aeattn.compare.spec import SETTINGS, Arm, Budget, BudgetKind, Contrast, MatchKind, Spec, Tuning
+from aeattn.compare.spec import SETTINGS, Arm, Budget, BudgetKind, Contrast, Judged, MatchKind, Spec, Tuning
 from aeattn.config.convert import build, check_keys, overlay
 from aeattn.config.fields import settings
 from aeattn.config.run import RunConfig
@@ -69,6 +69,7 @@ def parse(values: Mapping[str, object], name: str, budget: str | None = None) ->
         "tuning": _tuning(given, seeds),
         "arms": arms,
         "sizes": list(_table(given, "sizes")),
+        "judged": _judged(given),
         "contrasts": _contrasts(given, arms),
         "given": given,
     }
@@ -164,10 +165,17 @@ def _tuning(given: Mapping[str, object], seeds: Sequence[int]) -> Tuning | None:
     return build(Tuning, {**values, "seeds": _seeds(values.get("seeds", [free]), "tuning.seeds")}, "tuning")
 
 
+def _judged(given: Mapping[str, object]) -> Judged | None:
+    return build(Judged, _table(given, "judged"), "judged") if given.get("judged") is not None else None
+
+
 def _contrasts(given: Mapping[str, object], arms: Sequence[Arm]) -> list[Contrast]:
     """As declared; without any, every arm against the first one. The first is primary unless another is."""
-    tables = _contrast_tables(given) or [{"arm": arm.name, "than": arms[0].name} for arm in arms[1:]]
-    contrasts = [build(Contrast, table, "contrasts") for table in tables]
+    tables = _contrast_tables(given)
+    if not tables and not given.get("screening"):
+        tables = [{"arm": arm.name, "than": arms[0].name} for arm in arms[1:]]
+    loss = {"measure": "test_nats"} if _table(given, "judged").get("test") else {}
+    contrasts = [build(Contrast, {**loss, **table}, "contrasts") for table in tables]
     if contrasts and not any(contrast.primary for contrast in contrasts):
         contrasts[0] = replace(contrasts[0], primary=True)
     return contrasts
@@ -184,9 +192,14 @@ def _check_runs(spec: Spec) -> None:
     for size in spec.each_size:
         for arm in spec.arms:
             try:
-                RunConfig.from_settings(spec.settings(arm, size))
+                config = RunConfig.from_settings(spec.settings(arm, size))
             except InputError as error:
                 raise InputError(f"arms.{arm.name}: {error}") from error
+            if spec.tuning and spec.tuning.apart and config.training.optimizer != "muon":
+                raise InputError(
+                    f"arms.{arm.name}: tuning.apart tunes Muon's rate and AdamW's, all arms alike, and this one "
+                    "is trained with AdamW alone: leave `apart` out"
+                )
 
 
 def _seeds(values: object, where: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from aeattn import host
 from aeattn.compare.convert import digest, from_json, to_json
 from aeattn.compare.declaration import (
     Amendment,
@@ -23,6 +24,7 @@ from aeattn.compare.declaration import (
     read_declaration,
 )
 from aeattn.compare.folder import Folder
+from aeattn.compare.judged import documents, facts, stores
 from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
 from aeattn.compare.records import Text
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, Terms
@@ -59,7 +61,8 @@ def declared(
         )
     if before is None and folder.path.is_dir() and any(p.name != ".lock" for p in folder.path.iterdir()):
         raise InputError(f"{folder.path} holds other files and no spec.json: give another --out")
-    declaration = replace(declare(spec.with_texts_at_hand(), given, measure, say), plugins=plugins)
+    declaration = declare(spec.with_texts_at_hand(), given, measure, say)
+    declaration = replace(declaration, plugins=plugins, commit=_pin() if spec.pinned else None)
     if before is not None:
         changes = config_changes(_by_id(before), _by_id(declaration))  # a phrase for each
         amendment = Amendment(before.hash, before.declared, tuple(changes))
@@ -69,6 +72,15 @@ def declared(
     shutil.copyfile(source, folder.toml)
     write_json(folder.spec, declaration.to_dict())
     return declaration
+
+
+def _pin() -> str | None:
+    """The commit that is to make all runs; None for an installed copy, which has its version."""
+    revision = host.revision()
+    if revision["dirty"]:
+        raise InputError("pinned: the source was changed after its commit: commit it first, or leave `pinned` out")
+    commit: str | None = revision["commit"]
+    return commit
 
 
 def sources(plugins: Iterable[str]) -> dict[str, str]:
@@ -137,7 +149,9 @@ class _Resolver:
             self.say(note)
         known = from_json(Text, text_facts(text), "the text")
         names = tuple(document.name for document in text.valid.documents)
-        self.texts.append(Text(known.train, msgspec.structs.replace(known.valid, files=names)))
+        judged = self.spec.judged and stores(documents(self.spec.judged, corpus, self.say), corpus, text.tokenizer)
+        valid = msgspec.structs.replace(known.valid, files=names)
+        self.texts.append(Text(known.train, valid, facts(judged) if judged else {}))
         self._known.append((data, replace(data, text=corpus.options), text.tokenizer.vocab_size))
         return self._known[-1][1:]
 

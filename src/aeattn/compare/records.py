@@ -18,6 +18,7 @@ from aeattn.files import Json
 Phase = Literal["tune", "final"]
 Status = Literal["running", "done", "failed"]
 Failure = Literal["diverged", "crashed"]
+CACHED_CHARS = 8192  # for which a cache is allocated, to count its bytes
 TrialSettings = dict[str, int | float]  # by their names, `training.learning_rate` and the like
 
 
@@ -32,10 +33,13 @@ class TextSide(Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Text:
-    """What runs are trained and validated on."""
+    """What runs are trained and validated on, and by name what final runs are judged on (`spec.Judged`)."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("judged",)
 
     train: TextSide
     valid: TextSide
+    judged: dict[str, TextSide] = field(default_factory=dict)
 
 
 class Environment(Struct, frozen=True, omit_defaults=True):
@@ -90,7 +94,7 @@ class FileScore:
 
 @dataclass(frozen=True)
 class Valid:
-    """The loss on the whole validation text, and on each of its documents."""
+    """The loss on the whole of a text, and on each of its documents."""
 
     nats_per_char: float
     chars: int
@@ -101,7 +105,11 @@ class Valid:
 class Cost:
     """What a run cost. Operations are those of `nn/size.py`; seconds are those of training alone, without
     compiling and evaluation; `peak_memory_bytes` is the most that the process (or its GPU) held; cache bytes
-    are kept for one character of the past in float32, the latent ones None where that is not exact."""
+    are kept for one character of the past in float32, the latent ones None where that is not exact;
+    `allocated_cache_bytes` is what PyTorch's cache, a latent one where that is exact, took for `CACHED_CHARS`
+    characters, counted after the first of them."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("allocated_cache_bytes",)
 
     seconds: float
     chars: int
@@ -112,6 +120,7 @@ class Cost:
     cache_bytes: int
     latent_cache_bytes: int | None
     peak_memory_bytes: int | None
+    allocated_cache_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,10 +128,12 @@ class Record(Saved):
     """One run of a comparison, as `records/<name>.json`.
 
     Attributes:
-        name: of the record and of the run folder beside it: `<phase>-<arm>[-rate<factor>|-trial<n>]-seed<seed>`.
+        name: of the record and of the run folder beside it:
+            `<phase>-<arm>[-rate<factor>[-matrix<factor>]|-trial<n>]-seed<seed>`.
         hash: over everything that determines the run; another one means that the record is stale.
         spec: the hash of the declaration that it was run for.
-        rate: the factor on both learning rates of the base.
+        rate: the factor on both learning rates of the base, on AdamW's alone where there is a `matrix_rate`.
+        matrix_rate: the factor on Muon's, where the two are tuned apart.
         trial: the number in a search by Optuna, and `settings` what it tried; None and {} on a grid.
         status, failure, reason: a failed run has no figures. `diverged` is a result, `crashed` is tried again.
         config: the whole resolved `RunConfig`, as JSON.
@@ -132,9 +143,13 @@ class Record(Saved):
         samples: what the model generated as training went on.
         floor_nats: the lowest possible loss, where the text's entropy is known.
         resumed: the steps at which an interrupted run went on.
+        passes: how often the training text was read.
+        best_valid_nats: the least loss of the `learning_curve`, on one part of the validation text.
+        judged: losses at the end on texts that nothing is chosen by: `test`, other authors' books; `beyond`, what
+            the training books hold behind the part that is trained on; `trained`, as much of that part.
     """
 
-    ADDED: ClassVar[tuple[str, ...]] = ("resumed",)
+    ADDED: ClassVar[tuple[str, ...]] = ("resumed", "matrix_rate", "passes", "best_valid_nats", "judged")
 
     name: str
     hash: str
@@ -161,6 +176,10 @@ class Record(Saved):
     floor_nats: float | None = None
     cost: Cost | None = None
     resumed: tuple[int, ...] = ()
+    matrix_rate: float | None = None
+    passes: float | None = None
+    best_valid_nats: float | None = None
+    judged: dict[str, Valid] = field(default_factory=dict)
 
     @property
     def nats_per_char(self) -> float | None:

@@ -6,7 +6,7 @@ Intervals are (low, high), None where there can be none; a difference is `arm` m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from aeattn.compare.convert import Saved
 from aeattn.compare.declaration import ResolvedContrast
@@ -40,6 +40,8 @@ class FailedRun:
 class MeanCost:
     """The fields of `Cost`, as means over the final runs of an arm that have them."""
 
+    ADDED: ClassVar[tuple[str, ...]] = ("allocated_cache_bytes",)
+
     seconds: float | None = None
     chars: float | None = None
     chars_per_second: float | None = None
@@ -49,11 +51,15 @@ class MeanCost:
     cache_bytes: float | None = None
     latent_cache_bytes: float | None = None
     peak_memory_bytes: float | None = None
+    allocated_cache_bytes: float | None = None
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """An arm's validation loss in nats a character: over its `n` final runs, and by seed."""
+    """An arm's loss in nats a character, on the test text where one is declared, else on the validation text: over
+    its `n` final runs, and by seed. `rate` is AdamW's alone where there is a `matrix_rate`."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("matrix_rate",)
 
     id: str
     label: str
@@ -66,22 +72,28 @@ class ArmSummary:
     rate: float | None
     settings: TrialSettings
     cost: MeanCost
+    matrix_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class TriedRate:
     """A rate (or trial) that an arm was tuned with: losses by seed, their mean where all were trained."""
 
+    ADDED: ClassVar[tuple[str, ...]] = ("matrix_rate",)
+
     rate: float
     settings: TrialSettings
     mean: float | None
     losses: dict[int, float | None]
     failed: int
+    matrix_rate: float | None = None
 
 
 @dataclass(frozen=True)
 class TuningResult:
     """What tuning came to for an arm. `sensitivity`: nats lost, on average, one step of the grid off `chosen`."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("chosen_matrix",)
 
     id: str
     rates: tuple[TriedRate, ...]
@@ -89,6 +101,7 @@ class TuningResult:
     at_edge: bool
     extended: bool
     sensitivity: float | None
+    chosen_matrix: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,13 +132,34 @@ class PerplexityChange:
 
 
 @dataclass(frozen=True)
+class TwoWayResult:
+    """A difference by the model of seeds and books (`intervals.two_way`), each book counting the same. `error` is
+    its standard error with `df` degrees of freedom, `sd` has the standard deviations of seeds, of books, and of
+    the rest."""
+
+    mean: float
+    error: float
+    df: float
+    p: float
+    interval: Interval
+    simultaneous: Interval | None
+    seeds: int
+    books: int
+    sd: dict[str, float]
+
+
+@dataclass(frozen=True)
 class ContrastResult(ResolvedContrast):
     """What came of a contrast.
 
     `interval` is Student's 95 % interval of this one difference, the primary contrast's answer. The others are
     exploratory: their `simultaneous` intervals hold all at once at 95 %; verdict and sentence follow from these.
+    Where there is a `family` of primary contrasts, theirs do so, too, and `p_holm` is Holm's over the family.
+    `two_way` replaces `interval`, `simultaneous` and `p` where it is there.
     `lost`: seeds of which one of the two runs failed or is missing. `baseline`: the mean of `than`.
     """
+
+    ADDED: ClassVar[tuple[str, ...]] = ("two_way", "family")
 
     labels: tuple[str, str]
     unit: str
@@ -144,11 +178,24 @@ class ContrastResult(ResolvedContrast):
     p_holm: float | None = None
     sentence: str = ""
     simultaneous: Interval | None = None
+    two_way: TwoWayResult | None = None
+    family: int = 0
+
+    @property
+    def center(self) -> float | None:
+        """The mean difference to show."""
+        return self.two_way.mean if self.two_way else self.mean
 
     @property
     def shown(self) -> Interval | None:
         """The interval to show beside the mean."""
-        return self.interval if self.primary else self.simultaneous
+        of = self.two_way or self
+        return of.interval if self.primary and not self.family else of.simultaneous
+
+    @property
+    def p_value(self) -> float | None:
+        """That of the model which the interval comes from."""
+        return self.two_way.p if self.two_way else self.p
 
 
 @dataclass(frozen=True)
@@ -168,5 +215,6 @@ class Summary(Saved):
     conditions: str = ""
 
     @property
-    def primary(self) -> ContrastResult:
-        return next(contrast for contrast in self.contrasts if contrast.primary)
+    def primary(self) -> ContrastResult | None:
+        """The first of the primary contrasts; a screening has none."""
+        return next((contrast for contrast in self.contrasts if contrast.primary), None)

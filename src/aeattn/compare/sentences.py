@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aeattn.compare.declaration import Declaration
-from aeattn.compare.intervals import percent_perplexity
+from aeattn.compare.intervals import LEVEL, percent_perplexity
 from aeattn.compare.match import TIME_TOLERANCE
-from aeattn.compare.metrics import Measure, describe_measure
+from aeattn.compare.metrics import LOSSES, Measure, describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult, FailedRun, RunCounts, TuningResult, Verdict
 from aeattn.compare.spec import Tuning
@@ -21,6 +21,7 @@ MATCHED = {
     "wall-clock": "at equal training time",
 }
 BUDGETS = {"chars": "characters", "flops": "training FLOPs", "minutes": "minutes of training"}
+SCREENING = "No claims are made from this table: it says where to dig."
 _SHARES = {0.25: "a quarter", 0.5: "half"}
 
 
@@ -28,26 +29,34 @@ def verdict(contrast: ContrastResult, smallest_effect: float) -> Verdict:
     """What the shown interval says. Within the smallest difference that matters, losses are `equivalent`; figures
     of which neither is better are `more` or `less`."""
     interval = contrast.shown
-    if contrast.mean is None or interval is None:
+    if contrast.center is None or interval is None:
         return contrast.verdict
     low, high = interval
     better = describe_measure(contrast.measure).better
-    if interval != (0, 0) and contrast.measure == "valid_nats" and max(-low, high) <= smallest_effect:
+    if interval != (0, 0) and contrast.measure in LOSSES and max(-low, high) <= smallest_effect:
         return "equivalent"
-    if low <= 0 <= high:
+    if not _differs(contrast, interval):
         return "no difference found"
+    if contrast.family:
+        low = high = contrast.center  # Holm's correction may find what an interval for all at once does not
     if better is None:
         return "less" if high < 0 else "more"
     return "better" if (high < 0) == (better == "less") else "worse"
+
+
+def _differs(contrast: ContrastResult, interval: tuple[float, float]) -> bool:
+    if contrast.family:
+        return contrast.p_holm is not None and contrast.p_holm < 1 - LEVEL
+    return not interval[0] <= 0 <= interval[1]
 
 
 def sentence(contrast: ContrastResult, declaration: Declaration) -> str:
     """The contrast in one sentence, with its interval."""
     where = ("" if _is_equal(contrast, declaration) else "though not ") + MATCHED[contrast.matching]
     where += f", {contrast.size}" if contrast.size else ""
-    if contrast.mean is None or contrast.shown is None:
+    if contrast.center is None or contrast.shown is None:
         return " against ".join(contrast.labels) + f" {where}: {_without_interval(contrast)}"
-    found = Found(contrast.mean, *contrast.shown, describe_measure(contrast.measure))
+    found = Found(contrast.center, *contrast.shown, describe_measure(contrast.measure))
     said = _said(contrast, found, where, declaration.smallest_effect) + _doubts(contrast, found)
     return said if contrast.primary or found.is_exact else f"Exploratory: {said}"
 
@@ -75,6 +84,8 @@ class Found:
         return f"{mean} {self.measure.unit_in_text} [{low}, {high}]"
 
     def size(self) -> str:
+        if not self.excludes_0 and not self.is_exact:
+            return self.signed()
         near, far, mean = (
             self.measure.plain(x) for x in (*sorted((abs(self.low), abs(self.high))), abs(self.mean))
         )
@@ -116,7 +127,7 @@ def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: f
         return f"{ours} and {theirs} are equivalent {size}: {found.signed()}{though}."
     if contrast.verdict == "no difference found":
         return _nothing(contrast, found, where)
-    if contrast.measure == "valid_nats":
+    if contrast.measure in LOSSES:
         return _better_or_worse(contrast, found, where, smallest_effect)
     way = "lower" if found.mean < 0 else "higher"
     share = f" ({100 * found.mean / abs(contrast.baseline):+.1f} %)" if contrast.baseline else ""
@@ -139,7 +150,7 @@ def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smalles
     ours, theirs = contrast.labels
     percent = abs(percent_perplexity(found.mean))
     text = f"{ours} is {contrast.verdict} than {theirs} by {found.size()} {where}, {percent:.1f} % of perplexity"
-    if min(abs(found.low), abs(found.high)) < smallest_effect:
+    if not found.excludes_0 or min(abs(found.low), abs(found.high)) < smallest_effect:
         text += (
             f"; it is not shown to exceed {smallest_effect:g} nats, the declared smallest difference that matters"
         )
@@ -148,8 +159,11 @@ def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smalles
 
 def _doubts(contrast: ContrastResult, found: Found) -> str:
     said = ""
+    if contrast.family and contrast.p_holm is not None:
+        said += f" Of {contrast.family} primary contrasts, whose intervals hold all at once: Holm's p is "
+        said += f"{contrast.p_holm:.2g}."
     ends = contrast.bootstrap.interval if contrast.bootstrap else None
-    if found.excludes_0 and ends is not None and ends[0] <= 0 <= ends[1]:
+    if contrast.two_way is None and found.excludes_0 and ends is not None and ends[0] <= 0 <= ends[1]:
         said += " On other books it might be otherwise: drawn anew with the seeds, they leave 0 in the interval."
     if contrast.lost:
         declared = contrast.lost + contrast.n
@@ -163,9 +177,10 @@ _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 def conditions(declaration: Declaration) -> str:
     """Under which conditions the answer was found: size, budget, text, seeds, tuning, amendments."""
     primary = declaration.primary
-    sizes = sorted(declaration.arm(id).parameters for id in (primary.arm, primary.than))
+    sides = (primary.arm, primary.than) if primary else (declaration.baseline,)
+    sizes = sorted(declaration.arm(id).parameters for id in sides)
     parameters = " and ".join(dict.fromkeys(map(_short, sizes)))
-    data = declaration.arm(primary.than).run_config.data
+    data = declaration.arm(declaration.baseline).run_config.data
     text = data.recipe or ", ".join(Path(name).name for name in data.corpus) or "tales"
     parts = [
         f"{parameters} parameters",
@@ -173,17 +188,34 @@ def conditions(declaration: Declaration) -> str:
         _counted(len(declaration.seeds.final), "seed"),
         _tuned(declaration.tuning),
     ]
-    said = f"Found at {', '.join(parts)}{_amended(declaration)}."
+    said = f"Found at {', '.join(parts)}{_judged(declaration)}{_amended(declaration)}."
+    if declaration.family:
+        said += (
+            f" Holm's correction counts {declaration.family} primary contrasts, whose intervals hold all at once; "
+            "everything else is exploratory."
+        )
     if len(declaration.contrasts) > 1:
         said += " Intervals are at 95 %; those of exploratory contrasts hold all at once."
     return said
 
 
+def _judged(declaration: Declaration) -> str:
+    """Which text arms are compared on, where it is not the one that they were tuned on."""
+    sides = [text.judged["test"] for text in declaration.text if "test" in text.judged]
+    if not sides:
+        return ""
+    texts = _counted(len(sides[0].files or ()), "text")
+    return (
+        f"; judged once, at the end, on {_short(sides[0].chars)} characters of {texts} that nothing was chosen by"
+    )
+
+
 def _tuned(tuning: Tuning | None) -> str:
     if tuning is None:
         return "learning rates not tuned"
+    rates = "Muon's and AdamW's learning rates tuned apart" if tuning.apart else "learning rates tuned"
     share = "" if tuning.share == 1 else f" on {_SHARES.get(tuning.share, f'{tuning.share:.0%}')} of the budget"
-    return f"learning rates tuned{share} with {_counted(len(tuning.seeds), 'other seed')}"
+    return f"{rates}{share} with {_counted(len(tuning.seeds), 'other seed')}"
 
 
 def _amended(declaration: Declaration) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from aeattn.compare.metrics import ANALYSED, check_measure
 from aeattn.config.convert import check_keys, overlay
@@ -72,7 +72,13 @@ class Tuning:
     grid grows there for all arms, by the ratio of its last two rates, up to `extend` times. With `optuna`, each
     arm gets `trials` draws from `space`, {setting: [low, high]}, on a logarithmic scale. A run takes the fraction
     `share` of the budget.
+
+    `apart` tunes Muon's and AdamW's rate one after the other: first Muon's over `rates`, with AdamW's as in the
+    base, then AdamW's with the best of Muon's. Three rates are five runs; all pairs were nine, and say little
+    more, because each rate suits parameters of its own.
     """
+
+    ADDED: ClassVar[tuple[str, ...]] = ("apart",)
 
     seeds: tuple[int, ...]
     rates: tuple[int | float, ...] = (0.5, 1.0, 2.0)
@@ -81,6 +87,7 @@ class Tuning:
     extend: int = 2
     trials: int = 12
     space: dict[str, list[int | float]] = field(default_factory=dict)
+    apart: bool = False
 
     def __post_init__(self) -> None:
         if self.search not in get_args(Search):
@@ -95,6 +102,29 @@ class Tuning:
             )
         if self.extend < 0 or self.trials < 1:
             raise InputError("tuning: extend must be 0 or more, trials 1 or more")
+        if self.apart and (self.search != "grid" or 1.0 not in self.rates):
+            raise InputError("tuning.apart needs a grid with the rate 1.0: each is tuned with the other at that")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Texts that final runs are evaluated on when they have ended, and no other ones: nothing is chosen by them.
+
+    `test` names corpora, files or folders, of each file the first `test_chars` characters. `beyond_chars`: so many
+    characters of each training text right behind those that are trained on, and as many of its first ones.
+    """
+
+    test: tuple[str, ...] = ()
+    test_chars: int | None = None
+    beyond_chars: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.test and not self.beyond_chars:
+            raise InputError('judged: give test = ["books/test"], or beyond_chars, or both')
+        for name, least in (("test_chars", 2), ("beyond_chars", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value < 2**53:
+                raise InputError(f"judged.{name} is {value}: choose at least {least}, below 2^53")
 
 
 def _check_rates(rates: Sequence[float]) -> None:
@@ -134,6 +164,7 @@ class Contrast:
     """A difference that the comparison is to measure: `arm` minus `than`, in `measure`.
 
     `matching` and `size` name one of several ways; None means all of them. `claim` is the sentence that is tested.
+    `measure` is the loss on the test text where one is declared, else on the validation text.
     """
 
     arm: str = ""
@@ -155,7 +186,14 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a spec says, and its declaration repeats."""
+    """What a spec says, and its declaration repeats.
+
+    A `screening` says where to dig: it has no contrasts, and no claims are made from it. `family` is how many
+    primary contrasts Holm's correction counts, those of other parts of a study among them; 0 for one alone, which
+    needs none. `two_way` takes intervals of losses from a model of seeds and books (`intervals.two_way`).
+    """
+
+    ADDED: ClassVar[tuple[str, ...]] = ("judged", "screening", "family", "two_way")
 
     name: str
     title: str
@@ -165,12 +203,22 @@ class Terms:
     matching: Matching = Matching()
     tuning: Tuning | None = None
     attention: bool = False
+    judged: Judged | None = None
+    screening: bool = False
+    family: int = 0
+    two_way: bool = False
+
+    @property
+    def loss(self) -> str:
+        """What arms are compared in, and contrasts that name no measure."""
+        return "test_nats" if self.judged and self.judged.test else "valid_nats"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(Terms):
     """A comparison as declared. `jobs` is how many runs at a time suit it, `storage` where Optuna keeps its
-    studies; `given` is what it was read from, for the hash, and for the settings of runs."""
+    studies; `given` is what it was read from, for the hash, and for the settings of runs; `pinned` allows runs by
+    the one commit alone that declared them."""
 
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
@@ -180,6 +228,7 @@ class Spec(Terms):
     storage: str | None = None
     sizes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
+    pinned: bool = False
     chosen_budget: str | None = None
 
     def __post_init__(self) -> None:
@@ -211,6 +260,8 @@ class Spec(Terms):
             )
 
     def _check_contrasts(self) -> None:
+        if self.screening and self.contrasts:
+            raise InputError("contrasts: no claims are made from a screening: leave them out, or screening")
         arms = [arm.name for arm in self.arms]
         known: dict[str, list[str]] = {
             "arm": arms,
@@ -226,8 +277,12 @@ class Spec(Terms):
                 raise InputError(
                     f"contrasts: {contrast.measure} is not measured: write `attention = true` in the spec"
                 )
-        if sum(contrast.primary for contrast in self.contrasts) > 1:
-            raise InputError("contrasts: mark one of them as primary, not several")
+        primary = sum(contrast.primary for contrast in self.contrasts)
+        if primary > max(1, self.family):
+            raise InputError(
+                f"contrasts: {primary} are primary, of a family of {max(1, self.family)}: mark one, or say how "
+                "many Holm's correction is to count, as family = 3"
+            )
         keys = [(c.arm, c.than, c.measure, c.matching, c.size) for c in self.contrasts]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise InputError(f"contrasts: {twice[0][0]} against {twice[0][1]} in {twice[0][2]} is there twice")

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
-from aeattn.compare.jobs import Choice, Records, choices, distributions, is_current, require_optuna, tuning_jobs
+from aeattn.compare.jobs import (
+    Choice,
+    Key,
+    Records,
+    choices,
+    distributions,
+    is_current,
+    require_optuna,
+    tuning_jobs,
+)
 from aeattn.errors import InputError
 from aeattn.files import write
 
@@ -85,7 +94,7 @@ def _keep(kept: BaseStorage, declaration: Declaration, records: Records) -> None
         _add(kept, declaration, choice, [key for key in sorted(choice.losses) if key not in under_way])
 
 
-def _add(kept: BaseStorage, declaration: Declaration, choice: Choice, ended: Sequence[float]) -> None:
+def _add(kept: BaseStorage, declaration: Declaration, choice: Choice, ended: Sequence[Key]) -> None:
     import optuna
 
     assert declaration.tuning is not None

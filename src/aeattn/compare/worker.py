@@ -21,22 +21,37 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from aeattn import hardware
+from aeattn import hardware, host
 from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.compare.convert import from_json, to_json
-from aeattn.compare.declaration import read_declaration
+from aeattn.compare.declaration import Declaration, read_declaration
 from aeattn.compare.executors import BAD_INPUT, NO_ROOM, NOT_HERE
 from aeattn.compare.folder import Folder
+from aeattn.compare.judged import documents, facts, scores, stores, valid
 from aeattn.compare.progress import Line
-from aeattn.compare.records import Cost, Environment, FileScore, Passage, Point, Record, Text, Valid, now
+from aeattn.compare.records import (
+    CACHED_CHARS,
+    Cost,
+    Environment,
+    Passage,
+    Point,
+    Record,
+    Text,
+    Valid,
+    comparable,
+    now,
+)
+from aeattn.compare.spec import Judged
 from aeattn.errors import Damaged, Diverged, InputError
+from aeattn.generation.torch_engine import evaluating
 from aeattn.host import Startup
-from aeattn.nn.size import size
+from aeattn.nn.cache import Cache
+from aeattn.nn.size import size, use_latent_cache
 from aeattn.runs.checkpoint import all_checkpoints, step_of
 from aeattn.runs.identity import text_facts
 from aeattn.terminal.progress import Status
 from aeattn.training.compiled_cache import keep_compiled
-from aeattn.training.evaluate import Score, total
+from aeattn.training.evaluate import Score
 from aeattn.training.plan import Plan, corpus_of, plan_resume
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.start import Training, resume, start
@@ -96,6 +111,11 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     if job.status == "done":
         _analyse(folder, job, reporter)
         return 0
+    declaration = read_declaration(folder)
+    _check_commit(declaration)
+    judged = declaration.judged if job.phase == "final" else None
+    if judged:  # that the texts are there, before hours of training
+        documents(judged, corpus_of(job.run_config.data, job.seed, reporter.note), reporter.note)
     training, job = _training(folder, job, reporter)
     try:
         score = training.run(stop, startup.over)
@@ -109,11 +129,36 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     finally:
         training.run_folder.unlock()
     record = _done(job, training, score)
-    if job.phase == "final" and read_declaration(folder).attention:
+    if judged:
+        record = replace(record, judged=_judge(judged, declaration, record, training, reporter))
+    if job.phase == "final" and declaration.attention:
         _analyse(folder, record, reporter)
     folder.write_record(record)
     _tidy(folder, job)
     return 0
+
+
+def _check_commit(declaration: Declaration) -> None:
+    commit = host.revision()["commit"]
+    if declaration.commit and commit and commit != declaration.commit:
+        raise InputError(
+            f"runs are pinned to commit {declaration.commit[:12]}, this is {commit[:12]}: check that one out, or "
+            "declare with --amend"
+        )
+
+
+def _judge(
+    judged: Judged, declaration: Declaration, record: Record, training: Training, reporter: PipeReporter
+) -> dict[str, Valid]:
+    """The losses on the texts that were declared for the end. Raises InputError where they are others."""
+    trainer, config = training.trainer, record.run_config
+    corpus = corpus_of(config.data, record.seed, reporter.note)
+    made = stores(documents(judged, corpus, reporter.note), corpus, trainer.text.tokenizer)
+    declared = declaration.text[declaration.arm(record.arm).text].judged
+    if other := next((name for name, side in facts(made).items() if declared.get(name) != side), None):
+        raise InputError(f"{record.name}: the text {other!r} is not the one that was declared: restore it")
+    reporter.note("judging")
+    return scores(trainer.model, made, config.model.context, trainer.text.tokenizer)
 
 
 def _training(folder: Folder, job: Record, reporter: PipeReporter) -> tuple[Training, Record]:
@@ -178,6 +223,8 @@ def _environment() -> Environment:
 
 def _done(job: Record, training: Training, score: Score) -> Record:
     trainer, run = training.trainer, training.run_folder
+    cost = _cost(trainer)
+    curve = tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics())
     return replace(
         job,
         status="done",
@@ -186,20 +233,15 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         environment=_environment(),
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
-        valid=_scores(trainer.file_scores),
+        valid=valid(trainer.file_scores),
         train_nats=trainer.train_nats,
-        curve=tuple(from_json(Point, line, str(run.metrics)) for line in run.read_metrics()),
+        curve=curve,
         samples=tuple(Passage(step, text) for step, text in run.read_samples()),
         floor_nats=training.floor_nats,
-        cost=_cost(trainer),
+        cost=cost,
+        passes=cost.chars / trainer.text.train.chars,
+        best_valid_nats=min((p.valid_nats for p in comparable(curve) if p.valid_nats is not None), default=None),
     )
-
-
-def _scores(scores: list[tuple[str, Score]]) -> Valid:
-    whole = total(score for _, score in scores)
-    assert whole.nats_per_char is not None
-    files = tuple(FileScore(name, score.nats_per_char, score.chars) for name, score in scores)
-    return Valid(whole.nats_per_char, whole.chars, files)
 
 
 def first_batches(trainer: Trainer) -> str:
@@ -222,7 +264,19 @@ def _cost(trainer: Trainer) -> Cost:
         cache_bytes=cost.cache_bytes,
         latent_cache_bytes=cost.latent_cache_bytes,
         peak_memory_bytes=_peak_memory(trainer),
+        allocated_cache_bytes=_allocated(trainer),
     )
+
+
+def _allocated(trainer: Trainer) -> int:
+    """Bytes of a cache for `CACHED_CHARS` characters, when the first of them is there."""
+    import torch
+
+    config = trainer.config.model
+    cache = Cache(config.n_layers, CACHED_CHARS, use_latent_cache(config))
+    with torch.inference_mode(), evaluating(trainer.model):
+        trainer.model(torch.zeros(1, 1, dtype=torch.long, device=trainer.device), cache)
+    return cache.bytes
 
 
 def _peak_memory(trainer: Trainer) -> int:

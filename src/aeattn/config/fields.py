@@ -47,6 +47,12 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
 @functools.cache
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
+    hashable: Any = cls
+    return _settings(hashable)
+
+
+@functools.cache  # configs are checked and written many times a second, and resolving types is slow
+def _settings(cls: Any) -> tuple[Setting, ...]:
     types, plain = typing.get_type_hints(cls), ("", None, False, True)
     return tuple(Setting(f.name, types[f.name], f.default, *f.metadata.get(_KEY, plain))
                  for f in dataclasses.fields(cls))  # fmt: skip

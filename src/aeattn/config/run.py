@@ -18,6 +18,7 @@ OptimizerKind = Literal["muon", "adamw"]
 ScheduleKind = Literal["linear", "cosine", "wsd", "constant"]
 Precision = Literal["auto", "fp32", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
+GradientKind = Literal["fp32", "bf16"]
 RowsAre = Literal["auto", "texts", "lines"]
 
 BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
@@ -71,6 +72,7 @@ class TrainingConfig:
     )
     spike_every: int = setting(100, "a rollback goes to the last checkpoint of a step that this divides")
     spike_rollbacks: int = setting(10, "how many rollbacks there may be")
+    gradients: GradientKind = setting("fp32", "as what several processes send gradients", flag=True, saved=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):
@@ -100,7 +102,7 @@ class DataConfig:
 
     corpus: tuple[str, ...] = setting(
         (),
-        "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, or paths",
+        "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, hf:NAME, or paths",
         metavar="CORPUS",
     )
     valid: tuple[str, ...] = setting((), "text to validate on", metavar="PATH", flag=True)
@@ -116,6 +118,10 @@ class DataConfig:
     )
     rows: RowsAre = setting(
         "auto", "each row of a table is a text, or a line of one text; auto: lines for bookcorpus alone",
+        flag=True, saved=False,
+    )  # fmt: skip
+    split: str | None = setting(
+        None, "the split of a data set to train on, or to evaluate on (train; validation or test)", metavar="NAME",
         flag=True, saved=False,
     )  # fmt: skip
     tokenizer: str = setting(

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.data.shingles import scramble
 from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
 Int64 = npt.NDArray[np.int64]
 
 IGNORED = -1  # the target of a position that is not scored
+WHOLE_ORDER = 1 << 22  # windows of an epoch whose order is drawn as a whole
+_ROUNDS = 6  # of the network that orders more
 _SHOWN = 8  # windows of a batch that are named
 
 
@@ -28,6 +31,9 @@ class TrainBatches:
     bits of a counter-based generator (Philox 4x64), which are the same on every platform and version. A batch
     that an epoch cannot fill goes on with the next. Nothing is kept between steps, so a resumed run sees the
     very batches that an uninterrupted one sees. Windows may span the border of two documents.
+
+    The order of more than WHOLE_ORDER windows is never written out, so that a step on a text of any size takes the
+    same time and memory.
 
     Args:
         ids: the training text, shape (N,); a memory map will do.
@@ -71,7 +77,7 @@ class TrainBatches:
         starts = np.empty(self.batch, np.int64)
         for epoch in np.unique(epochs):
             rows = epochs == epoch
-            starts[rows] = self._epoch_starts(int(epoch))[places[rows]]
+            starts[rows] = self._starts_at(int(epoch), places[rows])
         return starts
 
     def where(self, step: int) -> str:
@@ -85,6 +91,13 @@ class TrainBatches:
         """How many times the text has been gone through before `step`."""
         return step * self.batch / self.windows
 
+    def _starts_at(self, epoch: int, places: Int64) -> Int64:
+        """Starts of the windows that an epoch visits at these places of its order."""
+        if self.windows <= WHOLE_ORDER:
+            return self._epoch_starts(epoch)[places]
+        bits = np.random.Philox(key=np.array([self.seed, epoch], np.uint64)).random_raw(1 + _ROUNDS)
+        return int(bits[0]) % self._phases + self.context * permuted(places, self.windows, bits[1:])
+
     def _epoch_starts(self, epoch: int) -> Int64:
         """Starts of all windows of an epoch, in the order of the visit; the last two asked for are kept."""
         if epoch not in self._starts:
@@ -95,6 +108,28 @@ class TrainBatches:
             phase = int(bits[0]) % self._phases
             self._starts[epoch] = phase + self.context * np.argsort(bits[1:], kind="stable")
         return self._starts[epoch]
+
+
+def permuted(places: Int64, count: int, keys: npt.NDArray[np.uint64]) -> Int64:
+    """What stands at `places` of a random order of range(count), none of which is written out: a Feistel network,
+    a bijection of numbers of an even count of bits, is gone through until the number is below `count`
+    (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+
+    Args:
+        places: from 0 to count - 1, any shape.
+        keys: one a round; each choice is another order.
+    """
+    half = np.uint64(((count - 1).bit_length() + 1) // 2)
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    found = places.astype(np.uint64)
+    outside = np.ones(found.shape, np.bool_)
+    while outside.any():
+        left, right = found[outside] >> half, found[outside] & mask
+        for key in keys:
+            left, right = right, left ^ (scramble(right ^ key) & mask)
+        found[outside] = left << half | right
+        outside = found >= count
+    return found.astype(np.int64)
 
 
 def eval_windows(ids: Ids, start: int, stop: int, context: int, batch: int = 64) -> Iterator[tuple[Int64, Int64]]:
@@ -122,11 +157,16 @@ def sliding_windows(
         raise ValueError(f"need 1 <= stride <= context and batch >= 1, got {stride}, {context}, {batch}")
     if not 0 <= start <= stop <= len(ids):
         raise ValueError(f"need 0 <= start <= stop <= {len(ids)}, got {start} and {stop}")
-    predictions = stop - start - 1
-    count = 1 + -(-max(0, predictions - context) // stride) if predictions > 0 else 0
+    count = count_windows(stop - start, context, stride)
     for first in range(0, count, batch):
         firsts = start + stride * np.arange(first, min(first + batch, count))
         yield _windows_at(ids, firsts, stop, context, scored_from=context - stride, whole=start)
+
+
+def count_windows(chars: int, context: int, stride: int) -> int:
+    """How many windows `sliding_windows` makes of a document."""
+    predictions = chars - 1
+    return 1 + -(-max(0, predictions - context) // stride) if predictions > 0 else 0
 
 
 def _windows_at(

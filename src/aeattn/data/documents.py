@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from aeattn.config.text import TextOptions
@@ -15,7 +16,7 @@ from aeattn.data.splits import Blocks, Draw
 from aeattn.data.tables import count_rows, table
 from aeattn.data.text import normalise, read_chunks
 from aeattn.errors import InputError
-from aeattn.files import Json, sha256
+from aeattn.files import Json, digest, sha256
 
 CHUNK_CHARS = 1 << 20
 
@@ -81,7 +82,9 @@ class Document:
     Attributes:
         name: short, and unique on its side of a corpus.
         rows: how the file is read, where it is a table.
+        more: what follows it, where a text lies in several files.
         limit: keep only so many characters of the part, counted after normalisation.
+        skip: pass over so many of the part before them.
         start, stop: the part, as fractions of the normalised characters.
         floor_nats: the exact entropy of the whole document in nats, where it is known (tales).
         generated: drawn from a source of ours, in which passages that recur are nothing to warn of.
@@ -97,6 +100,8 @@ class Document:
     generated: bool = False
     rows: Rows | None = None
     remote: RemoteFile | None = None
+    skip: int = 0
+    more: tuple[Document, ...] = ()
 
     def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
         """The normalised text of the part that is meant, in chunks.
@@ -120,8 +125,11 @@ class Document:
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""
         facts: Json = {"limit": self.limit, "start": self.start, "stop": self.stop}
+        facts |= {"skip": self.skip} if self.skip else {}
         if self.rows is not None:
             facts["rows"] = self.rows.identity()
+        if self.more:
+            facts["more"] = [document.identity() for document in self.more]
         if self.remote is not None:
             return facts | {"remote": self.remote.identity()}
         if self.path is not None:
@@ -139,14 +147,26 @@ class Document:
         """First character of the part and the one after its last; the end is open where nothing limits it."""
         first, last = 0, 1 << 62
         if (self.start, self.stop) != (0.0, 1.0):
-            total = sum(len(chunk) for chunk in normalise(self._raw(), options))
+            whole = replace(self, name="", limit=None, start=0.0, stop=1.0)
+            total = _chars(whole, digest(whole.identity()), options)
             first, last = int(total * self.start), int(total * self.stop)
+        first += self.skip
         return first, last if self.limit is None else min(last, first + self.limit)
 
     def _raw(self) -> Iterator[str]:
-        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.limit))
+        for document in (self, *self.more):  # a file is fetched when it is its turn
+            yield from document._own()
+
+    def _own(self) -> Iterator[str]:
+        size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.skip + self.limit))
         file = self.file()
         if file is not None:
             return read_chunks(file, size) if self.rows is None else self.rows.chunks(file)
         text = self.text or ""
         return (text[at : at + size] for at in range(0, len(text), size))
+
+
+@lru_cache(maxsize=64)
+def _chars(document: Document, _identity: str, options: TextOptions) -> int:
+    """Characters of a whole text. Both of its sides ask, for their ids and for the tokenizer."""
+    return sum(len(chunk) for chunk in document.chunks(options))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from aeattn.host import cache_dir
 
 SOURCE_URL = "https://github.com/{owner}/{repository}/raw/{commit}/{path}"
 TIMEOUT_SECONDS = 30.0
+TEST_BOOKS = "books/test"  # for judgements alone: no part of the corpus `books`, and fetched when it is named
 
 Progress = Callable[[str], None]
 
@@ -34,6 +35,8 @@ def fetch_corpus(name: str, progress: Progress | None = None) -> Path:
     """The cached folder of a named corpus; what it lacks is downloaded and checked against its checksum."""
     folder = cache_dir() / "corpora"
     rows = [row for row in manifest.shipped() if row["file"].startswith(f"{name}/")]
+    if name != TEST_BOOKS:
+        rows = [row for row in rows if not row["file"].startswith(f"{TEST_BOOKS}/")]
     missing = [row for row in rows if not _is_whole(folder / row["file"], row["sha256"])]
     for number, row in enumerate(missing, start=1):
         if progress:
@@ -51,7 +54,9 @@ def _is_whole(path: Path, wanted: str) -> bool:
 
 def _fetch_file(row: manifest.Row, path: Path) -> None:
     url = source_url(row["source"])
-    data = as_listed(path.name, _download(url))
+    data = _download(url)
+    if sha256(data) != row["sha256"]:
+        data = as_listed(path.name, data)
     if sha256(data) != row["sha256"]:
         raise InputError(f"{url} is not the text it was (checksum differs); {_mend(row['file'])}")
     with cache_entry(path) as partial:
@@ -94,42 +99,6 @@ def _download(url: str) -> bytes:
 def _mend(what: str) -> str:
     folder = "shakespeare/" if "shakespeare" in what else "books/train and books/valid"
     return f"connect to the network, or set AEATTN_CORPORA to a folder that holds {folder}"
-
-
-def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
-    """The first `chars` characters of BookCorpus, a sentence a line, streamed from its public host once."""
-
-    def download(partial: Path) -> None:
-        if progress:
-            progress(f"downloading the first {chars:,} characters of BookCorpus")
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(_bookcorpus_lines(chars))
-
-    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
-    cached(path, download)
-    return path
-
-
-def _bookcorpus_lines(chars: int) -> Iterator[str]:
-    try:
-        datasets: Any = importlib.import_module("datasets")
-    except ImportError as error:
-        raise InputError(
-            "bookcorpus needs the package datasets: pip install 'autoencoder-attention[bookcorpus]'"
-        ) from error
-    try:
-        rows = datasets.load_dataset(
-            "bookcorpus/bookcorpus", revision="refs/convert/parquet", split="train", streaming=True
-        )
-        for row in rows:
-            line = f"{row['text']}\n"[:chars]
-            yield line
-            chars -= len(line)
-            if not chars:
-                return
-    except Exception as error:  # of datasets, of the clients below it, or of the network
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot stream bookcorpus ({first}); connect to the network, or use tales") from error
 
 
 def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:

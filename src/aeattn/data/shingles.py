@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.decoder import Decoder
+from aeattn.data.lookup import Bytes as Bytes
+from aeattn.data.lookup import ByteTable
 from aeattn.data.tokenizer import Ids, Tokenizer
 
-Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
@@ -43,33 +44,23 @@ class Coder:
         self.tokenizer = tokenizer
         self._of_point = np.zeros(sys.maxunicode + 1, np.uint8)  # 0 where one was not met yet
         self._of_id: Bytes | None = None  # where every token is one character
-        self._of_two_ids: npt.NDArray[np.uint16] | None = None  # ids of a byte, two at once: one look-up for both
+        self._of_byte: ByteTable | None = None  # where every id is a byte, too
         if bool((tokenizer.chars_per_token == 1).all()):
             self._of_id = self._of_text("".join(tokenizer.decode([i]) for i in range(tokenizer.vocab_size)))
             if tokenizer.dtype == np.uint8:
-                table = np.zeros(256, np.uint16)
-                table[: tokenizer.vocab_size] = self._of_id
-                self._of_two_ids = (table[:, None] * np.uint16(256) + table[None, :]).reshape(-1)
+                self._of_byte = ByteTable(np.pad(self._of_id, (0, 256 - tokenizer.vocab_size)))
 
     def pieces(self, ids: Ids) -> Iterator[Bytes]:
         """Those of a document, piece by piece."""
         decoder = Decoder(self.tokenizer)
         for first in range(0, len(ids), BLOCK):
             piece = np.asarray(ids[first : first + BLOCK])
-            yield self._of_text(decoder.push(piece)) if self._of_id is None else self._of_ids(piece)
+            if self._of_byte is not None:
+                yield self._of_byte.take(piece.view(np.uint8))
+            else:
+                yield self._of_text(decoder.push(piece)) if self._of_id is None else self._of_id.take(piece)
         if self._of_id is None:
             yield self._of_text(decoder.close())
-
-    def _of_ids(self, ids: Ids) -> Bytes:
-        assert self._of_id is not None
-        if self._of_two_ids is None:
-            return self._of_id.take(ids)
-        even = len(ids) & ~1
-        codes = np.empty(len(ids), np.uint8)
-        pairs = np.ascontiguousarray(ids[:even]).view(np.uint16)
-        codes[:even] = self._of_two_ids.take(pairs, mode="clip").view(np.uint8)
-        codes[even:] = self._of_id.take(ids[even:])
-        return codes
 
     def _of_text(self, text: str) -> Bytes:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

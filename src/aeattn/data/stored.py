@@ -7,7 +7,7 @@ name ends), then all names in UTF-8, one after the other. Shapes: D documents.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, overload
@@ -74,6 +74,25 @@ def chars_of(documents: Sequence[StoredDocument]) -> int:
     if isinstance(documents, Documents):
         return int(documents.table[:, 1].sum())
     return sum(document.chars for document in documents)
+
+
+def lengths_of(documents: Sequence[StoredDocument]) -> Table:
+    """Tokens of each, (D,)."""
+    if isinstance(documents, Documents):
+        return np.diff(documents.table[:, 0], prepend=0)
+    return np.array([len(document) for document in documents], np.int64)
+
+
+def evenly(counts: Table, wanted: int) -> Iterator[tuple[int, int]]:
+    """Of things that lie one after the other, so many in each of D places, `wanted` at equal distances, or all
+    where there are fewer: the place of each, and its number there."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    wanted = min(total, wanted)
+    for number in range(wanted):
+        chosen = number * total // wanted
+        place = int(np.searchsorted(ends, chosen, "right"))
+        yield place, chosen - int(ends[place] - counts[place])
 
 
 def places_digest(documents: Sequence[StoredDocument]) -> str:

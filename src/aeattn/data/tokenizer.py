@@ -25,6 +25,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.data.lookup import ByteTable
 from aeattn.errors import Damaged, InputError
 from aeattn.files import digest
 
@@ -32,9 +33,9 @@ Ids = npt.NDArray[np.integer[Any]]
 Counts = npt.NDArray[np.int64]
 
 _KIND = "characters"
-_MAX_FILE_BYTES = (
-    128 << 20
-)  # every Unicode character, or the largest file of subwords, written as JSON, takes less
+_MAX_FILE_BYTES = 128 << 20  # every Unicode character, or the largest file of subwords, takes less as JSON
+_LONG = 1 << 14  # characters of a text for which a large table pays
+_MARK = 255  # no id of a vocabulary of fewer characters
 
 
 class Tokenizer(Protocol):
@@ -263,6 +264,10 @@ class CharTokenizer(Tokenizer):
 
     def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
         """Ids (len(text),): see `Tokenizer.encode`."""
+        if len(text) >= _LONG and self.vocab_size < _MARK and text.isascii():
+            ids = self._ascii_bytes.take(text.encode("ascii"))
+            if ids.max() < _MARK:  # nothing is unknown: nothing need be counted
+                return ids
         if strict or unknown is not None:
             found = self.unknown_counts(text)
             if strict and found:
@@ -335,6 +340,12 @@ class CharTokenizer(Tokenizer):
     @cached_property
     def _ascii_table(self) -> bytes:
         return self._id_of_code.take(np.arange(256), mode="clip").astype(np.uint8).tobytes()
+
+    @cached_property
+    def _ascii_bytes(self) -> ByteTable:
+        """The same, with _MARK for what is not in the vocabulary."""
+        known = self._known_code.take(np.arange(256), mode="clip")
+        return ByteTable(np.where(known, np.frombuffer(self._ascii_table, np.uint8), np.uint8(_MARK)))
 
     @cached_property
     def _ascii_known(self) -> bytes:

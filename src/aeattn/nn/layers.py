@@ -42,29 +42,77 @@ class Dropout(nn.Module):
     """`nn.Dropout` (Srivastava et al. 2014), any shape to the same: each element is zero with probability `p`,
     to the nearest 1/65536, and else divided by 1 - p.
 
-    On a CPU PyTorch draws a number an element, one thread after the other; here one of its 64-bit numbers gives
-    the masks of four elements.
+    With `keys`, a number for each row x[i], masks are a function of that number and of the `use` alone, whichever
+    rows a process has (`dropout_by_rows`). Without, they come from PyTorch's generator: on a CPU it draws a number
+    an element, one thread after the other; here one of its 64-bit numbers gives the masks of four elements.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
+        self.keys: Tensor | None = None
+        self.place = 0  # among the uses of a model
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, use: int = 0) -> Tensor:
         if not self.training or self.p == 0:
             return x
+        if self.keys is not None and not transformed():
+            return dropout_by_rows(x, self.p, mixed(self.keys + signed((self.place + use) * _LANE)))
         by_words = x.device.type == "cpu" and not transformed()
         return dropout_by_words(x, self.p) if by_words else F.dropout(x, self.p)
 
 
+def key_dropouts(model: nn.Module, rows: int, device: torch.device | None = None) -> Tensor:
+    """Have all dropout of a model drawn by keys, (rows,) int64, which are to be filled before each forward pass
+    with the keys of its rows. Every layer, and each of its at most two uses, has a stream of its own."""
+    keys = torch.zeros(rows, dtype=torch.int64, device=device)
+    for i, layer in enumerate(m for m in model.modules() if isinstance(m, Dropout)):
+        layer.keys, layer.place = keys, 2 * i
+    return keys
+
+
+def row_keys(seed: int, batch: int, rows: Tensor) -> Tensor:
+    """A key for each row (B,) of a batch: a function of the seed, the number of the batch, and that of the row."""
+    key = torch.full((), signed(seed), dtype=torch.int64, device=rows.device)
+    return mixed(mixed(mixed(key) + batch) + rows)
+
+
+def dropout_by_rows(x: Tensor, p: float, keys: Tensor) -> Tensor:
+    """`F.dropout(x, p)`, (B, ...) to the same, with sixteen random bits an element: those of row i from keys[i] by
+    SplitMix64 (Steele et al. 2014, "Fast splittable pseudorandom number generators", figure 17)."""
+    n = x[0].numel()
+    steps = torch.arange(1, -(-n // ELEMENTS_A_WORD) + 1, device=x.device) * _GOLDEN
+    words = mixed(keys[:, None] + steps)
+    return _dropped(x, p, words.view(torch.int16)[:, :n].reshape(x.shape))
+
+
+def mixed(words: Tensor) -> Tensor:
+    """The output function of SplitMix64: 64-bit words to others that look random."""
+    words = (words ^ ((words >> 30) & (1 << 34) - 1)) * _FIRST
+    words = (words ^ ((words >> 27) & (1 << 37) - 1)) * _SECOND
+    return words ^ ((words >> 31) & (1 << 33) - 1)
+
+
+def signed(word: int) -> int:
+    """The same 64 bits as PyTorch's integers have them."""
+    return (word + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+_GOLDEN, _LANE = signed(0x9E3779B97F4A7C15), signed(0xD1342543DE82EF95)
+_FIRST, _SECOND = signed(0xBF58476D1CE4E5B9), signed(0x94D049BB133111EB)
+
+
 def dropout_by_words(x: Tensor, p: float) -> Tensor:
     """`F.dropout(x, p)` with sixteen random bits an element."""
-    dropped = min(round(p * LEVELS), LEVELS - 1)
     n_words = -(-x.numel() // ELEMENTS_A_WORD)
     words = torch.empty(n_words, dtype=torch.int64, device=x.device).random_(-(2**63), None)
-    draws = words.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = draws >= dropped - LEVELS // 2
-    return torch.where(kept, x * (LEVELS / (LEVELS - dropped)), 0)
+    return _dropped(x, p, words.view(torch.int16)[: x.numel()].view(x.shape))
+
+
+def _dropped(x: Tensor, p: float, draws: Tensor) -> Tensor:
+    """`draws` are of x's shape, uniform over the numbers of sixteen bits."""
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    return torch.where(draws >= dropped - LEVELS // 2, x * (LEVELS / (LEVELS - dropped)), 0)
 
 
 class Embedding(nn.Embedding):

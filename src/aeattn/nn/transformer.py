@@ -102,7 +102,7 @@ class Block(nn.Module):
         if self.conv is not None:
             seen = self.conv(seen if padding is None else seen.masked_fill(padding, 0.0), cache)
         x = x + self.dropout(self.attention(seen, cache=cache, mask=mask))
-        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)), 1)
         return out
 
 

@@ -110,6 +110,17 @@ class LiveReporter(PlainReporter):
         self.progress.stop()
 
 
+class SilentReporter:
+    """Says nothing, for a process whose fellow speaks."""
+
+    def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def status(self, status: Status) -> None: ...
+    def evaluated(self, status: Status) -> None: ...
+    def sample(self, step: int, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
 class _SteadyConsole(Console):
     """Falls silent where its reader has gone: training goes on."""
 
@@ -117,8 +128,10 @@ class _SteadyConsole(Console):
         self.quiet = True
 
 
-def make_reporter(quiet: bool) -> Reporter:
-    """On standard error: live on a terminal, plain on a pipe."""
+def make_reporter(quiet: bool, speaks: bool = True) -> Reporter:
+    """On standard error: live on a terminal, plain on a pipe; none where another process speaks."""
+    if not speaks:
+        return SilentReporter()
     console = _SteadyConsole(stderr=True, highlight=False, quiet=quiet)
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 

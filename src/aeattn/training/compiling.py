@@ -104,12 +104,18 @@ def prepare(trainer: Trainer) -> None:
     if settings.minutes is None and settings.compile != "auto":
         use_compiler(trainer, settings.compile == "on")
         return
-    seconds = time_updates(trainer)
-    planned, cached = seconds_ahead(settings, seconds), _mark(trainer).exists()
-    use_compiler(trainer, pays_to_compile(settings.compile, trainer.device, planned, cached))
+    seconds, decided = time_updates(trainer), trainer.world.on_main  # whatever others have measured
+
+    def pays() -> bool:
+        planned, cached = seconds_ahead(settings, seconds), _mark(trainer).exists()
+        return pays_to_compile(settings.compile, trainer.device, planned, cached)
+
+    wanted = decided(pays)
+    use_compiler(trainer, wanted)
     steps = settings.steps
-    if settings.minutes is not None:
-        steps = max(1, round(settings.minutes * 60 / (time_updates(trainer) if trainer.compiled else seconds)))
+    if (minutes := settings.minutes) is not None:
+        seconds = time_updates(trainer) if wanted else seconds
+        steps = decided(lambda: max(1, round(minutes * 60 / seconds)))
     trainer.settle(steps=steps, minutes=None, compile="on" if trainer.compiled else "off")
 
 
@@ -187,7 +193,8 @@ def _forget_compiled() -> None:
 
 
 def _mark(trainer: Trainer) -> Path:
-    return compiled_mark(trainer.config.model, trainer.config.training.batch, trainer.dtype, trainer.device)
+    rows = trainer.config.training.batch // trainer.world.size
+    return compiled_mark(trainer.config.model, rows, trainer.dtype, trainer.device)
 
 
 def compiled_mark(config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Path:

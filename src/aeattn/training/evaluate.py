@@ -9,7 +9,7 @@ Shapes: B windows, T time, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
@@ -17,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeattn.data.batches import IGNORED, Int64, eval_windows, sliding_windows
+from aeattn.data.batches import IGNORED, Int64, count_windows, eval_windows, sliding_windows
 from aeattn.data.store import TokenStore
-from aeattn.data.stored import StoredDocument
+from aeattn.data.stored import StoredDocument, evenly, lengths_of
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
+from aeattn.training.world import ALONE, World
 
 Windows = tuple[Int64, Int64]
+Named = tuple[str, "Score"]  # of a document
 WINDOWS_AT_ONCE = 32
 
 
@@ -97,21 +99,39 @@ def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, str
 
 
 def evaluate_store(
-    model: nn.Module, store: TokenStore, context: int, tokenizer: Tokenizer, stride: int | None = None
-) -> list[tuple[str, Score]]:
-    """Name and score of every document of a store, with fixed windows, or sliding ones where there is a stride.
+    model: nn.Module,
+    store: TokenStore,
+    context: int,
+    tokenizer: Tokenizer,
+    stride: int | None = None,
+    world: World = ALONE,
+) -> list[Named]:
+    """Name and score of every document of a store, with fixed windows, or sliding ones where there is a stride. Of
+    several processes, each scores its share of the batches of windows (`summed` adds them up).
 
-    Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them.
+    Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them; of
+    several processes, the main one counts them.
     """
-    return [
-        (document.name, _of_text(evaluate(model, ids, context, tokenizer, stride), document, ids, tokenizer))
-        for document, (_, ids) in zip(store.documents, store.texts(), strict=True)
-    ]
+    scores: list[Named] = []
+    done = 0  # batches of windows
+    for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
+        windows = sliding_windows(ids, 0, len(ids), context, stride or context, WINDOWS_AT_ONCE)
+        score = score_windows(model, world.each(windows, done), tokenizer)
+        scores.append((document.name, _of_text(score, document, ids, tokenizer, world)))
+        done += -(-count_windows(len(ids), context, stride or context) // WINDOWS_AT_ONCE)
+    return scores
 
 
-def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer) -> Score:
+def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer, world: World) -> Score:
+    if not world.main:
+        return replace(score, chars=0, bytes=0)
     given = _counted(0.0, np.asarray(ids[:1], np.int64), tokenizer)  # not predicted
     return replace(score, chars=document.chars - given.chars, bytes=document.bytes - given.bytes)
+
+
+def summed(shares: Sequence[Sequence[Named]]) -> list[Named]:
+    """The scores of all documents, from the shares of all processes."""
+    return [(one[0][0], total(score for _, score in one)) for one in zip(*shares, strict=True)]
 
 
 def total(scores: Iterable[Score]) -> Score:
@@ -122,9 +142,10 @@ def total(scores: Iterable[Score]) -> Score:
 def sample_windows(store: TokenStore, context: int, chars: int) -> list[Windows]:
     """Evenly spaced windows of a store, about `chars` characters in all: the same ones for a whole run."""
     tokens = max(1, round(chars / store.chars_per_token))
-    places = [(ids, at) for _, ids in store.texts() for at in range(0, max(0, len(ids) - 1), context)]
-    wanted = min(len(places), -(-tokens // context))
-    picked = [places[i * len(places) // wanted] for i in range(wanted)]
-    windows = [next(eval_windows(ids, at, min(len(ids), at + context + 1), context)) for ids, at in picked]
-    groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, wanted, WINDOWS_AT_ONCE)]
+    counts = -(-np.maximum(0, lengths_of(store.documents) - 1) // context)
+    texts, windows = store.texts(), []
+    for document, number in evenly(counts, -(-tokens // context)):
+        ids, at = texts[document][1], number * context
+        windows.append(next(eval_windows(ids, at, min(len(ids), at + context + 1), context)))
+    groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
     return [(np.concatenate([x for x, _ in g]), np.concatenate([y for _, y in g])) for g in groups]

@@ -12,7 +12,7 @@ from aeattn.generation.text_model import TextModel
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
 from aeattn.terminal.progress import Reporter, Status
-from aeattn.training.evaluate import Score, sample_windows, score_windows
+from aeattn.training.evaluate import Score, sample_windows, score_windows, total
 
 if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
@@ -25,6 +25,7 @@ class Hook:
     `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
     `runs.random_state.untouched`, or training goes on with others. What takes seconds and can be broken off
     belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run does that step's hooks again.
+    Of several processes, the main one alone has hooks but those that guard, evaluate and save.
     """
 
     def start(self, trainer: Trainer) -> None:
@@ -125,8 +126,9 @@ class Evaluate(Hook):
     def after_update(self, trainer: Trainer) -> None:
         if not due(trainer, trainer.config.training.eval_every):
             return
-        with trainer.stop.promptly():
-            score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
+        score = total(
+            trainer.together(lambda: score_windows(trainer.model, self._windows, trainer.text.tokenizer))
+        )
         trainer.state.valid_nats = score.nats_per_char
         if not math.isfinite(score.nats_per_char or 0.0):
             raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
@@ -207,7 +209,8 @@ class Log(Hook):
         self._write()
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
-        self._note(trainer, {"valid_nats": score.nats_per_char, "valid_chars": score.chars})
+        over = {"valid_chars": score.chars, "valid_bytes": score.bytes}
+        self._note(trainer, {"valid_nats": score.nats_per_char, **over})
 
     def sampled(self, trainer: Trainer, text: str) -> None:
         self._samples.append((trainer.state.step, text))

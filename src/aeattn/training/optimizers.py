@@ -16,6 +16,8 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from aeattn.config.run import TrainingConfig
 from aeattn.nn.projection import Projection
+from aeattn.training.processes import connected
+from aeattn.training.world import ALONE, World
 
 
 class BatchedMuon(Muon):
@@ -23,30 +25,52 @@ class BatchedMuon(Muon):
 
     A small model has many small matrices, and three products of five iterations each cost more to start
     than to compute. Transposed shapes go together too. The result is that of the parent, which is the
-    slow twin, within bf16 rounding.
+    slow twin, within bf16 rounding. Several processes share the matrices; their gradients differ from those of one
+    in the last bit, which the iteration in bf16 makes a thousand times larger, and in float32 leaves as it is.
     """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        *,
+        world: World = ALONE,
+        dtype: torch.dtype = torch.bfloat16,
+        **settings: Any,
+    ) -> None:
+        super().__init__(parameters, **settings)
+        self.world, self.dtype = world, dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         loss = None if closure is None else torch.enable_grad()(closure)()
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            for same in _by_shape(parameters):
-                self._step_together(same, group)
+            shapes = _by_shape(p for p in group["params"] if p.grad is not None)
+            updates = self._orthogonal([self._wide_updates(same, group) for same in shapes], group)
+            for same, update in zip(shapes, updates, strict=True):
+                _apply(same, update, group)
         return loss
 
-    def _step_together(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+    def _wide_updates(self, parameters: list[Tensor], group: dict[str, Any]) -> Tensor:
+        """Momentum of matrices of one shape, transposed where they are high: (N, rows <= columns)."""
         momentum = group["momentum"]
         gradients = [p.grad for p in parameters if p.grad is not None]
         buffers = [self._buffer(p) for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         updates = torch._foreach_lerp(gradients, buffers, momentum) if group["nesterov"] else buffers
-        wide = torch.stack([u if u.shape[0] <= u.shape[1] else u.T for u in updates])
-        wide = orthogonalise(wide, group["ns_coefficients"], group["ns_steps"], group["eps"])
-        for parameter, update in zip(parameters, wide.to(parameters[0].dtype), strict=True):
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            turned = update if parameter.shape[0] <= parameter.shape[1] else update.T
-            parameter.add_(turned, alpha=-_scaled(group["lr"], group["adjust_lr_fn"], parameter.shape))
+        return torch.stack([u if u.shape[0] <= u.shape[1] else u.T for u in updates])
+
+    def _orthogonal(self, stacks: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """All stacks orthogonalised: of several processes, each does its part of every stack and gets the rest."""
+
+        def turn(x: Tensor) -> Tensor:
+            x = x.to(self.dtype)
+            return orthogonalise(x, group["ns_coefficients"], group["ns_steps"], group["eps"]) if len(x) else x
+
+        processes = connected(self.world)
+        if processes is None:
+            return [turn(stack) for stack in stacks]
+        parts = [padded(turn(part_of(stack, self.world)), stack, self.world) for stack in stacks]
+        return joined_parts(processes.collect(torch.cat([part.flatten() for part in parts])), stacks, self.world)
 
     def _buffer(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -54,6 +78,42 @@ class BatchedMuon(Muon):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def _apply(parameters: list[Tensor], updates: Tensor, group: dict[str, Any]) -> None:
+    for parameter, update in zip(parameters, updates.to(parameters[0].dtype), strict=True):
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        turned = update if parameter.shape[0] <= parameter.shape[1] else update.T
+        parameter.add_(turned, alpha=-_scaled(group["lr"], group["adjust_lr_fn"], parameter.shape))
+
+
+# -- shares of several processes ------------------------------------------------------------------------------
+
+
+def part_of(stack: Tensor, world: World) -> Tensor:
+    """The matrices of a stack (N, ...) that this process orthogonalises: perhaps none."""
+    each = -(-len(stack) // world.size)
+    return stack[each * world.rank : each * (world.rank + 1)]
+
+
+def padded(part: Tensor, stack: Tensor, world: World) -> Tensor:
+    """A part with as many matrices as every other has, zeros behind its own."""
+    missing = -(-len(stack) // world.size) - len(part)
+    return torch.cat([part, part.new_zeros(missing, *stack.shape[1:])]) if missing else part
+
+
+def joined_parts(sent: list[Tensor], stacks: list[Tensor], world: World) -> list[Tensor]:
+    """The stacks, from what each process sent: its padded parts of all of them, one behind the other."""
+    whole, place, sent_ = [], 0, torch.stack(sent)
+    for stack in stacks:
+        numbers = -(-len(stack) // world.size) * stack[0].numel()
+        parts = sent_[:, place : place + numbers].reshape(-1, *stack.shape[1:])
+        whole.append(parts[: len(stack)])
+        place += numbers
+    return whole
+
+
+# -- the iteration --------------------------------------------------------------------------------------------
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
@@ -64,10 +124,9 @@ def _by_shape(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def orthogonalise(x: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """Newton-Schulz iteration towards the nearest orthogonal matrices of x (N, rows <= columns), in bf16
+    """Newton-Schulz iteration towards the nearest orthogonal matrices of x (N, rows <= columns), in its own type
     (Jordan et al. 2024, "Muon: an optimizer for hidden layers")."""
     a, b, c = coefficients
-    x = x.bfloat16()
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram = x @ x.mT
@@ -83,7 +142,7 @@ def _scaled(rate: float, rule: str | None, shape: torch.Size) -> float:
     return rate * math.sqrt(max(1.0, rows / columns))
 
 
-def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[Optimizer]:
+def make_optimizers(model: nn.Module, config: TrainingConfig, world: World = ALONE) -> list[Optimizer]:
     """One optimizer a rule, over every parameter of the model once. Biases, gains and taps do not decay."""
     matrices = block_matrices(model) if config.optimizer == "muon" else []
     chosen = {id(p) for p in matrices}
@@ -99,6 +158,8 @@ def make_optimizers(model: nn.Module, config: TrainingConfig) -> list[Optimizer]
         optimizers.append(
             BatchedMuon(
                 matrices,
+                world=world,
+                dtype=torch.float32 if config.precision == "fp32" else torch.bfloat16,
                 lr=config.matrix_learning_rate,
                 weight_decay=config.weight_decay,
                 momentum=config.momentum,

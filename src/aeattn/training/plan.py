@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
-from aeattn.data.corpora import NAMES, Corpus, resolve
+from aeattn.data.corpora import NAMES, Corpus, resolve, title_of, unpinned
+from aeattn.data.hub import PREFIX, parse
 from aeattn.data.tokenizer import file_of, tokenizer_kind
+from aeattn.errors import InputError
+from aeattn.files import Json
 from aeattn.runs.folder import RunFolder
+from aeattn.runs.identity import config_changes
+from aeattn.training.world import ALONE, World, check_batch
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,16 @@ class Plan:
     chars: int | None = None
 
 
+Say = Callable[[str], None]
+
+
 def plan(
     config: RunConfig,
     *,
     out: Path | None = None,
     chars: int | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
+    world: World = ALONE,
 ) -> Plan:
     """Find the text of a run and a folder for it, before anything is written. `say` is told of downloads. `chars`
     is how many characters to train on, instead of the config's steps.
@@ -41,13 +51,51 @@ def plan(
     data = located(config.data)
     kind, argument = tokenizer_kind(data.tokenizer)
     kind.check(argument)  # refused before anything is read
-    if out is None:
-        name = "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
-        out = _free_folder(f"{name}-{config.preset}")
-    run = RunFolder(out)
-    run.check_free()
-    corpus = corpus_of(data, config.training.seed, say)
-    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run, chars)
+    check_batch(config.training.batch, world)
+    run = RunFolder(world.on_main(lambda: _checked_folder(out, _name(data, config))))
+    corpus = world.agreed(lambda: corpus_of(data, config.training.seed, say))
+    data = replace(pinned(data, corpus), text=corpus.options)
+    return Plan(replace(config, data=data), corpus, run, chars)
+
+
+def _name(data: DataConfig, config: RunConfig) -> str:
+    return f"{'-'.join(map(_stem, data.corpus)) or data.recipe or 'tales'}-{config.preset}"
+
+
+def _checked_folder(out: Path | None, name: str) -> Path:
+    path = _free_folder(name) if out is None else out
+    RunFolder(path).check_free()
+    return path
+
+
+def begun_before(config: RunConfig, out: Path | None, chars: int | None = None) -> Path | None:
+    """The folder where torchrun's processes have begun to train this config before one of them failed, if they had
+    come so far. Raises InputError where another run is there."""
+    name = _name(located(config.data), config)
+    path = _folders(name)[-1] if out is None and _folders(name) else out
+    if path is None or not (run := RunFolder(path)).config.exists():
+        return None
+    settled = (
+        "device",
+        "precision",
+        "compile",
+        *(("steps", "minutes") if chars or config.training.minutes else ()),
+    )
+    if changes := list(config_changes(_comparable(run.read_config(), settled), _comparable(config, settled))):
+        raise InputError(f"{path} holds another run: {'; '.join(changes[:4])}: name another folder with --out")
+    return path
+
+
+def _comparable(config: RunConfig, settled: Sequence[str]) -> Json:
+    """What a run settles for itself left out."""
+    values = replace(config, data=located(config.data)).to_dict()
+    for name in settled:
+        del values["training"][name]
+    for section, name in (("model", "vocab_size"), ("data", "text")):
+        del values[section][name]
+    for name in ("corpus", "valid"):
+        values["data"][name] = list(map(unpinned, values["data"][name]))
+    return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -63,24 +111,29 @@ class ResumePlan:
 
 
 def plan_resume(
-    path: Path, steps: int | None, accept: bool, say: Callable[[str], None] = lambda _: None
+    path: Path, steps: int | None, accept: bool, say: Say = lambda _: None, world: World = ALONE
 ) -> ResumePlan:
     """Lock a run. Raises InputError for what is no run folder, where another process is training there, and where
     its text is not to be found."""
     run = RunFolder(path)
-    run.read_config()  # that there is one, before anything else is said
-    if warning := run.lock():
-        say(f"warning: {warning}")
+
+    def locked() -> tuple[RunConfig, bool]:
+        run.read_config()  # that there is one, before anything else is said
+        if warning := run.lock():
+            say(f"warning: {warning}")
+        return run.read_sealed_config()
+
     try:
-        config, sealed = run.read_sealed_config()
-        corpus = corpus_of(config.data, config.training.seed, say)
+        config, sealed = world.on_main(locked)
+        check_batch(config.training.batch, world)
+        corpus = world.agreed(lambda: corpus_of(config.data, config.training.seed, say))
     except BaseException:
         run.unlock()
         raise
     return ResumePlan(run, config, corpus, sealed, steps, accept)
 
 
-def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _: None) -> Corpus:
+def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:
     """The corpus that a config names, fetched if need be. Raises InputError where it is not to be had."""
     corpus = resolve(
         data.corpus,
@@ -91,11 +144,18 @@ def corpus_of(data: DataConfig, seed: int, say: Callable[[str], None] = lambda _
         seed=seed if data.seed is None else data.seed,
         column=data.column,
         rows=data.rows,
+        split=data.split,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:
         return corpus
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
+
+
+def pinned(data: DataConfig, corpus: Corpus) -> DataConfig:
+    """With the commits of data sets that were found for it: it means the same text later."""
+    names, valid = (tuple(corpus.pinned.get(n, n) for n in names) for names in (data.corpus, data.valid))
+    return replace(data, corpus=names, valid=valid)
 
 
 def located(data: DataConfig) -> DataConfig:
@@ -108,15 +168,23 @@ def located(data: DataConfig) -> DataConfig:
 
 def _from_anywhere(name: str) -> str:
     """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
+    if name.startswith(PREFIX):
+        return str(parse(name))
     path = Path(name).expanduser()
     return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
 
 
 def _stem(name: str) -> str:
-    return Path(name).name.split(".")[0].strip("*?[]") or "text"
+    return title_of(name).split(".")[0].strip("*?[]") or "text"
 
 
 def _free_folder(name: str) -> Path:
     """runs/<name>, or runs/<name>-2 and so on where that is taken."""
+    taken = len(_folders(name))
+    return Path("runs") / (name if taken == 0 else f"{name}-{taken + 1}")
+
+
+def _folders(name: str) -> list[Path]:
+    """Those of these names that are taken, up to the first that is not."""
     candidates = (Path("runs") / (name if i == 1 else f"{name}-{i}") for i in count(1))
-    return next(path for path in candidates if not path.exists())
+    return list(takewhile(Path.exists, candidates))

@@ -66,11 +66,14 @@ class State:
 
 
 class Save(Hook):
-    """Checkpoints in a run folder, its config as it was settled, and at the end the model."""
+    """Checkpoints in a run folder, its config as it was settled, and at the end the model. Of several processes,
+    all have this hook; the main one alone touches the folder, and on the way back tells the others what it reads.
+    """
 
     def __init__(self, run: RunFolder, trainer: Trainer) -> None:
         self.run, self.config, self.settings = run, trainer.config, trainer.config.training
         self.anchors = self.settings.spike_every if self.settings.spike_factor else 0
+        self.main = trainer.world.main
         self._saved: tuple[int, int, bool] | None = None  # of what is on the disk, or on its way there
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[float] | None = None
@@ -81,7 +84,8 @@ class Save(Hook):
     def start(self, trainer: Trainer) -> None:
         if trainer.config != self.config:
             self.config = trainer.config
-            self.run.write_config(trainer.config)
+            if self.main:
+                self.run.write_config(trainer.config)
         if self.anchors and trainer.state.step == 0:
             self.write(trainer)
 
@@ -90,12 +94,14 @@ class Save(Hook):
             self.write(trainer)
 
     def end(self, trainer: Trainer, score: Score) -> None:
+        if not self.main:
+            return
         self.run.publish(to_bytes(trainer.model.state_dict()))  # a kill may have come before that
 
     def save(self, trainer: Trainer) -> bool:
         self.write(trainer)
         self.wait()
-        return True
+        return self.main
 
     @property
     def seconds_between(self) -> float:
@@ -117,7 +123,7 @@ class Save(Hook):
 
         Raises Diverged where weights or the optimizers' state are no finite numbers.
         """
-        if trainer.state.moment == self._saved:
+        if not self.main or trainer.state.moment == self._saved:
             return
         start = time.monotonic()
         self.wait()
@@ -165,7 +171,12 @@ class Save(Hook):
         if found is not None:
             checkpoint.restore(found, trainer.model, trainer.optimizers)
             self._saved = trainer.state.moment
-            checkpoint.prune(self.run, trainer.state.step, self.settings.keep_checkpoints, self.anchors)
+        if self.main:
+            self._restore_folder(trainer.state.step, found)
+
+    def _restore_folder(self, step: int, found: Found | None) -> None:
+        if found is not None:
+            checkpoint.prune(self.run, step, self.settings.keep_checkpoints, self.anchors)
         for name in checkpoint.LOGS:
             self.run.restore_log(name, b"" if found is None else found.files[name])
 
@@ -175,15 +186,21 @@ class Save(Hook):
         Anchors are the checkpoints of steps that `spike_every` divides. Every course of a run has them, however
         often it was interrupted or saved in between. Raises Diverged if there is none.
         """
-        self.wait()
-        before, checkpoints = trainer.state, checkpoint.all_checkpoints(self.run)
-        anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=before.step)
-        if anchor is None:
+        before = trainer.state
+        found = trainer.world.on_main(lambda: self._anchor(trainer))
+        if found is None:
             raise Diverged("there is no checkpoint to go back to: it")
-        self.restore(trainer, checkpoint.read(anchor, limits_of(trainer.config.model)))
+        self.restore(trainer, found)
         back = trainer.state
-        for newer in checkpoints:
-            if checkpoint.step_of(newer) > back.step:
-                remove(newer)
+        if self.main:
+            for newer in checkpoint.all_checkpoints(self.run):
+                if checkpoint.step_of(newer) > back.step:
+                    remove(newer)
         back.passed_over, back.rollbacks = before.batch + 1 - back.step, before.rollbacks + 1
         return True
+
+    def _anchor(self, trainer: Trainer) -> Found | None:
+        self.wait()
+        checkpoints = checkpoint.all_checkpoints(self.run)
+        anchor = checkpoint.newest_anchor(checkpoints, self.anchors, before=trainer.state.step)
+        return None if anchor is None else checkpoint.read(anchor, limits_of(trainer.config.model))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus
 from aeattn.data.store import Prepared, prepare
-from aeattn.data.tokenizer import Tokenizer
+from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
-from aeattn.files import read_json, write_json
+from aeattn.files import Json, read_json, write_json
 from aeattn.generation.writer import check_vocabulary
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
@@ -34,6 +33,7 @@ from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import Plan, ResumePlan
+from aeattn.training.processes import check_alike
 from aeattn.training.saving import Save
 from aeattn.training.signals import Stop
 from aeattn.training.trainer import Trainer
@@ -63,14 +63,13 @@ class Training:
 def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE) -> Training:
     """Read the text, build the model, and only then make the run folder, which the main process locks.
     `more` hooks are called before checkpoints are written. Raises InputError."""
-    text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer)
+    text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer, world=world)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     if plan.chars is not None:
         config = config.with_chars(plan.chars, text.train.chars_per_token)
-    check_memory(config.model)
+    trainer = make_trainer(config, text, world)
     run, floor_nats = plan.run, floor(plan.corpus)
-    trainer = Trainer(config, text, world=world)
-    run.check_space(_space(trainer, config.training.keep_checkpoints + 1))
+    world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())
     kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
     reporter.note(
@@ -79,15 +78,29 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
     )
     environment = {
         **hardware.describe(),
+        **({"processes": world.size} if world.size > 1 else {}),
         "command": ["aeattn", *sys.argv[1:]],
         "text": text_facts(text),
         "tokenizer": text.tokenizer.digest,
         "config": trainer.config.to_dict(),
     }
-    if world.main and (warning := run.create(trainer.config, text.tokenizer, environment)):
+
+    if warning := world.on_main(lambda: run.create(trainer.config, text.tokenizer, environment)):
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more)
     return Training(trainer, run, floor_nats)
+
+
+def make_trainer(config: RunConfig, text: Prepared, world: World) -> Trainer:
+    """Raises InputError, in every process, where one of them cannot train what the others do."""
+
+    def make() -> Trainer:
+        check_memory(config.model)
+        return Trainer(config, text, world=world)
+
+    if world.size > 1:
+        check_alike(world, facts(config, text), differences)
+    return world.agreed(make)
 
 
 def add_hooks(
@@ -95,41 +108,95 @@ def add_hooks(
 ) -> Save:
     """All that a run in a folder has. Checkpoints come last: what is in them, hooks before have written."""
     save = Save(run, trainer)
-    more = [*(kind() for kind in hooks.REGISTERED), *more]
     if trainer.world.main:
-        more = [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *more, save]
-    trainer.hooks += more
+        more = [*(kind() for kind in hooks.REGISTERED), *more]
+        trainer.hooks += [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *more]
+    trainer.hooks.append(save)
     return save
 
 
-def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = ()) -> Training:
+@dataclass(frozen=True)
+class _Before:
+    """What a run folder says of a run that is to go on."""
+
+    found: Found | None
+    warnings: list[str]
+    environment: Json
+    tokenizer: Json
+
+
+def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE) -> Training:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
-    check_memory(config.model)
-    found, warnings = newest(run, limits_of(config.model))
-    environment = read_json(run.environment, f"{run.path} is damaged")
-    here = hardware.describe()
-    if not plan.sealed:
-        before = environment.get("config") if found is None else found.state.get("config")
-        _refuse(_config_changes(before, config), plan)
-    _refuse(version_changes(environment, here), plan)
-    text = _same_text(plan, environment, reporter)
+    before = world.on_main(lambda: _read(plan))
+    found, environment, here = before.found, before.environment, hardware.describe()
+    world.agreed(lambda: _refuse(version_changes(environment, here), plan))
+    text = _same_text(plan, before, reporter, world)
     if plan.steps is not None:
         config = _longer(config, plan.steps, found)
-    run.check_writable()
-    run.remove_leftovers()
-    trainer, floor_nats = Trainer(config, text), floor(plan.corpus)
-    run.check_space(_space(trainer, 2))
-    for warning in [*warnings, *(f"not bit for bit: {c}" for c in machine_changes(environment, here))]:
+    trainer, floor_nats = make_trainer(config, text, world), floor(plan.corpus)
+    world.on_main(lambda: _make_ready(run, trainer))
+    for warning in [
+        *before.warnings,
+        *(f"not bit for bit: {c}" for c in _machine_changes(environment, here, world)),
+    ]:
         reporter.warn(warning)
     add_hooks(trainer, run, reporter, floor_nats, more).restore(trainer, found)
-    if plan.accept or config != plan.config:
+    if world.main and (plan.accept or config != plan.config):
         versions = {name: here[name] for name in ("packages", *MACHINE)} if plan.accept else {}
         facts = {"text": text_facts(text), "tokenizer": text.tokenizer.digest, "config": config.to_dict()}
         write_json(run.environment, {**environment, **versions, **facts})
         run.write_config(config)
     reporter.note(f"going on after step {trainer.state.step:,} of {config.training.steps:,}")
     return Training(trainer, run, floor_nats)
+
+
+def _read(plan: ResumePlan) -> _Before:
+    """Raises InputError where the config is not that of the checkpoint."""
+    run, config = plan.run, plan.config
+    check_memory(config.model)
+    found, warnings = newest(run, limits_of(config.model))
+    environment = read_json(run.environment, f"{run.path} is damaged")
+    if not plan.sealed:
+        before = environment.get("config") if found is None else found.state.get("config")
+        _refuse(_config_changes(before, config), plan)
+    return _Before(found, warnings, environment, run.read_tokenizer().to_dict())
+
+
+def _make_ready(run: RunFolder, trainer: Trainer) -> None:
+    run.check_writable()
+    run.remove_leftovers()
+    run.check_space(_space(trainer, 2))
+
+
+def _machine_changes(before: Json, here: Json, world: World) -> list[str]:
+    """What can change the last bits of a result, the number of processes among it."""
+    processes = before.get("processes", 1)
+    more = [f"processes were {processes}, are {world.size}"] if processes != world.size else []
+    return [*machine_changes(before, here), *more]
+
+
+# -- what must be as it was, and the same in all processes ----------------------------------------------------
+
+
+def facts(config: RunConfig, text: Prepared) -> Json:
+    """What must be the same in all processes. Where the text lies is another matter in each."""
+    values = config.to_dict()
+    for name in ("corpus", "valid", "tokenizer"):
+        values["data"].pop(name, None)
+    values.pop("plugins", None)
+    found = {"config": values, "text": text_facts(text), "tokenizer": text.tokenizer.digest}
+    return {"packages": hardware.describe()["packages"], **found}
+
+
+def differences(first: Json, other: Json) -> list[str]:
+    """Phrases for what is not the same there."""
+    return [
+        *config_changes(first["config"], other["config"]),
+        *text_changes(first["text"], other["text"]),
+        *([] if first["tokenizer"] == other["tokenizer"] else ["another tokenizer"]),
+        *version_changes(first, other),
+    ]
 
 
 def _refuse(changes: Iterable[str], plan: ResumePlan) -> None:
@@ -148,16 +215,20 @@ def _config_changes(before: object, now: RunConfig) -> list[str]:
     return changes or ["config.json was written by something else"]
 
 
-def _same_text(plan: ResumePlan, environment: Mapping[str, Any], reporter: Reporter) -> Prepared:
+def _same_text(plan: ResumePlan, before: _Before, reporter: Reporter, world: World) -> Prepared:
     """The text of the run, in the characters that the run knows."""
-    tokenizer, before = plan.run.read_tokenizer(), environment.get("text")
+    tokenizer, noted = tokenizer_from_dict(before.tokenizer), before.environment.get("tokenizer")
     check_vocabulary(plan.config.model, tokenizer)
-    if environment.get("tokenizer", tokenizer.digest) != tokenizer.digest:  # older runs have no note of it
+    if noted is not None and noted != tokenizer.digest:  # older runs have no note of it
         _refuse(["tokenizer.json is another"], plan)
-    text = _prepare(plan.corpus, reporter, tokenizer)
-    if changes := list(text_changes(before, text_facts(text))):
-        vocabulary = prepare(plan.corpus, spec=plan.config.data.tokenizer).tokenizer
-        _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
+    text = _prepare(plan.corpus, reporter, tokenizer, world=world)
+
+    def check() -> None:
+        if changes := list(text_changes(before.environment.get("text"), text_facts(text))):
+            vocabulary = prepare(plan.corpus, spec=plan.config.data.tokenizer).tokenizer
+            _refuse([*changes, *vocabulary_changes(tokenizer, vocabulary)], plan)
+
+    world.agreed(check)
     return text
 
 
@@ -174,9 +245,13 @@ def _space(trainer: Trainer, checkpoints: int) -> int:
 
 
 def _prepare(
-    corpus: Corpus, reporter: Reporter, tokenizer: Tokenizer | None = None, spec: str = "char"
+    corpus: Corpus,
+    reporter: Reporter,
+    tokenizer: Tokenizer | None = None,
+    spec: str = "char",
+    world: World = ALONE,
 ) -> Prepared:
-    text = prepare(corpus, tokenizer, reporter.note, spec=spec)
+    text = world.agreed(lambda: prepare(corpus, tokenizer, reporter.note, spec=spec))
     for note in text.notes:
         reporter.note(note)
     return text

@@ -20,7 +20,8 @@ from aeattn.terminal.progress import make_reporter
 from aeattn.training import hooks as built_in
 from aeattn.training.hooks import Hook
 from aeattn.training.plan import corpus_of, located, plan
-from aeattn.training.start import floor, start
+from aeattn.training.processes import current
+from aeattn.training.start import floor, make_trainer, start
 from aeattn.training.trainer import Trainer
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -45,8 +46,11 @@ def train(
             is neither, what `config` names, or else `tales`.
         out: a new folder for config, metrics, checkpoints, samples and weights, which `aeattn.load` and
             `aeattn resume` read. Without one nothing is written but the cache of encoded texts.
-        hooks: called before checkpoints are written, in this order.
+        hooks: called before checkpoints are written, in this order; of several processes, in the main one.
         quiet: no progress on standard error.
+
+    Where torch.distributed has a process group, all of its processes must call this, and train together; number 0
+    alone writes and shows.
 
     Raises:
         InputError: a setting, text or folder that cannot be, a `text` that names a corpus or a file, and a `text`
@@ -92,10 +96,11 @@ def _check_text(text: object, corpus: object, out: object) -> None:
 
 
 def _in_folder(config: RunConfig, out: Path, hooks: Sequence[Hook], quiet: bool) -> TextModel:
-    reporter = make_reporter(quiet)
-    given = plan(config, out=out, say=reporter.note)
+    world = current()
+    reporter = make_reporter(quiet, speaks=world.main)
+    given = plan(config, out=out, say=reporter.note, world=world)
     try:
-        training = start(given, reporter, hooks)
+        training = start(given, reporter, hooks, world)
         training.run()
         return _model(training.trainer)
     finally:
@@ -106,15 +111,14 @@ def _in_folder(config: RunConfig, out: Path, hooks: Sequence[Hook], quiet: bool)
 def _in_memory(config: RunConfig, corpus: Corpus, hooks: Sequence[Hook], quiet: bool) -> TextModel:
     if config.training.spike_factor:
         raise InputError("spike_factor goes back to checkpoints: give out, a folder for them")
-    reporter = make_reporter(quiet)
-    text = prepare(corpus, None, reporter.note, spec=config.data.tokenizer)
-    shown: list[Hook] = [] if quiet else [built_in.Report(reporter, floor(corpus)), built_in.Sample()]
-    registered = [kind() for kind in built_in.REGISTERED]
-    trainer = Trainer(
-        replace(config, data=replace(config.data, text=corpus.options)).with_vocabulary(text.tokenizer.vocab_size),
-        text,
-        hooks=[*shown, *registered, *hooks],
-    )
+    world = current()
+    reporter = make_reporter(quiet, speaks=world.main)
+    text = world.agreed(lambda: prepare(corpus, None, reporter.note, spec=config.data.tokenizer))
+    config = replace(config, data=replace(config.data, text=corpus.options))
+    trainer = make_trainer(config.with_vocabulary(text.tokenizer.vocab_size), text, world)
+    if world.main:
+        shown: list[Hook] = [] if quiet else [built_in.Report(reporter, floor(corpus)), built_in.Sample()]
+        trainer.hooks += [*shown, *(kind() for kind in built_in.REGISTERED), *hooks]
     try:
         trainer.run()
     finally:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,19 +20,24 @@ from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
-from aeattn.errors import BadValidation, Diverged, InputError, Spike
+from aeattn.errors import BadValidation, Diverged, Spike
+from aeattn.nn.layers import key_dropouts, row_keys
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.random_state import random_states, set_random_states, untouched
 from aeattn.training import compiling
 from aeattn.training.compiled_cache import keep_compiled
-from aeattn.training.evaluate import Score, evaluate_store, total
+from aeattn.training.evaluate import Score, evaluate_store, summed, total
+from aeattn.training.exchange import Exchange
 from aeattn.training.hooks import Evaluate, Guard, Hook
+from aeattn.training.loader import Loader
 from aeattn.training.optimizers import clip_gradients, make_optimizers, rate_factor, set_rates
+from aeattn.training.processes import check_device
 from aeattn.training.saving import State
 from aeattn.training.signals import Interrupted, Stop
-from aeattn.training.world import ALONE, Loader, World
+from aeattn.training.world import ALONE, World, check_batch
 
 SMOOTHING = 0.98
+T = TypeVar("T")
 
 
 class Trainer:
@@ -45,21 +50,25 @@ class Trainer:
         self, config: RunConfig, text: Prepared, *, hooks: Sequence[Hook] = (), world: World = ALONE
     ) -> None:
         settings = config.training
+        check_batch(settings.batch, world)
         self.text, self.world = text, world
         self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
         self.compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
+        check_device(self.device, world)
         self.dtype = hardware.pick_precision(settings.precision, self.device)
         self.config = config
         self.settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model = LanguageModel(config.model).to(self.device)
-        if not world.main:
-            torch.manual_seed(world.seed(settings.seed))  # the same weights, but dropout of its own
-        self.optimizers = make_optimizers(self.model, settings)
+        self.optimizers = make_optimizers(self.model, self.config.training, world)
+        self.exchange = Exchange(world, list(self.model.parameters()), settings.gradients)
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
+        self._dropout_keys = (
+            key_dropouts(self.model, settings.batch // world.size, self.device) if config.model.dropout else None
+        )
         self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
@@ -74,8 +83,6 @@ class Trainer:
         `prepared` is called once before the first update, when everything is compiled.
         Raises InputError, Diverged, Interrupted, and OSError where something cannot be written.
         """
-        if self.world.size > 1:
-            raise InputError("gradients are not yet summed over processes: train in one")
         hardware.keep_freed_memory()
         self.stop = stop or self.stop
         try:
@@ -109,7 +116,7 @@ class Trainer:
                 self._undo_gradients()
                 self._leave(error.number)
             self._after_update()
-            if self.stop.number is not None:
+            if self.stop.number is not None and self.world.size == 1:  # several agree at the next update
                 self._leave(self.stop.number)
 
     def _after_update(self) -> None:
@@ -119,18 +126,21 @@ class Trainer:
                 hook.after_update(self)
         except Interrupted as error:
             self.state.unfinished = True
-            self._leave(error.number)
+            if self.world.size == 1:
+                self._leave(error.number)
+            self.stop.number = error.number
         self._clock += time.perf_counter() - pause
 
     def _leave(self, number: int) -> NoReturn:
-        """Save, and stop as a signal asked for."""
-        raise Interrupted(number, saved=self._save())
+        """Save, and stop as a signal asked for; processes end when all is saved."""
+        saved = self._save()
+        self.world.gather(None)
+        raise Interrupted(number, saved=saved)
 
     def _finish(self) -> Score:
         self._save()
         try:
-            with self.stop.promptly():
-                whole = self._evaluate()
+            whole = self._evaluate()
             self.state.valid_nats = whole.nats_per_char
             self.evaluated(whole)
             for hook in self.hooks:
@@ -140,11 +150,27 @@ class Trainer:
         return whole
 
     def _evaluate(self) -> Score:
-        """The whole validation text; of several processes, each evaluates its share of the documents."""
+        """The whole validation text; of several processes, each evaluates its share of the windows."""
         context, valid = self.config.model.context, self.text.valid
-        own = replace(valid, documents=self.world.share(valid.documents))
-        self.file_scores = evaluate_store(self.model, own, context, self.text.tokenizer)
+        shares = self.together(
+            lambda: evaluate_store(self.model, valid, context, self.text.tokenizer, world=self.world)
+        )
+        self.file_scores = summed(shares)
         return total(score for _, score in self.file_scores)
+
+    def together(self, work: Callable[[], T]) -> list[T]:
+        """What some work, which a signal may break off, gives in each process. Raises Interrupted in all of them
+        where one broke it off."""
+        result, number = None, 0
+        try:
+            with self.stop.promptly():
+                result = work()
+        except Interrupted as error:
+            number = error.number
+        results = self.world.gather((number, result))
+        if broken_off := max(number for number, _ in results):
+            raise Interrupted(broken_off)
+        return [result for _, result in results]  # type: ignore[misc]
 
     # -- what hooks are told -----------------------------------------------------------------------------
 
@@ -210,6 +236,7 @@ class Trainer:
         self._drawn_from = random_states(self.device)
         set_rates(self.optimizers, rate_factor(step, settings))
         loss = self._gradients(self.loader.at(self.state.batch))
+        loss = self.exchange.average(loss, self.stop.number)
         norm = clip_gradients(self.optimizers, settings.clip or math.inf)
         for hook in self.hooks:
             hook.before_update(self, loss, norm)
@@ -228,8 +255,10 @@ class Trainer:
         autocast: AbstractContextManager[Any] = (
             nullcontext() if in_full else torch.autocast(self.device.type, self.dtype)
         )
-        for ids in parts:
-            self.stop.heed()
+        for number, ids in enumerate(parts):
+            if self.world.size == 1:  # several agree when all have their gradients
+                self.stop.heed()
+            self._key_dropout(number * len(ids), len(ids))
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with autocast:  # outside of what is compiled, which could not be cached with it
@@ -237,6 +266,12 @@ class Trainer:
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
+
+    def _key_dropout(self, first: int, count: int) -> None:
+        """Have dropout drawn for so many of this process's rows of the batch."""
+        if self._dropout_keys is not None:
+            rows = self.loader.rows[first : first + count]
+            self._dropout_keys.copy_(row_keys(self.config.training.seed, self.state.batch, rows))
 
     def plain_loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood of windows (B, T), in nats a character."""

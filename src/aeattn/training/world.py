@@ -1,24 +1,16 @@
-"""The processes that train one model together, and what each of them loads. Today there is one process: all that
-depends on their number asks here.
-
-Shapes: B windows in a process's share of a batch, T characters of context, N characters of text.
-"""
+"""The processes that train one model together: who does what. All that depends on their number asks here; how they
+talk to each other is `processes.py`'s. Without PyTorch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeVar
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from aeattn.data.batches import TrainBatches
-from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
 
-MOST_RESIDENT = 4 << 30  # bytes of a text that are kept on a GPU
-
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -30,10 +22,9 @@ class Sliced(Protocol[T_co]):
 
 @dataclass(frozen=True)
 class World:
-    """Process number `rank` of `size`.
+    """Process number `rank` of `size`, which hears of no other: a process alone, or one of several in a test.
 
-    Each takes its share of a batch's rows and of what is evaluated, and draws dropout of its own; `main` alone
-    writes, locks and prints.
+    Each takes its share of a batch's rows and of what is evaluated; `main` alone writes, locks and prints.
     """
 
     rank: int = 0
@@ -51,36 +42,31 @@ class World:
         """This process's part: the shares of all ranks together are the whole."""
         return items[self.rank :: self.size]
 
-    def seed(self, seed: int) -> int:
-        """For random numbers that must differ between processes."""
-        return (seed + self.rank) % (1 << 63)
+    def each(self, items: Iterable[T], first: int = 0) -> Iterator[T]:
+        """The same of what cannot be cut, whose first item has number `first`."""
+        return islice(items, (self.rank - first) % self.size, None, self.size)
+
+    # -- what they tell each other -----------------------------------------------------------------------
+
+    def gather(self, value: T) -> list[T]:
+        """What each process gives, by rank."""
+        return [value]
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """What the main process makes, in every process. Raises its InputError in all."""
+        return work()
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """What this process makes, when all have made theirs. Raises the first InputError of any in all."""
+        return work()
 
 
 ALONE = World()
 
 
-class Loader:
-    """This process's share of `TrainBatches`, on a device. A GPU keeps the whole text, if there is room, and only
-    the positions of the windows travel to it; the CPU reads them from where the text is."""
-
-    def __init__(
-        self, batches: TrainBatches, device: torch.device, world: World = ALONE, *, resident: bool | None = None
-    ) -> None:
-        self.batches, self.device, self.world = batches, device, world
-        if resident is None:
-            resident = device.type == "cuda" and batches.ids.nbytes <= MOST_RESIDENT
-        self._text = _resident(batches.ids, device) if resident else None
-        self._window = torch.arange(batches.context + 1, device=device)
-
-    def at(self, step: int) -> Tensor:
-        """Batch number `step`, counted from 0: (B, T + 1), int64."""
-        if self._text is None:
-            rows = self.batches.shard(step, self.world.rank, self.world.size)
-            return torch.from_numpy(rows).to(self.device)
-        starts = torch.from_numpy(self.world.share(self.batches.starts(step)))
-        return self._text[starts.to(self.device, non_blocking=True)[:, None] + self._window].long()
-
-
-def _resident(ids: Ids, device: torch.device) -> Tensor:
-    kept = np.uint8 if ids.dtype == np.uint8 else np.int32  # types that can be indexed everywhere
-    return torch.from_numpy(np.array(ids, kept)).to(device)
+def check_batch(batch: int, world: World) -> None:
+    """Raise InputError for windows that cannot be shared equally."""
+    if batch % world.size:
+        more = f"choose a --batch that {world.size} divides, such as {-(-batch // world.size) * world.size}"
+        windows = "1 window" if batch == 1 else f"{batch} windows"
+        raise InputError(f"{world.size} processes cannot share a batch of {windows} equally: {more}")
