@@ -23,7 +23,7 @@ from tests.compare.test_runner import _spec
 from tests.faults.harness import FULL
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.skipif(not FULL, reason="takes minutes")
+pytestmark = [pytest.mark.skipif(not FULL, reason="takes minutes"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture

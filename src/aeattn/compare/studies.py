@@ -66,9 +66,7 @@ def _open(storage: str) -> BaseStorage:
         if "://" in storage:
             return RDBStorage(storage)
         return JournalStorage(JournalFileBackend(str(_mended(Path(storage)))))
-    except (
-        Exception
-    ) as error:  # those of SQLAlchemy, its drivers and the file system, which have nothing in common
+    except Exception as error:  # SQLAlchemy's, its drivers', the file system's: they have nothing in common
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         shown = storage.rpartition("@")[2]  # without the password
         raise InputError(

@@ -44,7 +44,6 @@ def setting(default: T, help: str, *, metavar: str | None = None, flag: bool = F
     return dataclasses.field(default=default, metadata=known)
 
 
-@functools.cache
 def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The fields of a dataclass in order, with types that are resolved."""
     hashable: Any = cls
