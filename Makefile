@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+LONG = tests/data/test_tales.py tests/training/test_compiled_cache.py tests/nn
 READY = $(VENV)/.ready
 
 .PHONY: demo test faults check check-style format results clean
@@ -12,8 +13,8 @@ demo: $(READY)            ## train the default model for about a minute and let 
 test: $(READY)            ## the whole test suite, on all cores
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-faults: $(READY)          ## every fault of tests/faults, some minutes; writes results/faults.json
-	AEATTN_FAULTS=full $(BIN)/python -m pytest tests/faults
+faults: $(READY)          ## every fault of tests/faults and what else takes long; writes results/faults.json
+	AEATTN_FAULTS=full $(BIN)/python -m pytest tests/faults $(LONG)
 	$(BIN)/python -m aeattn.benchmarks.records --tables
 
 check: check-style test   ## formatter, linter, types and tests, warnings as errors

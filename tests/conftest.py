@@ -1,32 +1,73 @@
-"""Shared by all tests: small models, a tiny corpus, one thread, no cache outside the test's own folder."""
+"""Shared by all tests: small models, a tiny corpus, one thread, no cache outside the test's own folder.
+
+PyTorch is imported where it is needed: the process that hands tests out to others does without.
+"""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from hypothesis import HealthCheck, settings
 
-from aeattn.config import projections
 from aeattn.config.model import ModelConfig
-from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
-from aeattn.nn.transformer import LanguageModel
-from aeattn.training import hooks
 
-settings.register_profile(
-    "aeattn", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("aeattn")
-torch.set_num_threads(1)  # these models are too small for more, and threads that wait spin
+if TYPE_CHECKING:
+    from aeattn.nn.transformer import LanguageModel
+
+EXAMPLES = 25 if os.environ.get("AEATTN_FAULTS") == "full" else 10  # of a property
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import torch
+    from hypothesis import HealthCheck, settings
+
+    suppressed = [HealthCheck.function_scoped_fixture]
+    settings.register_profile("aeattn", deadline=None, max_examples=EXAMPLES, suppress_health_check=suppressed)
+    settings.load_profile("aeattn")
+    torch.set_num_threads(1)  # these models are too small for more, and threads that wait spin
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What compilers made is kept here until the tests end, for all of their processes; with a cache for fixtures
+    that serve several tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        use_cache(patch, share(folder, tmp_path_factory.mktemp("shared") / "cache"))
+        yield folder
+
+
+def share(compiled: Path, cache: Path) -> Path:
+    """A cache folder with nothing of its own in it but the way to what compilers made."""
+    cache.mkdir(exist_ok=True)
+    (cache / "compiled").symlink_to(compiled)
+    return cache
+
+
+def use_cache(patch: pytest.MonkeyPatch, cache: Path) -> None:
+    patch.setenv("AEATTN_CACHE", str(cache))
+    patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache / "compiled"))
+
+
+@pytest.fixture
+def _compiles_anew() -> None:
+    """For tests of compiling itself: nothing has been compiled before."""
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache" / "compiled"))
+def _own_cache(
+    request: pytest.FixtureRequest, tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    use_cache(monkeypatch, cache if "_compiles_anew" in request.fixturenames else share(compiled, cache))
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +80,10 @@ def _all_garbage() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_registries() -> Iterator[None]:
     """What a test registers is gone after it."""
+    from aeattn.config import projections
+    from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
+    from aeattn.training import hooks
+
     kinds, tokenizers, registered = dict(projections._KINDS), dict(tokenizer.TOKENIZERS), list(hooks.REGISTERED)
     yield
     for registry, before in ((projections._KINDS, kinds), (tokenizer.TOKENIZERS, tokenizers)):
@@ -49,6 +94,8 @@ def _own_registries() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -70,6 +117,10 @@ def tiny_config(**changes: object) -> ModelConfig:
 
 def lively_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
     """A model whose weights are all random: a fresh one has zeros that would hide mistakes."""
+    import torch
+
+    from aeattn.nn.transformer import LanguageModel
+
     generator = torch.Generator().manual_seed(seed)
     model = LanguageModel(config)
     with torch.no_grad():

@@ -20,16 +20,15 @@ from aeattn.kernels import build, decode
 from aeattn.runs.folder import RunFolder
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
-QUICK = ["--steps", "2", "--context", "16", "--batch", "2", "--compile", "off", "--quiet"]
+QUICK = ["--d-model", "32", "--n-layers", "1", "--n-heads", "4", "--bottleneck", "8", "--steps", "2",
+         "--context", "16", "--batch", "2", "--compile", "off", "--quiet"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def good_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     (folder / "text.txt").write_text(TEXT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AEATTN_CACHE", str(folder / "cache"))
-        assert main(["train", str(folder / "text.txt"), "--out", str(folder / "run"), *QUICK]) == 0
+    assert main(["train", str(folder / "text.txt"), "--out", str(folder / "run"), *QUICK]) == 0
     return folder / "run"
 
 
@@ -241,11 +240,11 @@ SPOILS: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights empty": (lambda r: _write(r / "model.safetensors", b""), "model.safetensors is damaged"),
     "weights missing": (
         lambda r: _spoil_weights(r, lambda t: t.__delitem__("norm.weight")),
-        r"norm.weight has shape None, not \(128,\)",
+        r"norm.weight has shape None, not \(32,\)",
     ),
     "weights shape": (
         lambda r: _spoil_weights(r, lambda t: t.__setitem__("norm.weight", torch.ones(3))),
-        r"norm.weight has shape \(3,\), not \(128,\)",
+        r"norm.weight has shape \(3,\), not \(32,\)",
     ),
     "weights extra": (lambda r: _spoil_weights(r, lambda t: t.__setitem__("zzz", torch.ones(3))), "zzz"),
     "weights nan": (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeattn.cli import main, make_parser
-from aeattn.data import tales
+from aeattn.data import fetch, tales
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,6 +55,8 @@ def test_commands_and_python_examples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    generate = fetch.tales  # a hundredth of the text will do
+    monkeypatch.setattr(fetch, "tales", lambda size, *more: generate(size // 100, *more))
     Path("my_book.txt").write_text(tales.generate(20_000)[0])
     Path("another_book.txt").write_text(tales.generate(3_000, stream="valid")[0])
     for command in _commands("aeattn"):

@@ -19,6 +19,9 @@ GLANCES, GLANCE_SECONDS = 5, 0.002
 _ROOT = Path(__file__).parents[2]
 
 
+YES = "AEATTN_YES"  # in the environment: downloads are not asked for
+
+
 def cache_dir() -> Path:
     """`$AEATTN_CACHE`, else `$XDG_CACHE_HOME/aeattn`, else `~/.cache/aeattn`; it may not exist yet."""
     if chosen := os.environ.get("AEATTN_CACHE"):

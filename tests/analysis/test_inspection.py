@@ -43,9 +43,7 @@ def _train(folder: Path, *more: str) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspect")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AEATTN_CACHE", str(folder / "cache"))
-        return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
+    return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -94,7 +92,7 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_every_preset_and_projection(kind: str, tmp_path: Path) -> None:
     narrow = {"d_model": 24, "d_ff": 16, "bottleneck": 4, "context": 24, "d_rotary": 4}
     settings = {**KINDS[kind], **narrow, "n_layers": 2}
-    result = inspect_run(_untrained(tmp_path, settings), [str(tmp_path / "text.txt")], chars=300)
+    result = inspect_run(_untrained(tmp_path, settings), [str(tmp_path / "text.txt")], chars=100)
     assert result.loss.all > 0
     assert (result.attention.effective_chars or 0) >= 1
     assert all(p.effective_rank is not None for p in result.projections)

@@ -50,5 +50,6 @@ def nanogpt(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeattn.benchmarks.ceilings.SECONDS", 0.01)
+    monkeypatch.setattr("aeattn.benchmarks.ceilings.SIDE", 128)
     monkeypatch.setattr("aeattn.benchmarks.encoding.CHARS", 1 << 16)
     monkeypatch.setattr("aeattn.benchmarks.ceilings.MEMORY_NUMBERS", 1 << 20)

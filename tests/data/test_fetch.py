@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
 from aeattn import host
 from aeattn.data import fetch, manifest
-from aeattn.data.corpora import BOOKCORPUS_CHARS, resolve
+from aeattn.data.corpora import resolve
 from aeattn.errors import InputError, SlowerWarning
 
 BOOK = b"CHAPTER I\n\n\n\n\n\nIt was\xc2\xa0late.  \n\n"
@@ -111,57 +108,3 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert host.cache_dir() == tmp_path / ".cache/aeattn"
-
-
-class DatasetsError(Exception):
-    pass
-
-
-@pytest.fixture
-def datasets(monkeypatch: pytest.MonkeyPatch, source: Path) -> ModuleType:
-    """A stand-in for the package `datasets`, which counts the rows that are read."""
-    module: Any = ModuleType("datasets")
-    module.exceptions = SimpleNamespace(DatasetsError=DatasetsError)
-    module.rows_read = 0
-
-    def load_dataset(path: str, *, revision: str, split: str, streaming: bool) -> Any:
-        assert (path, revision, split) == ("bookcorpus/bookcorpus", "refs/convert/parquet", "train")
-        assert streaming
-        for number in range(10**9):
-            module.rows_read += 1
-            yield {"text": f"sentence number {number} . " + "x" * 10_000}
-
-    module.load_dataset = load_dataset
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    return module
-
-
-def test_bookcorpus_is_streamed_once(datasets: ModuleType) -> None:
-    for _ in range(2):
-        corpus = resolve(["bookcorpus"])
-        (train,), (valid,) = corpus.train, corpus.valid
-        assert (train.name, train.start, valid.stop) == ("bookcorpus", 0.0, 1.0)
-        assert sum(len(c) for c in train.chunks(corpus.options)) == 10_189_103
-        assert sum(len(c) for c in valid.chunks(corpus.options)) == BOOKCORPUS_CHARS - 10_189_103
-        assert datasets.rows_read == pytest.approx(BOOKCORPUS_CHARS / 10_025, rel=0.01)
-    first = next(train.chunks(corpus.options))
-    assert first.startswith("sentence number 0 . x")
-    assert "x\nsentence number 1 . x" in first
-
-
-def test_bookcorpus_without_its_package_names_it(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match=r"pip install 'autoencoder-attention\[bookcorpus\]'"):
-        resolve(["bookcorpus"])
-
-
-@pytest.mark.parametrize("error", [ConnectionError("no\nroute"), DatasetsError("no\nroute"), ValueError("no")])
-def test_bookcorpus_without_a_network_says_so(
-    datasets: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def fail(*args: object, **options: object) -> None:
-        raise error
-
-    monkeypatch.setattr(datasets, "load_dataset", fail)
-    with pytest.raises(InputError, match=r"^cannot stream bookcorpus \(no\); connect to the network"):
-        resolve(["bookcorpus"])

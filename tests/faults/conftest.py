@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aeattn import hardware
+from tests.conftest import share
 from tests.faults.harness import FULL, ROOT, Bench
 
 
@@ -55,8 +56,9 @@ def tally() -> Iterator[Tally]:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = Bench.make(tmp_path_factory.mktemp("faults"))
+def bench(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("faults")
+    bench = Bench.make(folder, share(compiled, folder / "cache"))
     yield bench
     bench.server.close()
 

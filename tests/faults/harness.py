@@ -99,11 +99,11 @@ class Bench:
     finished: dict[tuple[str, ...], Path] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, folder: Path) -> Self:
+    def make(cls, folder: Path, cache: Path) -> Self:
         text = folder / "text.txt"
         text.write_text(tales.generate(6_000)[0])
         (folder / "brief.toml").write_text("[training]\nsample_chars = 8\neval_chars = 100\nspike_every = 3\n")
-        return cls(Server(folder / "cache"), text)
+        return cls(Server(cache), text)
 
     def train(self, out: Path, settings: list[str] = USUAL, **faults: Any) -> Result:
         return self.server.wait(self.start(out, settings, **faults))

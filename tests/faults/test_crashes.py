@@ -50,7 +50,7 @@ def test_killed_at_a_file_event(way: str, bench: Bench, tally: Tally, out: Path)
     number = len(bench.train(out.with_name("count"), settings).events)
     assert number > 60
     wrong = []
-    for at in _chosen(number, 12 if way == "usual" else 2, seed=1, apart=1 if way == "usual" else 4):
+    for at in _chosen(number, 6 if way == "usual" else 1, seed=1, apart=1 if way == "usual" else 4):
         wrong.append(_survives(bench, tally, out, settings, lambda at=at: bench.train(out, settings, kill_at=at)))
     assert not [line for line in wrong if line]
 

@@ -345,6 +345,7 @@ def test_what_it_is_not_for_goes_another_way(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_kernel
+@pytest.mark.usefixtures("_compiles_anew")
 def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "broken.cpp"
     broken.write_text("int main( { return 0; }")
@@ -384,6 +385,7 @@ def small(tmp_path: Path) -> Path:
     return source
 
 
+@pytest.mark.usefixtures("_compiles_anew")
 @pytest.mark.parametrize("damage", ["empty", "cut", "other", "facts"])
 def test_a_damaged_library_is_made_anew(damage: str, small: Path) -> None:
     """Before, a cut one killed the process, and an empty one meant slower for ever."""
@@ -401,6 +403,7 @@ def test_a_damaged_library_is_made_anew(damage: str, small: Path) -> None:
     assert build.load(small).answer() == 42  # and nothing is said
 
 
+@pytest.mark.usefixtures("_compiles_anew")
 def test_threads_with_a_cold_cache_do_not_disturb_each_other(small: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         loaded = list(pool.map(lambda _: build.load(small), range(6)))

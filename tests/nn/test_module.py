@@ -173,7 +173,7 @@ def test_gradients_in_double_precision_are_those_of_differences(name: str, causa
     assert module(x).dtype == torch.float64
     mask = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, mask: module(x, attn_mask=mask), (x, mask))
-    assert torch.autograd.gradgradcheck(module, (x,))
+    assert torch.autograd.gradgradcheck(module, (x,), fast_mode=True)  # in random directions
 
 
 @pytest.mark.parametrize("attend", [attend_plain, attend_fused])

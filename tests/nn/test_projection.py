@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from aeattn.config import projections
 from aeattn.config.projections import Widths, find
-from aeattn.nn.kinds import Deep
+from aeattn.nn.kinds import Deep, Gelu
 from aeattn.nn.projection import (
     Autoencoder,
     Bottleneck,
@@ -56,6 +56,19 @@ def test_every_decoder_is_linear(kind: str) -> None:
     projection = make_projection(kind, 12, 12, 3)
     a, b = torch.randn(2, 5, projection.d_code), torch.randn(2, 5, projection.d_code)
     assert torch.allclose(projection.decode(a + 2 * b), projection.decode(a) + 2 * projection.decode(b), atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [("deep", "deep-autoencoder"), ("linear", "latent", "gelu", "deep")])
+def test_kernels_make_hidden_layers_too(names: tuple[str, ...]) -> None:
+    """Widths that fill vectors, where a kernel cuts the product into what GELU makes of it."""
+    together = [make_projection(name, 12, 32, 3, d_hidden=48) for name in names]
+    together += [make_projection("deep", 12, 32, 3, middle=True, d_hidden=16), Gelu(12, 16)]
+    x = X.clone().requires_grad_()
+    codes, alone = encode_together(together, x), [one.encode(x) for one in together]
+    leaves = [x, *(p for one in together for name, p in one.named_parameters() if "decoder" not in name)]
+    gradients = [torch.autograd.grad(sum(c.square().sum() for c in each), leaves) for each in (codes, alone)]
+    for found, right in zip((*codes, *gradients[0]), (*alone, *gradients[1]), strict=True):
+        assert torch.allclose(found, right, atol=1e-5)
 
 
 @pytest.mark.parametrize("middle", [False, True])

@@ -18,7 +18,7 @@ from aeattn.config.projections import EPSILON, NARROW_EPSILON, find, names
 from aeattn.nn.attention import Attention
 from aeattn.nn.size import not_absorbable
 from aeattn.nn.transformer import make_attention
-from tests.conftest import lively_model, tiny_config
+from tests.conftest import EXAMPLES, lively_model, tiny_config
 
 POSITIONS = ("none", "alibi", "rotary", "decoupled")
 FIRST = ("linear", "bottleneck", "autoencoder", "residual")
@@ -116,7 +116,7 @@ def naive(attention: Attention, x: Tensor) -> Tensor:
     return out @ attention.output.weight.T
 
 
-@settings(max_examples=5)
+@settings(max_examples=EXAMPLES // 5)
 @pytest.mark.parametrize(("kind", "kv", "positions"), CASES)
 @given(data=st.data())
 def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, data: st.DataObject) -> None:

@@ -243,7 +243,7 @@ def test_a_run_folder_has_a_report_too(tmp_path: Path, capsys: pytest.CaptureFix
     written = [tmp_path / "out" / f"report.{kind}" for kind in ("html", "md", "svg")]
     assert capsys.readouterr().out.split() == [str(path) for path in written]
     html = (tmp_path / "out" / "report.html").read_text()
-    assert "Validation loss 0.7750 nats a character over 99 characters" in html
+    assert "Validation loss 0.7750 nats (1.1181 bits) a character over 99 characters" in html
     assert "&lt;script&gt;alert" in html
     assert "after 4 steps" in html
 

@@ -20,6 +20,8 @@ from tests.conftest import tiny_config
 from tests.faults.harness import FULL
 from tests.training.test_trainer import _trainer
 
+pytestmark = pytest.mark.usefixtures("_compiles_anew")
+
 
 def _library(folder: Path) -> Path:
     """A real library, as a compiler leaves it."""

@@ -72,6 +72,12 @@ def test_muon_takes_the_matrices_of_blocks_and_gains_do_not_decay() -> None:
     names = {name for name, p in model.named_parameters() if id(p) in matrices}
     assert names
     assert all(name.startswith("blocks.") and name.endswith("weight") for name in names)
+    rival = LanguageModel(tiny_config(query="latent", key="deep", gate=True, middle=True))
+    for name in ("query.encoder", "query.decoder", "key.encoder", "key.middle", "key.narrow", "gate.encoder"):
+        weight = rival.get_parameter(f"blocks.0.attention.{name}.weight")
+        assert any(weight is matrix for matrix in block_matrices(rival)), name
+        assert id(weight) in decaying(rival), name
+    assert id(rival.get_parameter("blocks.0.attention.query.gain")) not in decaying(rival)
     adamw = make_optimizers(model, TrainingConfig(weight_decay=0.1))[0]
     still = {id(p) for p in adamw.param_groups[1]["params"]}
     assert adamw.param_groups[1]["weight_decay"] == 0

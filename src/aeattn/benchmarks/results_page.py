@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from aeattn.benchmarks import tables
-from aeattn.benchmarks.results import GenerationBench, Spread, TrainingBench
+from aeattn.benchmarks.results import GenerationBench, ProcessesBench, Spread, TrainingBench
 from aeattn.benchmarks.tables import Block, Table, interval, to_markdown
 from aeattn.files import Json
 
@@ -107,6 +107,12 @@ def _time_to_loss(known: Json) -> list[Block]:
             Table(("who", "what", "seconds, a round each", "nats/char"), rows, words=2)]  # fmt: skip
 
 
+def _processes(known: Json) -> list[Block]:
+    what = "the same batch shared by processes that share the processors, in turn; times are of process 0"
+    command = "aeattn bench train --processes 1 2 --json > results/speed/processes.json"
+    return [_from(command, known, what), *tables.processes(msgspec.convert(known, ProcessesBench))]
+
+
 START = {
     "training": "training of a shape that was trained before begins",
     "first step": "its first step is done",
@@ -147,5 +153,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "speed/start": ("How soon a command has begun", _start),
+    "speed/processes": ("Training in several processes", _processes),
     "faults": ("Faults", _faults),
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, whole
+from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, add_yes, whole
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_plugins(parser)
     add_quiet(parser)
     add_json(parser)
+    add_yes(parser)
 
 
 COMMAND = Command("compare", "run a comparison of models that a spec declares", _options, compare)

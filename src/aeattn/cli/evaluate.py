@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_settings, add_texts, whole
+from aeattn.cli.options import Command, add_device, add_json, add_run, add_settings, add_texts, add_yes, whole
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def evaluate(options: argparse.Namespace) -> int:
     result = evaluate_run(
         options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
         baseline=not options.no_baseline, column=getattr(options, "data.column"),
-        rows=getattr(options, "data.rows") or "auto", say=say,
+        rows=getattr(options, "data.rows") or "auto", split=getattr(options, "data.split"), say=say,
     )  # fmt: skip
     print_json(result) if options.json else _print(result)
     return 0
@@ -45,7 +45,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=whole, metavar="N", help="of the sliding window (default context / 4)")
     parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
-    add_settings(parser, "data", only=("column", "rows"))
+    add_settings(parser, "data", only=("column", "rows", "split"))
+    add_yes(parser)
     add_device(parser, "auto")
     add_json(parser)
 

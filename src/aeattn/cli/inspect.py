@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, whole
+from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, add_yes, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 
@@ -44,6 +44,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=whole, metavar="N", help=context)
     add_device(parser, "cpu")
     add_json(parser)
+    add_yes(parser)
 
 
 COMMAND = Command("inspect", "what attention looks at, and what bottlenecks keep", _options, inspect)

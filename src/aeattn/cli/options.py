@@ -173,6 +173,10 @@ def add_quiet(parser: Group) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def add_yes(parser: Group) -> None:
+    parser.add_argument("--yes", action="store_true", help="download data sets without being asked")
+
+
 def add_run(parser: Group) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
 

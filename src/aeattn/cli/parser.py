@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from aeattn.cli import bench, compare, evaluate, generate, inspect, report, size, train
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
-from aeattn.host import settle_waiting
+from aeattn.host import YES, settle_waiting
 from aeattn.terminal.tables import print_any_text, say
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settle_waiting()
     keep_compiled()
     warnings.formatwarning = _warning_line
+    if getattr(options, "yes", False):
+        os.environ[YES] = "1"  # for the processes that are started as well
     try:
         return int(options.call(options))
     except InputError as error:

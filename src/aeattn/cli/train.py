@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, config_of, whole
+from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
 from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
@@ -147,7 +147,7 @@ def _train_and_finish(
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data.corpus", nargs="*", metavar="CORPUS",
-                        help="tales (default), books, shakespeare, bookcorpus, or paths")  # fmt: skip
+                        help="tales (default), books, shakespeare, bookcorpus, hf:NAME, or paths")  # fmt: skip
     add_settings(parser, "", only=("preset",))
     add_sources(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
@@ -156,6 +156,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--chars", type=whole, metavar="N", help="number of characters to train on")
     _add_processes(parser)
     add_quiet(parser)
+    add_yes(parser)
     text = parser.add_argument_group("text")
     add_settings(text, "data")
     add_settings(text, "data.text")
@@ -170,6 +171,7 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
                         help="though text, config or versions are not as they were")  # fmt: skip
     _add_processes(parser)
     add_quiet(parser)
+    add_yes(parser)
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:

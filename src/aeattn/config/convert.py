@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -51,6 +51,7 @@ def _value(type_: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where} is {repr(value)[:100]}: {mend}") from error
 
 
+@cache
 def _without_choices(type_: Any) -> Any:
     """The type with strings for literals: which words there are, each dataclass says itself."""
     origin, inner = get_origin(type_), get_args(type_)

@@ -1,7 +1,8 @@
 """Named models with the training that goes with them, as data.
 
-A preset is laid over the defaults of `ModelConfig` and `TrainingConfig`; what it does not name stays as there.
-`460k` is those defaults. Parameter counts are for a vocabulary of 49 characters.
+A preset is laid over the defaults of `ModelConfig`, `TrainingConfig` and, where it says how text becomes tokens,
+`DataConfig`; what it does not name stays as there. `460k` is those defaults. Parameter counts are for a vocabulary
+of 49 characters, or the preset's own.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 from aeattn.config.convert import check_keys
 from aeattn.files import Json
 
+_STANDARD: dict[str, Json] = {
+    "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
+    "training": {},
+}
 PRESETS: dict[str, dict[str, Json]] = {
     # 458 thousand parameters: the default
     "460k": {"model": {}, "training": {}},
     # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
-    "460k-linear": {
-        "model": {"query": "linear", "key": "linear", "value": "linear", "d_ff": 320},
-        "training": {},
-    },
+    "460k-linear": _STANDARD,
+    "460k-standard": _STANDARD,  # the same by its usual name
     # multi-query attention: one head of keys and values, which all heads of queries share
     "460k-mqa": {
         "model": {"query": "linear", "key": "linear", "value": "linear", "n_kv_heads": 1, "d_ff": 416},
@@ -56,6 +59,30 @@ PRESETS: dict[str, dict[str, Json]] = {
         "model": {"d_model": 256, "n_layers": 4, "n_heads": 8, "bottleneck": 64, "d_ff": 960},
         "training": {},
     },
+    # The published model of subwords, as far as it is known: GPT-2's vocabulary, width 64, 8 layers and heads,
+    # 7,255,889 parameters. As for 460k-classic, context, feed-forward and training were not published: 256 tokens,
+    # and the width that comes nearest (7,256,256). Nor was whether its head is tied: then it had 4 million.
+    "7m-published": {
+        "model": {
+            "d_model": 64, "n_layers": 8, "n_heads": 8, "bottleneck": 16, "d_ff": 355, "middle": True,
+            "per_head": True, "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False,
+            "conv": 0, "zero_init": False,
+        },
+        "training": {
+            "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "constant", "weight_decay": 0.01,
+            "beta2": 0.999,
+        },
+        "data": {"tokenizer": "gpt2"},
+    },
+    # As many parameters, in layers rather than in rare words: a small vocabulary and one matrix for both its ends
+    "7m": {
+        "model": {
+            "d_model": 256, "n_layers": 6, "n_heads": 8, "bottleneck": 64, "d_ff": 1360, "tied": True,
+            "dropout": 0.1,
+        },
+        "training": {"weight_decay": 0.1},
+        "data": {"tokenizer": "bpe:8192"},
+    },
     # for those who have a GPU
     "10m": {
         "model": {
@@ -65,7 +92,6 @@ PRESETS: dict[str, dict[str, Json]] = {
         "training": {"batch": 32, "weight_decay": 0.1},
     },
 }  # fmt: skip
-PRESETS["460k-standard"] = PRESETS["460k-linear"]  # the same by its usual name
 DEFAULT_PRESET = "460k"
 
 

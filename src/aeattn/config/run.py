@@ -102,7 +102,7 @@ class DataConfig:
 
     corpus: tuple[str, ...] = setting(
         (),
-        "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, or paths",
+        "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, hf:NAME, or paths",
         metavar="CORPUS",
     )
     valid: tuple[str, ...] = setting((), "text to validate on", metavar="PATH", flag=True)
@@ -118,6 +118,10 @@ class DataConfig:
     )
     rows: RowsAre = setting(
         "auto", "each row of a table is a text, or a line of one text; auto: lines for bookcorpus alone",
+        flag=True, saved=False,
+    )  # fmt: skip
+    split: str | None = setting(
+        None, "the split of a data set to train on, or to evaluate on (train; validation or test)", metavar="NAME",
         flag=True, saved=False,
     )  # fmt: skip
     tokenizer: str = setting(

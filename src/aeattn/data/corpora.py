@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil
 from pathlib import Path
 
 from aeattn.config.run import RowsAre
 from aeattn.config.text import TextOptions
-from aeattn.data import fetch, sides
+from aeattn.data import fetch, hub, sets, sides
 from aeattn.data.documents import Document as Document
 from aeattn.data.documents import Rows
-from aeattn.data.files import distinct, find, passed_over, texts_under
+from aeattn.data.files import distinct, find, passed_over, stem, texts_under
 from aeattn.data.sides import Sides
-from aeattn.data.splits import VALID_SHARE
 from aeattn.data.tables import UnknownColumn, choose, format_of, table
 from aeattn.errors import InputError
 
 NAMES = ("tales", "books", "shakespeare", "bookcorpus", fetch.TEST_BOOKS)
-BOOKCORPUS_CHARS = 11_321_226  # nine tenths of it are the 10,189,103 characters of the published experiment
+BOOKCORPUS = "hf:bookcorpus/bookcorpus@refs/convert/parquet:text"
 ROW_ENDS = {"texts": "\n\n", "lines": "\n"}  # what follows a row that is a text, and one of a running text
 
 _TRAIN_FOLDER, _VALID_FOLDERS = "train", ("valid", "validation", "val", "test")
@@ -41,6 +39,7 @@ class Corpus:
     valid: tuple[Document, ...]
     options: TextOptions
     notes: tuple[str, ...] = ()
+    pinned: Mapping[str, str] = field(default_factory=dict)  # names of data sets, with the commits that were found
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,7 @@ def resolve(
     seed: int = 0,
     column: str | None = None,
     rows: RowsAre = "auto",
+    split: str | None = None,
     tales_chars: int = TALES_CHARS,
     tales_valid_chars: int = TALES_VALID_CHARS,
     progress: fetch.Progress | None = None,
@@ -92,6 +92,7 @@ def resolve(
         seed: draws the validation files of a folder, and the tales.
         column: of tables, that holds the text; guessed if None.
         rows: whether each row of a table is a text, or all are lines of one.
+        split: of data sets by name, to train on.
         tales_chars, tales_valid_chars: size of the generated text.
         progress: is told of downloads.
 
@@ -109,7 +110,7 @@ def resolve(
         limit_chars = chosen.limit_chars if limit_chars is None else limit_chars
     names = tuple(names) or ("tales",)
     options = options or TextOptions()
-    reader = _Reader(options, limit_chars, seed, tales_chars, tales_valid_chars, progress, column, rows)
+    reader = _Reader(options, limit_chars, seed, tales_chars, tales_valid_chars, progress, column, rows, split)
     train, held_out = reader.both_sides(names, split=not valid)
     if valid:
         held_out = reader.valid_side(valid)
@@ -117,9 +118,22 @@ def resolve(
     _refuse_empty(names, train, held_out)
     if limit_chars is not None:
         train = [replace(document, limit=limit_chars, floor_nats=None) for document in train]
-    title = recipe or "+".join(Path(name).name or name for name in names)
+    title = recipe or "+".join(map(title_of, names))
     named = _named(train + held_out)
-    return Corpus(title, named[: len(train)], named[len(train) :], options, tuple(reader.notes))
+    return Corpus(title, named[: len(train)], named[len(train) :], options, tuple(reader.notes), reader.pinned)
+
+
+def title_of(name: str) -> str:
+    """What a text is called in short."""
+    return hub.parse(name).short if name.startswith(hub.PREFIX) else Path(name).name or name
+
+
+def unpinned(name: str) -> str:
+    """The same name for all commits of a data set."""
+    name = BOOKCORPUS if name == "bookcorpus" else name
+    if not name.startswith(hub.PREFIX):
+        return name
+    return str(replace(hub.parse(name), revision=None, column=None))
 
 
 def documents_to_evaluate(
@@ -130,10 +144,11 @@ def documents_to_evaluate(
     *,
     column: str | None = None,
     rows: RowsAre = "auto",
+    split: str | None = None,
 ) -> tuple[Document, ...]:
     """The texts that names, files, folders and globs mean to someone who evaluates: whole files, and the
     validation side of what has two sides. Raises InputError as `resolve` does."""
-    reader = _Reader(options, None, seed, TALES_CHARS, TALES_VALID_CHARS, progress, column, rows)
+    reader = _Reader(options, None, seed, TALES_CHARS, TALES_VALID_CHARS, progress, column, rows, split)
     documents = reader.valid_side(names)
     if not documents:
         raise InputError(f"no text to evaluate in {', '.join(names)}; give other texts")
@@ -165,27 +180,31 @@ class _Reader:
     progress: fetch.Progress | None
     column: str | None
     rows: RowsAre
+    split: str | None
+    pinned: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def both_sides(self, names: Sequence[str], split: bool) -> Sides:
         """Training and validation documents; loose ones are pooled, and split together (if at all)."""
-        train, valid, loose = self._read(names)
+        train, valid, loose = self._read(names, split)
         valid = valid if split else []
         pooled = self._split(loose) if split and not valid else (loose, [])
         return train + pooled[0], valid + pooled[1]
 
     def valid_side(self, names: Sequence[str]) -> list[Document]:
         """Documents of the names given for validation alone."""
-        _, valid, loose = self._read(names)
+        _, valid, loose = self._read(names, split=False, held_out=True)
         return valid + loose
 
-    def _read(self, names: Sequence[str]) -> tuple[list[Document], list[Document], list[Document]]:
+    def _read(
+        self, names: Sequence[str], split: bool, held_out: bool = False
+    ) -> tuple[list[Document], list[Document], list[Document]]:
         """Both sides of the names that have them, and the documents that the others mean."""
         train: list[Document] = []
         valid: list[Document] = []
         loose: list[Path] = []
         for name in names:
-            found = self._sides_of(name)
+            found = self._data_set(name, split, held_out) if _is_data_set(name) else self._sides_of(name)
             if found is None:
                 loose += find(name, NAMES)
                 self.notes += passed_over(name)
@@ -210,7 +229,6 @@ class _Reader:
             "books": lambda: self._folders(self._corpus_folder("books"), apart=fetch.TEST_BOOKS),
             fetch.TEST_BOOKS: lambda: ([], self._documents(texts_under(self._corpus_folder(fetch.TEST_BOOKS)))),
             "shakespeare": lambda: _in_order(self._corpus_folder("shakespeare") / "input.txt", "shakespeare"),
-            "bookcorpus": self._bookcorpus,
         }
         if name in makers:
             if Path(name).exists():
@@ -230,9 +248,30 @@ class _Reader:
             sides.append([Document(f"tales-{stream}", path=path, floor_nats=floor, generated=True)])
         return sides[0], sides[1]
 
-    def _bookcorpus(self) -> Sides:
-        chars = max(BOOKCORPUS_CHARS, ceil((self.limit or 0) / (1 - VALID_SHARE)))
-        return _in_order(fetch.fetch_bookcorpus(chars, self.progress), "bookcorpus")
+    def _data_set(self, given: str, split: bool, held_out: bool) -> Sides:
+        """Both sides of a data set by name; for whoever evaluates, the one that is held out, or all of it."""
+        name = hub.parse(self._bookcorpus() if given == "bookcorpus" else given)
+        found = hub.listing(name)
+        train, valid = ([], found.held_out(self.split)) if held_out else found.sides(self.split)
+        hub.ask_leave(found, [*train, *valid], self.progress)
+        as_lines = self.rows == "lines" or (self.rows == "auto" and name.short == "bookcorpus")
+        end = ROW_ENDS["lines" if as_lines else "texts"]
+        first, second, column = sets.documents(found, train, valid, self.column, end)
+        self.notes += [f"{given}: the text is the column {column!r}"] if column else []
+        if not name.here:
+            self.pinned[given] = str(replace(found.name, column=column))
+        if held_out:
+            whole = self.split is not None or found.own is not None or not as_lines
+            return [], second if whole else sides.in_blocks(second)[1]
+        if not second and (split or as_lines):
+            first, second = sides.in_blocks(first) if as_lines else sides.split(first, self.seed, self.notes)
+        return [sets.joined(first)] if self.limit and first else first, second
+
+    def _bookcorpus(self) -> str:
+        """Where BookCorpus is: under $AEATTN_CORPORA, in the hub's layout, or on the hub."""
+        base = os.environ.get("AEATTN_CORPORA")
+        folder = Path(base or ".") / "bookcorpus"
+        return f"{hub.PREFIX}{folder.absolute()}" if base and folder.is_dir() else BOOKCORPUS
 
     def _corpus_folder(self, name: str) -> Path:
         wanted = {"shakespeare": "input.txt", fetch.TEST_BOOKS: ""}.get(name, "train")
@@ -293,13 +332,17 @@ class _Reader:
         return train + others[0], valid + others[1]
 
 
+def _is_data_set(name: str) -> bool:
+    return name == "bookcorpus" or name.startswith(hub.PREFIX)
+
+
 def _in_order(path: Path, name: str) -> Sides:
     return sides.in_order(Document(name, path=path))
 
 
 def _named(documents: list[Document]) -> tuple[Document, ...]:
     """Gives each document without a name the shortest ending of its path, less its ending, that no other has."""
-    places = {d.path: d.path.with_name(_stem(d.path.name)).parts for d in documents if d.path}
+    places = {d.path: d.path.with_name(stem(d.path.name)).parts for d in documents if d.path}
 
     def shortest(path: Path | None) -> str:
         parts = places[path] if path else ()
@@ -308,8 +351,3 @@ def _named(documents: list[Document]) -> tuple[Document, ...]:
         return "/".join(next(alone, parts))
 
     return tuple(d if d.name else replace(d, name=shortest(d.path)) for d in documents)
-
-
-def _stem(name: str) -> str:
-    plain = name.removesuffix(".gz").removesuffix(".zst")
-    return (str(Path(plain).with_suffix("")) if format_of(Path(plain)) else plain.removesuffix(".txt")) or name

@@ -82,6 +82,7 @@ class Document:
     Attributes:
         name: short, and unique on its side of a corpus.
         rows: how the file is read, where it is a table.
+        more: what follows it, where a text lies in several files.
         limit: keep only so many characters of the part, counted after normalisation.
         skip: pass over so many of the part before them.
         start, stop: the part, as fractions of the normalised characters.
@@ -100,6 +101,7 @@ class Document:
     rows: Rows | None = None
     remote: RemoteFile | None = None
     skip: int = 0
+    more: tuple[Document, ...] = ()
 
     def chunks(self, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
         """The normalised text of the part that is meant, in chunks.
@@ -126,6 +128,8 @@ class Document:
         facts |= {"skip": self.skip} if self.skip else {}
         if self.rows is not None:
             facts["rows"] = self.rows.identity()
+        if self.more:
+            facts["more"] = [document.identity() for document in self.more]
         if self.remote is not None:
             return facts | {"remote": self.remote.identity()}
         if self.path is not None:
@@ -150,6 +154,10 @@ class Document:
         return first, last if self.limit is None else min(last, first + self.limit)
 
     def _raw(self) -> Iterator[str]:
+        for document in (self, *self.more):  # a file is fetched when it is its turn
+            yield from document._own()
+
+    def _own(self) -> Iterator[str]:
         size = CHUNK_CHARS if self.limit is None else min(CHUNK_CHARS, max(4096, self.skip + self.limit))
         file = self.file()
         if file is not None:

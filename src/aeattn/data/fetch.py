@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,42 +99,6 @@ def _download(url: str) -> bytes:
 def _mend(what: str) -> str:
     folder = "shakespeare/" if "shakespeare" in what else "books/train and books/valid"
     return f"connect to the network, or set AEATTN_CORPORA to a folder that holds {folder}"
-
-
-def fetch_bookcorpus(chars: int, progress: Progress | None = None) -> Path:
-    """The first `chars` characters of BookCorpus, a sentence a line, streamed from its public host once."""
-
-    def download(partial: Path) -> None:
-        if progress:
-            progress(f"downloading the first {chars:,} characters of BookCorpus")
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(_bookcorpus_lines(chars))
-
-    path = cache_dir() / "corpora" / "bookcorpus" / f"first_{chars}.txt"
-    cached(path, download)
-    return path
-
-
-def _bookcorpus_lines(chars: int) -> Iterator[str]:
-    try:
-        datasets: Any = importlib.import_module("datasets")
-    except ImportError as error:
-        raise InputError(
-            "bookcorpus needs the package datasets: pip install 'autoencoder-attention[bookcorpus]'"
-        ) from error
-    try:
-        rows = datasets.load_dataset(
-            "bookcorpus/bookcorpus", revision="refs/convert/parquet", split="train", streaming=True
-        )
-        for row in rows:
-            line = f"{row['text']}\n"[:chars]
-            yield line
-            chars -= len(line)
-            if not chars:
-                return
-    except Exception as error:  # of datasets, of the clients below it, or of the network
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot stream bookcorpus ({first}); connect to the network, or use tales") from error
 
 
 def tales(chars: int, seed: int, stream: str, progress: Progress | None = None) -> tuple[Path, float]:

@@ -96,7 +96,7 @@ def _texts(folder: Path) -> list[Path]:
 
 def _is_text(path: Path) -> bool:
     return path.name.endswith((".txt", ".txt.gz", ".txt.zst")) or (
-        path.name != MANIFEST and format_of(path) is not None
+        path.name != MANIFEST and _markup(path) is None and format_of(path) is not None
     )
 
 
@@ -116,6 +116,12 @@ def distinct(paths: Iterable[Path], notes: list[str]) -> list[Path]:
         else:
             seen[key] = path
     return list(seen.values())
+
+
+def stem(name: str) -> str:
+    """The name of a file without what says how it is read."""
+    plain = name.removesuffix(".gz").removesuffix(".zst")
+    return (str(Path(plain).with_suffix("")) if format_of(Path(plain)) else plain.removesuffix(".txt")) or name
 
 
 def _not_found(name: str, corpora: Sequence[str]) -> str:

@@ -121,6 +121,8 @@ def csv_columns(path: Path) -> Columns:
 def csv_batches(path: Path, column: str) -> Iterator[Batch]:
     """One column of all rows. Raises InputError that names the line."""
     with _csv(path) as (header, rows):
+        if column not in header:
+            raise InputError(f"{path}: the column {column!r} is not there; columns are {', '.join(header[:8])}")
         number = header.index(column)
         cells = (row[number] for row in rows)
         while batch := _some(cells):

@@ -115,6 +115,7 @@ def _parquet_columns(path: Path) -> Columns:
 def _parquet_batches(path: Path, column: str) -> Iterator[Batch]:
     parquet = extra("pyarrow.parquet", f"{path}")
     with _arrow(path, "Parquet") as pyarrow, parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+        choose(_columns_of(pyarrow, file.schema_arrow), column, f"{path}")
         rows = max(1, BATCH_BYTES // _bytes_of_row(file.metadata, column))
         for batch in file.iter_batches(min(rows, 1 << 16), columns=[column]):
             yield _large(pyarrow, batch.column(0))
@@ -160,6 +161,7 @@ def _arrow_columns(path: Path) -> Columns:
 
 def _arrow_batches(path: Path, column: str) -> Iterator[Batch]:
     with _arrow_reader(path) as (pyarrow, schema, found):
+        choose(_columns_of(pyarrow, schema), column, f"{path}")
         number, before = schema.names.index(column), check_regular(path)
         for batch in found:
             array = batch.column(number)
@@ -172,5 +174,6 @@ def _arrow_batches(path: Path, column: str) -> Iterator[Batch]:
 _PARQUET, _ARROW = Format(_parquet_columns, _parquet_batches), Format(_arrow_columns, _arrow_batches)
 _JSON, _CSV = Format(json_columns, json_batches), Format(csv_columns, csv_batches)
 _FORMATS = {
-    ".parquet": _PARQUET, ".arrow": _ARROW, ".jsonl": _JSON, ".ndjson": _JSON, ".csv": _CSV, ".tsv": _CSV,
+    ".parquet": _PARQUET, ".arrow": _ARROW, ".json": _JSON, ".jsonl": _JSON, ".ndjson": _JSON, ".csv": _CSV,
+    ".tsv": _CSV,
 }  # fmt: skip

@@ -14,6 +14,7 @@
 
 #include "numbers.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
@@ -159,9 +160,9 @@ static inline vec exponential(vec x) {
 }
 
 // exp within 3e-15, for x up to 0; below -708 it is that of -708 (Taylor to the 13th power)
+static const double FACTORIALS[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0,
+                                    120.0,       24.0,       6.0,       2.0,      1.0,     1.0};
 static inline double exponential_double(double x) {
-    static const double FACTORIALS[] = {479001600.0, 39916800.0, 3628800.0, 362880.0, 40320.0, 5040.0, 720.0,
-                                        120.0,       24.0,       6.0,       2.0,      1.0,     1.0};
     x = x > -708.0 ? x : -708.0;
     const double shifted = x * 1.4426950408889634 + 6755399441055744.0;  // 1.5 * 2^52
     const double whole = shifted - 6755399441055744.0;
@@ -589,9 +590,198 @@ static void keep_likeliest(double* chances, int64_t* order, int64_t n, const Sam
     for (int64_t rank = kept; rank < n; rank++) chances[order[rank]] = 0.0;
 }
 
+// -- sampling from large vocabularies: no sorting of all, nothing read twice that need not be ---------------------
+
+static const int64_t LARGE = 512;  // logits: up to here the plain way below is as fast
+static const int MOST_BLOCKS = 1024, BINS = 1024;
+static const double BINS_A_NAT = 16.0;
+
+// n numbers in blocks of `size`
+struct Blocks {
+    int64_t n, size, count;
+
+    explicit Blocks(int64_t n) : n(n), size(round_up((n + MOST_BLOCKS - 1) / MOST_BLOCKS, 64)) {
+        count = (n + size - 1) / size;
+    }
+    int64_t begin(int64_t block) const { return block * size; }
+    int64_t end(int64_t block) const { return least(n, (block + 1) * size); }
+};
+
+struct Likelier {  // in order of chances; ties: the lower id
+    const double* chances;
+    bool operator()(int64_t a, int64_t b) const {
+        return chances[a] != chances[b] ? chances[a] > chances[b] : a < b;
+    }
+};
+
+// Whether all logits are finite numbers
+static bool find_maxima(const float* logits, const Blocks& blocks, float* maxima) {
+    float nothing = 0.0f;
+    for (int64_t block = 0; block < blocks.count; block++) {
+        float most = logits[blocks.begin(block)];
+#pragma omp simd reduction(max : most) reduction(+ : nothing)
+        for (int64_t i = blocks.begin(block); i < blocks.end(block); i++) {
+            most = logits[i] > most ? logits[i] : most;
+            nothing += logits[i] * 0.0f;
+        }
+        maxima[block] = most;
+    }
+    return nothing == 0.0f;
+}
+
+typedef double wide __attribute__((vector_size(LANES * 4), aligned(8), may_alias));
+typedef int64_t wide_ints __attribute__((vector_size(LANES * 4), aligned(8), may_alias));
+typedef float half __attribute__((vector_size(LANES * 2), aligned(4), may_alias));
+static const int WIDE = LANES / 2;
+
+// `exponential_double`, several at once
+static inline wide exponential_wide(wide x) {
+    x = x > -708.0 ? x : wide{} - 708.0;
+    const wide shifted = x * 1.4426950408889634 + 6755399441055744.0, whole = shifted - 6755399441055744.0;
+    const wide rest = x - whole * 0.693147180369123816490 - whole * 1.90821492927058770002e-10;
+    wide y = wide{} + 1.0 / 6227020800.0;
+    for (double factorial : FACTORIALS) y = y * rest + 1.0 / factorial;
+    return (wide)((wide_ints)y + ((wide_ints)shifted << 52));
+}
+
+// What (logit - highest) is multiplied with; finite, so that 0 stays 0
+static double inverse(double temperature) { return std::min(1.0 / temperature, 1e300); }
+
+// Chances from logits, the sum of each block, and of all
+static double exponentiate(const float* logits, double highest, double temperature, const Blocks& blocks,
+                           double* chances, double* sums) {
+    const double scale = inverse(temperature);
+    double total = 0.0;
+    for (int64_t block = 0; block < blocks.count; block++) {
+        wide parts = {};
+        int64_t i = blocks.begin(block);
+        for (; i + WIDE <= blocks.end(block); i += WIDE) {
+            const wide found = exponential_wide((__builtin_convertvector(*(const half*)(logits + i), wide) - highest) * scale);
+            *(wide*)(chances + i) = found, parts += found;
+        }
+        double part = 0.0;
+        for (int lane = 0; lane < WIDE; lane++) part += parts[lane];
+        for (; i < blocks.end(block); i++) part += chances[i] = exponential_double((logits[i] - highest) * scale);
+        sums[block] = part, total += part;
+    }
+    return total;
+}
+
+static double add_up(const double* chances, const Blocks& blocks, double* sums) {
+    double total = 0.0;
+    for (int64_t block = 0; block < blocks.count; block++) {
+        double part = 0.0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t i = blocks.begin(block); i < blocks.end(block); i++) part += chances[i];
+        sums[block] = part, total += part;
+    }
+    return total;
+}
+
+// The ids, ascending, of the `limit` likeliest, and of these up to the mass `top_p`; returns how many. Chances of more
+// than these are computed: of all logits that can be among them, if equal chances are ties
+static int64_t likeliest(const float* logits, const Blocks& blocks, const float* maxima, double highest,
+                         const Sampling& sampling, double* chances, int64_t* order) {
+    const int64_t limit = sampling.top_k;
+    float* copied = (float*)chances;  // room for twice as many
+    const int64_t among = limit <= blocks.count ? blocks.count : blocks.n;  // as many maxima are at least as high
+    copy(among == blocks.n ? logits : maxima, copied, among);
+    std::nth_element(copied, copied + limit - 1, copied + among, [](float a, float b) { return a > b; });
+    double lowest = (copied[limit - 1] - highest) / sampling.temperature;
+    lowest = lowest < -700.0 ? -1e300 : lowest - 1e-9;
+    int64_t count = 0;
+    for (int64_t block = 0; block < blocks.count; block++) {
+        if ((maxima[block] - highest) / sampling.temperature < lowest) continue;
+        for (int64_t i = blocks.begin(block); i < blocks.end(block); i++)
+            if ((logits[i] - highest) / sampling.temperature >= lowest) order[count++] = i;
+    }
+    for (int64_t j = 0; j < count; j++)
+        chances[order[j]] = exponential_double((logits[order[j]] - highest) / sampling.temperature);
+    if (limit < count) std::nth_element(order, order + limit - 1, order + count, Likelier{chances});
+    int64_t kept = limit;
+    if (sampling.top_p > 0.0) {
+        std::sort(order, order + limit, Likelier{chances});
+        double mass = 0.0, before = 0.0;
+        for (int64_t rank = 0; rank < limit; rank++) mass += chances[order[rank]];
+        for (kept = 0; kept < limit && before < sampling.top_p * mass; kept++) before += chances[order[kept]];
+    }
+    std::sort(order, order + kept);
+    return kept;
+}
+
+// Set the chances of all but the likeliest that make up `top_p` of the total to 0: whole bins, and one that is sorted
+static void keep_nucleus(const float* logits, int64_t n, double highest, double total, const Sampling& sampling,
+                         double* chances, int64_t* order) {
+    const double scale = std::min(inverse(sampling.temperature) * BINS_A_NAT, 1e300);
+    double masses[BINS] = {};
+    for (int64_t i = 0; i < n; i++) {
+        const double place = (highest - logits[i]) * scale;  // the likeliest in the first bin, all from the last on there
+        masses[(int)(place < BINS - 1.0 ? place : BINS - 1.0)] += chances[i];
+    }
+    int64_t last = 0, count = 0;
+    double before = 0.0;
+    while (last < BINS - 1 && before + masses[last] < sampling.top_p * total) before += masses[last++];
+    const double next = last == BINS - 1 ? INFINITY : last + 1.0;
+    for (int64_t i = 0; i < n; i++) {
+        const double place = (highest - logits[i]) * scale;
+        if (place >= next)
+            chances[i] = 0.0;
+        else if (place >= last)
+            order[count++] = i;
+    }
+    std::sort(order, order + count, Likelier{chances});
+    int64_t kept = 0;
+    for (; kept < count && before < sampling.top_p * total; kept++) before += chances[order[kept]];
+    for (; kept < count; kept++) chances[order[kept]] = 0.0;
+}
+
+// The id at which the running sum of chances passes `target`
+static int64_t walk(const double* chances, const double* sums, const Blocks& blocks, double target) {
+    double passed = 0.0;
+    int64_t block = 0, chosen = -1;
+    while (block < blocks.count - 1 && passed + sums[block] <= target) passed += sums[block++];
+    for (int64_t i = blocks.begin(block); i < blocks.n && passed <= target; i++) {
+        if (chances[i] > 0.0) chosen = i;
+        passed += chances[i];
+    }
+    for (int64_t i = blocks.begin(block); i > 0 && chosen < 0; i--)  // rounding must never pick one of chance 0
+        if (chances[i - 1] > 0.0) chosen = i - 1;
+    return chosen;
+}
+
+static int64_t draw_of_many(const float* logits, int64_t n, const Sampling& sampling, double uniform, double* chances,
+                            int64_t* order) {
+    const Blocks blocks(n);
+    float maxima[MOST_BLOCKS];
+    double sums[MOST_BLOCKS];
+    if (!find_maxima(logits, blocks, maxima)) return std::max_element(logits, logits + n) - logits;
+    const float most = *std::max_element(maxima, maxima + blocks.count);
+    const int64_t best = std::find(logits, logits + n, most) - logits;
+    if (sampling.temperature == 0.0) return best;
+    const double highest = most;
+    if (sampling.top_k > 0 && sampling.top_k < n) {
+        const int64_t kept = likeliest(logits, blocks, maxima, highest, sampling, chances, order);
+        double total = 0.0, passed = 0.0;
+        for (int64_t j = 0; j < kept; j++) total += chances[order[j]];
+        int64_t chosen = best;
+        for (int64_t j = 0; j < kept && passed <= uniform * total; j++) {
+            if (chances[order[j]] > 0.0) chosen = order[j];
+            passed += chances[order[j]];
+        }
+        return chosen;
+    }
+    double total = exponentiate(logits, highest, sampling.temperature, blocks, chances, sums);
+    if (sampling.top_p > 0.0) {
+        keep_nucleus(logits, n, highest, total, sampling, chances, order);
+        total = add_up(chances, blocks, sums);
+    }
+    return walk(chances, sums, blocks, uniform * total);
+}
+
 // The next id from n logits, by a uniform number: `probabilities` and `choose` of generation/torch_engine.py for one row
 static int64_t draw(const float* logits, int64_t n, const Sampling& sampling, double uniform, double* chances,
                     int64_t* order) {
+    if (n > LARGE) return draw_of_many(logits, n, sampling, uniform, chances, order);
     int64_t best = 0;
     for (int64_t i = 1; i < n; i++)
         if (logits[i] > logits[best]) best = i;

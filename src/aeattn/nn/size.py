@@ -16,8 +16,22 @@ from dataclasses import dataclass, replace
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
 
-KEPT: tuple[Role, ...] = ("key", "value")
 TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Numbers kept of a character of the past, over all layers: keys and values or their codes, inverse norms of
+    decoded keys, and the rotary part that all heads share. A code for both counts with the keys."""
+
+    keys: int
+    values: int
+    norms: int
+    rotary: int
+
+    @property
+    def total(self) -> int:
+        return self.keys + self.values + self.norms + self.rotary
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,7 @@ class Size:
     `train_flops`: operations a character of training, averaged over a window of the context. `generate_flops`:
     operations for one new character with a full cache of the whole context. `cache_bytes`: kept a character of
     the past with the full cache, `latent_cache_bytes` with a cache of codes alone, or None where that is not
-    exact; both at `bytes_per_number`. `not_absorbable` says why not, or None.
+    exact; both at `bytes_per_number`. `not_absorbable` says why not, or None. `kept` is what the cheaper keeps.
     """
 
     parameters: int
@@ -36,6 +50,7 @@ class Size:
     cache_bytes: int
     latent_cache_bytes: int | None
     not_absorbable: str | None
+    kept: Kept
 
 
 def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
@@ -49,6 +64,7 @@ def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
         cache_bytes=bytes_per_number * cache_numbers(config),
         latent_cache_bytes=latent,
         not_absorbable=reason,
+        kept=kept(config, use_latent_cache(config)),
     )
 
 
@@ -159,23 +175,32 @@ def forward_flops(config: ModelConfig, mean_keys: float) -> int:
 
 
 def cache_numbers(config: ModelConfig) -> int:
-    """Numbers kept a character by the full cache: keys and values of every layer, and the shared rotary part."""
-    rotary = config.d_rotary if config.positions == "decoupled" else 0
-    return config.n_layers * (sum(config.heads(role) * config.d_head for role in KEPT) + rotary)
+    """Numbers kept a character by the full cache."""
+    return kept(config, latent=False).total
 
 
 def latent_cache_numbers(config: ModelConfig) -> int:
-    """Numbers kept a character by the latent cache: the codes of keys and values (the vectors themselves where
-    there is no decoder), one norm a head of decoded keys with query-key norm, and the shared rotary part."""
-    return sum(n * _latent_layer(config, kinds) for kinds, n in _layers(config))
+    """Numbers kept a character by the latent cache."""
+    return kept(config, latent=True).total
 
 
-def _latent_layer(config: ModelConfig, kinds: Kinds) -> int:
-    numbers = config.d_rotary if config.positions == "decoupled" else 0
-    for role, kind in zip(KEPT, kinds[1:], strict=True):
-        codes = config.heads(role) if config.per_head else 1
-        numbers += 0 if kind.shares_code else codes * kind.code(widths(config, role))
-    return numbers + (config.heads("key") if config.qk_norm and kinds[1].has_decoder else 0)
+def kept(config: ModelConfig, latent: bool) -> Kept:
+    """What a cache keeps of a character. Full: keys and values. Latent: their codes (the vectors themselves where
+    there is no decoder), one norm a head of decoded keys with query-key norm. Both: the shared rotary part."""
+    rotary = config.d_rotary if config.positions == "decoupled" else 0
+    keys = values = norms = 0
+    for (_, key, value), n in _layers(config):
+        keys += n * _of_a_role(config, "key", key, latent)
+        values += n * _of_a_role(config, "value", value, latent)
+        norms += n * config.heads("key") * (latent and config.qk_norm and key.has_decoder)
+    return Kept(keys, values, norms, config.n_layers * rotary)
+
+
+def _of_a_role(config: ModelConfig, role: Role, kind: Kind, latent: bool) -> int:
+    if not latent:
+        return config.heads(role) * config.d_head
+    codes = config.heads(role) if config.per_head else 1
+    return 0 if kind.shares_code else codes * kind.code(widths(config, role))
 
 
 def not_absorbable(config: ModelConfig) -> str | None:
@@ -186,7 +211,9 @@ def not_absorbable(config: ModelConfig) -> str | None:
         return wide
     if not any(kind.has_decoder for kind in kept):
         names = " or ".join(dict.fromkeys(kind.name for kind in kept))
-        return f"keys and values are {names}: there is no decoder to absorb, and the full cache keeps the same"
+        return (
+            f"keys and values are {names}: no decoder to absorb, a latent cache would keep what the full one does"
+        )
     if config.positions == "rotary" and any(key.has_decoder for _, key, _ in layers):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"
     return None

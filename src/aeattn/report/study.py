@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aeattn.compare.results import ContrastResult
+from aeattn.compare.sentences import brief
 from aeattn.compare.study import Part, joint, parts_of
 from aeattn.errors import InputError
 from aeattn.report.blocks import Cell, Page, Section, Table, Text, shown, with_interval
@@ -21,19 +22,20 @@ def make_page(path: Path) -> Page:
     contrasts = joint(parts)
     every = [c for found in contrasts for c in found]
     primary = [c for c in every if c.primary]
+    said = [c.sentence for c in primary]
     whole = [load(part.folder) for part in parts]
     of_cache = next((each for each in whole if has_bytes(each)), None)
     sections = [
         Section("Published claims", claim_blocks(every)),
-        Section("Primary contrasts", [_about(parts, primary), _primary(primary)]),
+        Section("Primary contrasts", [_about(parts, primary), _primary(primary), Text("In words:", said)]),
         Section("Parts", [_parts(parts)]),
     ]
     if of_cache is not None:
         sections.insert(2, Section("Loss for what is kept and written", frontier_blocks(of_cache)))
     return Page(
-        title=f"Study {path.resolve().name}: {'; '.join(part.declaration.title for part in parts)}",
+        title=f"A study in {len(parts)} parts: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
-        answer=" ".join(c.sentence for c in primary) or "Nothing primary has been concluded yet.",
+        answer="; ".join(map(brief, primary)) + ".",
         hero=None if of_cache is None else frontier_figure(of_cache),
         facts=[
             f"{part.folder.name}: {part.summary.runs.done} of {part.summary.runs.wanted} runs done"

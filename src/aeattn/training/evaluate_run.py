@@ -33,17 +33,20 @@ def evaluate_run(
     baseline: bool = True,
     column: str | None = None,
     rows: RowsAre = "auto",
+    split: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
     windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
 
-    A corpus by name means its validation side; `column` and `rows` say how tables are read. Raises InputError for
-    what cannot be read.
+    A corpus by name means its validation side; `column`, `rows` and `split` say what of tables is read. Raises
+    InputError for what cannot be read.
     """
     config, tokenizer, weights = read_run(run)
     model = text_model(config, tokenizer, weights, device)
-    documents = documents_to_evaluate(texts, config.data.text, config.text_seed, say, column=column, rows=rows)
+    documents = documents_to_evaluate(
+        texts, config.data.text, config.text_seed, say, column=column, rows=rows, split=split
+    )
     store = cached_store(documents, tokenizer, config.data.text)
     if unknown := store.unknown.total():
         kinds = " ".join(map(repr, list(store.unknown)[:10]))

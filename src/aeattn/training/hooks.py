@@ -209,7 +209,8 @@ class Log(Hook):
         self._write()
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
-        self._note(trainer, {"valid_nats": score.nats_per_char, "valid_chars": score.chars})
+        over = {"valid_chars": score.chars, "valid_bytes": score.bytes}
+        self._note(trainer, {"valid_nats": score.nats_per_char, **over})
 
     def sampled(self, trainer: Trainer, text: str) -> None:
         self._samples.append((trainer.state.step, text))

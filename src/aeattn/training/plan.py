@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
-from aeattn.data.corpora import NAMES, Corpus, resolve
+from aeattn.data.corpora import NAMES, Corpus, resolve, title_of, unpinned
+from aeattn.data.hub import PREFIX, parse
 from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -53,7 +54,8 @@ def plan(
     check_batch(config.training.batch, world)
     run = RunFolder(world.on_main(lambda: _checked_folder(out, _name(data, config))))
     corpus = world.agreed(lambda: corpus_of(data, config.training.seed, say))
-    return Plan(replace(config, data=replace(data, text=corpus.options)), corpus, run, chars)
+    data = replace(pinned(data, corpus), text=corpus.options)
+    return Plan(replace(config, data=data), corpus, run, chars)
 
 
 def _name(data: DataConfig, config: RunConfig) -> str:
@@ -91,6 +93,8 @@ def _comparable(config: RunConfig, settled: Sequence[str]) -> Json:
         del values["training"][name]
     for section, name in (("model", "vocab_size"), ("data", "text")):
         del values[section][name]
+    for name in ("corpus", "valid"):
+        values["data"][name] = list(map(unpinned, values["data"][name]))
     return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
 
@@ -140,11 +144,18 @@ def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:
         seed=seed if data.seed is None else data.seed,
         column=data.column,
         rows=data.rows,
+        split=data.split,
         progress=say,
     )
     if (limit := data.limit_valid_chars) is None:
         return corpus
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
+
+
+def pinned(data: DataConfig, corpus: Corpus) -> DataConfig:
+    """With the commits of data sets that were found for it: it means the same text later."""
+    names, valid = (tuple(corpus.pinned.get(n, n) for n in names) for names in (data.corpus, data.valid))
+    return replace(data, corpus=names, valid=valid)
 
 
 def located(data: DataConfig) -> DataConfig:
@@ -157,12 +168,14 @@ def located(data: DataConfig) -> DataConfig:
 
 def _from_anywhere(name: str) -> str:
     """A path that is there, or a pattern, as it is found from any folder: `resume` may be called in another."""
+    if name.startswith(PREFIX):
+        return str(parse(name))
     path = Path(name).expanduser()
     return name if name in NAMES or not (path.exists() or has_magic(name)) else str(path.absolute())
 
 
 def _stem(name: str) -> str:
-    return Path(name).name.split(".")[0].strip("*?[]") or "text"
+    return title_of(name).split(".")[0].strip("*?[]") or "text"
 
 
 def _free_folder(name: str) -> Path:
