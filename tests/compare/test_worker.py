@@ -117,7 +117,7 @@ def test_a_run_by_another_commit_than_the_pinned_one_is_refused(
     job = _job(declaration, "auto", 1)
     folder.write_record(job)
     at["commit"] = "b" * 40
-    assert worker.main([str(folder.path), job.name]) == 2
+    assert worker.main([str(folder.path), job.name]) == NOT_HERE
     assert "runs are pinned to commit aaaaaaaaaaaa, this is bbbbbbbbbbbb" in capsys.readouterr().err
     at["dirty"] = True
     with pytest.raises(InputError, match="changed after its commit"):
