@@ -90,7 +90,7 @@ def test_a_final_run_is_judged_when_it_has_ended_and_tuning_never_reads_the_text
     (tmp_path / "judged" / "x.txt").write_text(text.upper())
     folder.write_record(final)
     assert (
-        worker.main([str(folder.path), final.name]) == 2
+        worker.main([str(folder.path), final.name]) == NOT_HERE
     )  # another text than was declared: nothing is judged by it
     (tmp_path / "judged" / "x.txt").write_text(text)
     record = _work(folder, final)
@@ -117,7 +117,7 @@ def test_a_run_by_another_commit_than_the_pinned_one_is_refused(
     job = _job(declaration, "auto", 1)
     folder.write_record(job)
     at["commit"] = "b" * 40
-    assert worker.main([str(folder.path), job.name]) == NOT_HERE
+    assert worker.main([str(folder.path), job.name]) == 2
     assert "runs are pinned to commit aaaaaaaaaaaa, this is bbbbbbbbbbbb" in capsys.readouterr().err
     at["dirty"] = True
     with pytest.raises(InputError, match="changed after its commit"):
