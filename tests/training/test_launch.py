@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aeattn.errors import InputError, Lost, Stalled
-from aeattn.training.launch import outcome, patience, size_of_group
+from aeattn.training.launch import first_of, outcome, patience, size_of_group
 from aeattn.training.processes import hearing
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -57,3 +57,9 @@ def test_what_the_network_says_in_our_words(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("Timed out waiting 7000ms for recv operation to complete")
     with pytest.raises(Lost, match="lost"), hearing():
         raise RuntimeError("Connection reset by peer")
+
+
+def test_the_killed_one_was_first() -> None:
+    assert first_of([1, -9]) == 1
+    assert first_of([None, 1]) == 1
+    assert first_of([None, 0]) is None

@@ -120,6 +120,32 @@ class TrainingBench:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A step that so many processes share; `parts` are its milliseconds in process 0."""
+
+    processes: int
+    threads: int
+    chars_per_second: Rates
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ProcessesBench:
+    """What `aeattn bench train --processes` finds: by number of processes and type of gradients, and as multiples
+    of the first."""
+
+    shape: dict[str, int]
+    shared: dict[str, Shared]
+    ratio: dict[str, Spread]
+    environment: Json
+    preset: str = "460k"
+
+    def to_dict(self) -> Json:
+        values: Json = to_json(self)
+        return values
+
+
+@dataclass(frozen=True)
 class GenerationBench:
     """What `aeattn bench generate` finds: speed by sequences at once, and by length of the context."""
 

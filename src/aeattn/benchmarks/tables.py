@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from aeattn.benchmarks.results import GenerationBench, LongContext, Speed, Spread, Timed, TrainingBench
+from aeattn.benchmarks.results import (
+    GenerationBench,
+    LongContext,
+    ProcessesBench,
+    Rates,
+    Speed,
+    Spread,
+    Timed,
+    TrainingBench,
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,17 @@ def cost(found: TrainingBench) -> list[Block]:
             "95 % interval.", "\n".join(items)]  # fmt: skip
 
 
+def processes(found: ProcessesBench) -> list[Block]:
+    """What each further process brings, and where its time goes."""
+    shape = f"{found.shape['batch']} x {found.shape['context']} a step, processes"
+    heading = (shape, "threads each", "chars/s", "lowest", "highest", "times", "gradients, ms", "waiting, ms",
+               "sending, ms", "optimizers, ms")  # fmt: skip
+    rows = ((name, f"{each.threads}", *_spread(each.chars_per_second), interval(found.ratio[name], 2),
+             *(f"{milliseconds:.1f}" for milliseconds in each.parts.values()))
+            for name, each in found.shared.items())  # fmt: skip
+    return [Table(heading, rows)]
+
+
 # -- generation --------------------------------------------------------------------------------------------
 
 
@@ -144,7 +164,11 @@ def _long_context(found: LongContext) -> list[Block]:
 
 
 def _rates(timed: Timed) -> tuple[str, ...]:
-    spread = timed.chars_per_second.spread
+    return _spread(timed.chars_per_second)
+
+
+def _spread(rates: Rates) -> tuple[str, ...]:
+    spread = rates.spread
     return tuple(f"{rate:,.0f}" for rate in (spread.median, spread.low, spread.high))
 
 

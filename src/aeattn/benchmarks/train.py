@@ -120,7 +120,7 @@ def _own(models: dict[str, ModelConfig], shape: Shape, say: Say) -> dict[str, Co
 def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contender:
     """A step of `Trainer`."""
     settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
-    trainer = Trainer(RunConfig(model, settings, DataConfig()), _random_text())
+    trainer = Trainer(RunConfig(model, settings, DataConfig()), random_text())
     compiling.prepare(trainer)
 
     def work() -> float:
@@ -130,7 +130,7 @@ def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contend
     return Contender(work, count(trainer.model))
 
 
-def _random_text() -> Prepared:
+def random_text() -> Prepared:
     ids = np.random.default_rng(0).integers(0, len(VOCABULARY), TEXT_CHARS, dtype=np.uint8)
     tokenizer = CharTokenizer(VOCABULARY)
     whole = (StoredDocument("random", 0, len(ids), len(ids), len(ids)),)

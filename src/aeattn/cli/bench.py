@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def bench(options: argparse.Namespace) -> int:
     from aeattn.benchmarks import pictures, tables
 
+    if options.bench == "train" and options.processes:
+        return _processes(options)
     shared = {"rounds": options.rounds, "nanogpt": options.nanogpt, "peers": not options.no_peers, "say": say}
     found: TrainingBench | GenerationBench
     if options.bench == "train":
@@ -38,6 +40,18 @@ def bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _processes(options: argparse.Namespace) -> int:
+    from aeattn.benchmarks import tables
+    from aeattn.benchmarks.processes import bench_processes
+
+    found = bench_processes(
+        options.processes, preset=options.preset, context=options.context[-1], batch=options.batch,
+        rounds=options.rounds, say=say,
+    )  # fmt: skip
+    print_json(found.to_dict()) if options.json else _print(tables.processes(found))
+    return 0
+
+
 def _print(blocks: Iterable[Block]) -> None:
     for block in blocks:
         if isinstance(block, str):
@@ -53,6 +67,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows a step (default 64)")
     contexts = [128, 256]
     train.add_argument("--context", type=whole, nargs="+", default=contexts, metavar="N", help="(default 128 256)")
+    train.add_argument("--processes", type=whole, nargs="+", metavar="N",
+                       help="instead: so many processes that share each step, in the last context")  # fmt: skip
     _shared(train, rounds=7)
     _generate_options(kinds.add_parser("generate", help="writing"))
 

@@ -67,15 +67,16 @@ def restarted() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
-def launch(arguments: Sequence[str], processes: int) -> tuple[int, str | None]:
-    """Run `aeattn` with these arguments in so many processes, and wait until all have ended.
+def launch(arguments: Sequence[str], processes: int, module: str = "aeattn") -> tuple[int, str | None]:
+    """Run `python -m aeattn`, or another module, with these arguments in so many processes, until all have ended.
 
     Signals are passed on. Returns the exit code, and which process was killed, in words, if one was and nobody has
     said so.
     """
     lifeline, kept = os.pipe()
     try:
-        children = [_start(arguments, rank, processes, lifeline) for rank in range(processes)]
+        command = [sys.executable, "-m", module, *arguments]
+        children = [_start(command, rank, processes, lifeline) for rank in range(processes)]
         with _passing_on(children):
             return _watch(children)
     finally:
@@ -83,8 +84,7 @@ def launch(arguments: Sequence[str], processes: int) -> tuple[int, str | None]:
         os.close(kept)
 
 
-def _start(arguments: Sequence[str], rank: int, size: int, lifeline: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "aeattn", *arguments]
+def _start(command: Sequence[str], rank: int, size: int, lifeline: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command, env=_environment(rank, size, lifeline), pass_fds=[lifeline], start_new_session=True,
         stdin=subprocess.DEVNULL,
@@ -136,15 +136,22 @@ def _watch(children: Sequence[subprocess.Popen[bytes]]) -> tuple[int, str | None
     """Wait for all; when one has failed, no longer than `GRACE`."""
     first: int | None = None
     deadline = math.inf
-    while any(child.poll() is None for child in children):
-        if first is None and (failed := [rank for rank, child in enumerate(children) if child.returncode]):
-            first, deadline = failed[0], time.monotonic() + GRACE
+    while None in (found := [child.poll() for child in children]):
+        first = first_of(found) if first is None else first
+        if first is not None and deadline == math.inf:
+            deadline = time.monotonic() + GRACE
         if time.monotonic() > deadline:
             for child in children:
                 child.kill()
         time.sleep(0.05)
     codes = [child.returncode for child in children]
-    return outcome(codes, next((r for r, code in enumerate(codes) if code), 0) if first is None else first)
+    return outcome(codes, (first_of(codes) or 0) if first is None else first)
+
+
+def first_of(codes: Sequence[int | None]) -> int | None:
+    """Which of those that have failed by now did so first: what was killed drew the others after it."""
+    failed = [rank for rank, code in enumerate(codes) if code]
+    return min(failed, key=lambda rank: codes[rank] or 0, default=None)
 
 
 def outcome(codes: Sequence[int], first: int) -> tuple[int, str | None]:
