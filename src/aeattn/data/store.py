@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from aeattn.data.stored import (
     write_documents,
 )
 from aeattn.data.sums import check, mark_seen, sums_of
+from aeattn.data.text import FOLDED
 from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
@@ -58,6 +59,7 @@ class TokenStore:
         unknown: how often each character outside the vocabulary was replaced by the substitute.
         dropped: how often normalisation dropped each character.
         sha256: of the ids' bytes.
+        folded: how often each character was spelt in ASCII, under such keys as "é→e".
     """
 
     ids: Ids
@@ -65,6 +67,7 @@ class TokenStore:
     unknown: Counter[str]
     dropped: Counter[str]
     sha256: str
+    folded: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def at(cls, path: Path, facts: Json) -> TokenStore:
@@ -77,7 +80,11 @@ class TokenStore:
         )
         dtype: np.dtype[Any] = np.dtype(facts["dtype"])
         ids = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
-        return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
+        dropped, folded = (
+            Counter({kind: n for kind, n in facts["dropped"].items() if (FOLDED in kind[1:]) is wanted})
+            for wanted in (False, True)
+        )
+        return cls(ids, documents, Counter(facts["unknown"]), dropped, facts["sha256"], folded)
 
     @cached_property
     def chars(self) -> int:

@@ -11,7 +11,8 @@ from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus
-from aeattn.data.store import Prepared, prepare
+from aeattn.data.quality import Quality, quality
+from aeattn.data.store import Prepared, cached_overlap, prepare
 from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
 from aeattn.files import Json, read_json, write_json
@@ -29,6 +30,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
+from aeattn.terminal.tables import lines_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -78,11 +80,15 @@ def start(
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
         f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
     )
+    found = text_quality(plan.corpus, text)
+    for line in lines_of(("text", "training", "validation"), found.rows()):
+        reporter.note(line)
     environment = {
         **hardware.describe(),
         **({"processes": world.size} if world.size > 1 else {}),
         "command": ["aeattn", *sys.argv[1:]],
         "text": text_facts(text),
+        "quality": found.to_dict(),
         "tokenizer": text.tokenizer.digest,
         "config": trainer.config.to_dict(),
     }
@@ -261,6 +267,13 @@ def _prepare(
     for note in text.notes:
         reporter.note(note)
     return text
+
+
+def text_quality(corpus: Corpus, text: Prepared) -> Quality:
+    """What became of a corpus on its way to ids."""
+    known = all(document.generated for document in corpus.valid)
+    shared = None if known else cached_overlap(text.train, text.valid, text.tokenizer)
+    return quality((corpus.train, text.train), (corpus.valid, text.valid), corpus.options, shared)
 
 
 def floor(corpus: Corpus) -> float | None:
