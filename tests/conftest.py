@@ -156,6 +156,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "deep": {"query": "linear", "key": "deep", "value": "deep", "n_kv_heads": 1, "d_hidden": 12, "gate": True},
     "deep_autoencoder": {"query": "deep", "key": "deep-autoencoder", "value": "deep-linear", "head_width": 48,
                          "n_heads": 4, "n_kv_heads": 2, "d_hidden": 5, "middle": True},
+    "value_embedding": {"n_heads": 4, "n_kv_heads": 2, "value_embedding": True,
+                        "value": ("autoencoder", "linear")},
     "latent": {"query": "latent", "key": "latent", "value": "shared", "positions": "decoupled", "qk_norm": False,
                "query_bottleneck": 3},
     "gelu_per_head": {"query": "deep-autoencoder", "key": "gelu", "value": "latent", "per_head": True,

@@ -26,11 +26,12 @@ def test_rebuilding_from_the_weights_equals_the_module(
 ) -> None:
     monkeypatch.setattr(capture, "QUERIES_AT_ONCE", block)
     model = lively_model(tiny_config(**VARIANTS[variant]))
+    ids = torch.randint(0, 11, (2, 16))
     with torch.no_grad():
-        caught = layer_inputs(model, torch.randint(0, 11, (2, 16)))
+        caught = layer_inputs(model, ids)
     assert len(caught) == 2
     for attention, x in zip(attentions(model), caught, strict=True):
-        assert torch.allclose(rebuild(attention, x), attention(x), atol=1e-5)
+        assert torch.allclose(rebuild(attention, x, ids), attention(x, ids), atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -96,7 +97,7 @@ def test_top_k_equals_attention_from_which_the_rest_was_cut_by_hand() -> None:
             forgotten = row.argsort(descending=True)[3:]
             row[forgotten] = 0
             row /= row.sum()
-    assert torch.allclose(rebuild(attention, x, keep_top(3)), attention.merge(weights @ v), atol=1e-5)
+    assert torch.allclose(rebuild(attention, x, keep=keep_top(3)), attention.merge(weights @ v), atol=1e-5)
 
 
 def test_streaming_in_batches_is_the_mean_over_all_queries() -> None:

@@ -90,7 +90,7 @@ def test_a_final_run_is_judged_when_it_has_ended_and_tuning_never_reads_the_text
     (tmp_path / "judged" / "x.txt").write_text(text.upper())
     folder.write_record(final)
     assert (
-        worker.main([str(folder.path), final.name]) == 2
+        worker.main([str(folder.path), final.name]) == NOT_HERE
     )  # another text than was declared: nothing is judged by it
     (tmp_path / "judged" / "x.txt").write_text(text)
     record = _work(folder, final)

@@ -264,7 +264,7 @@ def test_every_split_has_two_sides(made: list[tuple[int, str | None]]) -> None:
 
 
 def test_authors_are_known_by_the_manifest_or_by_the_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(shipped()) == 85
+    assert len(shipped()) == 101
     assert {"file", "title", "author", "year", "bytes", "sha256", "source"} == set(shipped()[0])
     path = write(tmp_path, renamed="call me\n") / "renamed.txt"
     assert author_of(path) is None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aeattn import host
+from aeattn.config.text import TextOptions
 from aeattn.data import fetch, manifest
-from aeattn.data.corpora import resolve
+from aeattn.data.corpora import documents_to_evaluate, resolve
 from aeattn.errors import InputError, SlowerWarning
 
 BOOK = b"CHAPTER I\n\n\n\n\n\nIt was\xc2\xa0late.  \n\n"
@@ -24,6 +26,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "books/train/a.txt": LISTED,
         "books/valid/b.txt": LISTED,
         "shakespeare/input.txt": BOOK,
+        "books/test/c.txt": BOOK,  # as its source has it
     }
     rows = []
     for file, data in listed.items():
@@ -56,6 +59,17 @@ def test_a_corpus_is_fetched_once_and_checked(source: Path, tmp_path: Path) -> N
     resolve(["books"], progress=told.append)
     assert len(told) == 2
     assert resolve(["shakespeare"]).train[0].path == tmp_path / "cache/corpora/shakespeare/input.txt"
+
+
+def test_the_books_to_judge_by_are_fetched_when_they_are_named_alone(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache/corpora/books"
+    resolve(["books"])
+    assert not (folder / "test").exists()
+    [document] = documents_to_evaluate(["books/test"], TextOptions())
+    assert document.path == folder / "test/c.txt"
+    assert document.path.read_bytes() == BOOK
+    assert not resolve(["books"]).notes
+    assert "".join(replace(document, skip=9, limit=9).chunks(TextOptions())).split() == ["It"]
 
 
 def test_a_file_cut_short_is_fetched_again(source: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aeattn.data import overlap as module
 from aeattn.data import shingles
 from aeattn.data.overlap import SHINGLE, overlap
-from aeattn.data.tokenizer import CharTokenizer, Ids
+from aeattn.data.tokenizer import CharTokenizer, Ids, make_tokenizer
 
 TOKENIZER = CharTokenizer("".join(sorted(string.ascii_letters + " \n.")))
 WIDE = CharTokenizer(TOKENIZER.characters + "".join(map(chr, range(0x4E00, 0x4F00))))  # ids of two bytes
@@ -97,6 +97,17 @@ def test_of_very_many_documents_those_that_share_most_are_named(monkeypatch: pyt
     assert found.documents == {"v1": 1.0, "v3": 1.0}
     assert found.share == pytest.approx(0.5, abs=0.01)
     assert found.sources == {"t0": pytest.approx(1 / 3, abs=0.01), "t1": pytest.approx(2 / 3, abs=0.01)}
+
+
+@pytest.mark.parametrize("spec", ["bytes", "bpe:300", "char"])
+def test_codes_are_those_of_the_text_whatever_its_tokens(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = ("plain words, then — “more” œuvres\n\nof 世界 and İ  again " * 7 + "ascii alone " * 40) * 3
+    tokenizer = make_tokenizer(spec, [text])
+    coder, ids = shingles.Coder(tokenizer), np.concatenate(list(tokenizer.encode_chunks([text])))
+    whole = coder._of_text(text)
+    for block in (7, 100, 1 << 19):
+        monkeypatch.setattr(shingles, "BLOCK", block)
+        np.testing.assert_array_equal(np.concatenate(list(coder.pieces(ids))), whole)
 
 
 def test_case_and_line_ends_do_not_hide_a_copy() -> None:

@@ -26,8 +26,8 @@ PLAIN = TextOptions()
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    monkeypatch.setenv("AEATTN_CACHE", str(tmp_path / "stores"))
+    return tmp_path / "stores"
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_store_holds_what_went_in(tmp_path: Path) -> None:
     again = build_store([], tokenizer, PLAIN, tmp_path / "a.ids")  # what is there is taken
     assert (again.documents, again.unknown, again.sha256) == (store.documents, store.unknown, store.sha256)
     assert [(d.chars, d.bytes) for d in store.documents] == [(11, 11), (0, 0), (5, 6), (5000, 5000)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ids", "a.ids.json"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.ids", "a.ids.json"]
 
 
 def test_an_empty_store_opens(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"fine\xff")
     with pytest.raises(InputError, match=r"bad\.txt"):
         build_store([Document("bad", path=tmp_path / "bad.txt")], CharTokenizer("ab"), PLAIN, tmp_path / "a.ids")
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.txt"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bad.txt"]
 
 
 def test_the_cache_is_used(builds: list[Path]) -> None:

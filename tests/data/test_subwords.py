@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
 from aeattn.config.run import DataConfig
-from aeattn.data import subwords, tokenizer_bpe, tokenizer_gpt2
+from aeattn.config.text import TextOptions
+from aeattn.data import build, documents, subwords, tokenizer_bpe, tokenizer_gpt2
 from aeattn.data.decoder import Decoder
+from aeattn.data.store import build_store
 from aeattn.data.subwords_check import ALPHABET, LETTERS, SPACES, cuts
 from aeattn.data.tokenizer import Tokenizer, load_tokenizer, make_tokenizer, tokenizer_kind
 from aeattn.data.tokenizer_file import FileTokenizer
@@ -179,6 +181,32 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(InputError, match=r"pip install 'autoencoder-attention\[data\]'"):
         tokenizer_kind("bpe:300")[0].check("300")
+
+
+class Killed(BaseException):
+    """Ends a build as a signal does."""
+
+
+def test_a_store_that_is_killed_goes_on_to_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "JOURNAL_SECONDS", 0.0)
+    monkeypatch.setattr(documents, "CHUNK_CHARS", 997)
+    texts = [documents.Document("a", text=TEXT), documents.Document("b", text=TEXT[7:])]
+    calls = 0
+    encode = FileTokenizer.encode
+
+    def killed_in_the_middle(self: FileTokenizer, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Killed
+        return encode(self, *arguments)
+
+    monkeypatch.setattr(FileTokenizer, "encode", killed_in_the_middle)
+    with pytest.raises(Killed):
+        build_store(texts, FileTokenizer(FILE), TextOptions(), tmp_path / "a.ids")
+    store = build_store(texts, FileTokenizer(FILE), TextOptions(), tmp_path / "a.ids")
+    assert store.ids.tolist() == [i for text in (TEXT, TEXT[7:]) for i in _library(LEARNED).encode(text).ids]
+    assert [document.chars for document in store.documents] == [len(TEXT), len(TEXT) - 7]
 
 
 # -- files ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from aeattn.config.text import TextOptions
+from aeattn.data import build
+from aeattn.data.corpora import Document
+from aeattn.data.store import build_store
+from aeattn.data.tokenizer import CharTokenizer
+from aeattn.errors import InputError
 from aeattn.runs import checkpoint
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import limits_of
@@ -109,3 +115,22 @@ def test_a_disk_that_is_too_small_from_the_start(bench: Bench, tally: Tally, sma
     result = bench.train(small_disk / "run", ["--steps", "2", "--d-ff", "4000"])
     right = result.code == 2 and "are free: make room" in result.complaint and not any(small_disk.iterdir())
     assert tally.count("refusals right", right), result.errors
+
+
+def test_a_disk_that_fills_while_a_store_is_built(
+    tally: Tally, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "JOURNAL_SECONDS", 0.0)
+    text, tokenizer = Document("a", text="abcd " * 120_000), CharTokenizer(" abcd")
+    whole = build_store([text], tokenizer, TextOptions(), tmp_path / "whole.ids")
+    path, ballast = small_disk / "cache" / "a.ids", small_disk / "ballast"
+    for free in range(0, 580, 12 if FULL else 150):
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free * 1024))
+        with pytest.raises(InputError, match=r"No space left on device.*AEATTN_CACHE"):
+            build_store([text], tokenizer, TextOptions(), path)
+        ballast.unlink()
+        found = build_store([text], tokenizer, TextOptions(), path)
+        right = found.sha256 == whole.sha256 and found.documents == whole.documents
+        assert tally.count(KIND, right and not list(path.parent.glob(".*"))), free
+        del found
+        shutil.rmtree(path.parent)

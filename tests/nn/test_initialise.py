@@ -42,6 +42,7 @@ def test_the_first_loss_is_that_of_a_guess(data: st.DataObject) -> None:
         "per_head": draw(st.booleans()), "n_heads": heads, "qk_norm": draw(st.booleans()),
         "n_kv_heads": draw(st.sampled_from([n for n in (1, 2, 4) if n <= heads])), "middle": draw(st.booleans()),
         "conv": draw(st.sampled_from([0, 3])), "gate": draw(st.booleans()),
+        "value_embedding": draw(st.booleans()),
         "d_hidden": draw(st.sampled_from([None, 12, 48])), "query_bottleneck": draw(st.sampled_from([None, 5])),
     }  # fmt: skip
     if not changes["per_head"]:

@@ -77,15 +77,17 @@ def _normed(vector: Tensor) -> Tensor:
     return vector / (vector.square().mean() + EPSILON).sqrt()
 
 
-def naive(attention: Attention, x: Tensor) -> Tensor:
+def naive(attention: Attention, x: Tensor, ids: list[int]) -> Tensor:
     """One sequence (T, D), loop by loop."""
     time, heads, groups, c = len(x), attention.n_heads, attention.n_kv_heads, attention.d_head
     q, k, v = [], [], []
-    for row in x:
+    for row, token in zip(x, ids, strict=True):
         key, code = _projected(attention.key, row, None)
         q.append(_projected(attention.query, row, None)[0])
         k.append(key)
         v.append(_projected(attention.value, row, code)[0])
+        if attention.value_table is not None:
+            v[-1] = v[-1] + attention.value_weight * attention.value_table.weight[token]
     out = torch.zeros(time, heads * c, dtype=x.dtype)
     for h, i in itertools.product(range(heads), range(time)):
         g = h // (heads // groups)
@@ -127,7 +129,8 @@ def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, 
         query=data.draw(st.sampled_from(names("query"))), key=kind,
         value=data.draw(st.sampled_from(names("value") if narrow else names("query"))),
         per_head=per_head, head_width=None if per_head else data.draw(st.sampled_from([None, 6])),
-        gate=data.draw(st.booleans()), d_hidden=data.draw(st.sampled_from([None, 3, 20])),
+        gate=data.draw(st.booleans()), value_embedding=data.draw(st.booleans()),
+        d_hidden=data.draw(st.sampled_from([None, 3, 20])),
         query_bottleneck=data.draw(st.sampled_from([None, 6])), qk_norm=data.draw(st.booleans()),
         middle=data.draw(st.booleans()),
     )  # fmt: skip
@@ -136,15 +139,17 @@ def test_attention_is_what_its_formulae_say(kind: str, kv: int, positions: str, 
     with torch.no_grad():
         for parameter in attention.parameters():  # gains begin at 1, gates at 0
             parameter.add_(0.2 * torch.randn_like(parameter))
-    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    x, ids = torch.randn(2, 5, 16, dtype=torch.float64), torch.randint(0, 11, (2, 5))
     with torch.no_grad():
-        expected = torch.stack([naive(attention, row) for row in x])
-        assert torch.allclose(attention(x), expected, atol=1e-10)
+        expected = torch.stack(
+            [naive(attention, row, tokens.tolist()) for row, tokens in zip(x, ids, strict=True)]
+        )
+        assert torch.allclose(attention(x, ids), expected, atol=1e-10)
         rough = copy.deepcopy(attention).float()
-        assert torch.allclose(rough(x.float()).double(), expected, atol=1e-4)
+        assert torch.allclose(rough(x.float(), ids).double(), expected, atol=1e-4)
         for latent in (False, True) if not_absorbable(config) is None else (False,):
             cache = LanguageModel(config).new_cache("latent" if latent else "full").layers[0]
-            parts = [attention(x[:, a:b], cache=cache) for a, b in ((0, 3), (3, 4), (4, 5))]
+            parts = [attention(x[:, a:b], ids[:, a:b], cache=cache) for a, b in ((0, 3), (3, 4), (4, 5))]
             assert torch.allclose(torch.cat(parts, dim=1), expected, atol=1e-10)
 
 

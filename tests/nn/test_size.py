@@ -74,6 +74,7 @@ def test_the_latent_cache_holds_codes_norms_and_the_shared_rotary_part() -> None
     assert size(tiny_config()).latent_cache_bytes == 4 * 2 * (4 + 4 + 2)
     assert size(tiny_config(positions="rotary")).latent_cache_bytes is None
     assert size(tiny_config(key="linear", value="linear")).latent_cache_bytes is None
+    assert "codes does not have" in str(size(tiny_config(value_embedding=True)).not_absorbable)
     assert size(tiny_config(value="residual")).not_absorbable.startswith("residual")  # type: ignore[union-attr]
 
 

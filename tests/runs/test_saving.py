@@ -33,7 +33,9 @@ def _saver(folder: Path, **settings: Any) -> tuple[Save, Any]:
     run.checkpoints.mkdir(parents=True)
     config = RunConfig(model.config, TrainingConfig(**settings), DataConfig())
     optimizers = make_optimizers(model, config.training)
-    trainer: Any = SimpleNamespace(state=State(), config=config, model=model, optimizers=optimizers, world=ALONE)
+    trainer: Any = SimpleNamespace(
+        state=State(), config=config, model=model, optimizers=optimizers, world=ALONE, sharded=False
+    )
     return Save(run, trainer), trainer
 
 

@@ -61,11 +61,11 @@ def all_weights(attention: Attention, x: Tensor, first: int = 0) -> Iterator[tup
             yield scores[:, :, skipped:].softmax(dim=-1), visible
 
 
-def rebuild(attention: Attention, x: Tensor, keep: Keep | None = None) -> Tensor:
-    """What the module returns for (B, T, D), made from its weights; from those alone that `keep` leaves, which
-    then sum to one again."""
+def rebuild(attention: Attention, x: Tensor, ids: Tensor | None = None, keep: Keep | None = None) -> Tensor:
+    """What the module returns for (B, T, D) and ids (B, T), made from its weights; from those alone that `keep`
+    leaves, which then sum to one again."""
     q, k, v_code, gates = attention.queries_and_keys(x)
-    v = attention.values(v_code)
+    v = attention.values(v_code, ids)
     blocks = []
     for start, scores in all_scores(attention, q, k):
         kept = scores if keep is None else keep(scores, start)
@@ -79,7 +79,8 @@ def keeping(model: LanguageModel, keep: Keep, layers: Iterable[int] | None = Non
     """The model attends only to what `keep` leaves, in the layers named or in all of them."""
 
     def instead(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-        return rebuild(module, inputs[0], keep)
+        x, *ids = inputs
+        return rebuild(module, x, ids[0] if ids else None, keep)
 
     chosen = attentions(model)
     with ExitStack() as hooks:

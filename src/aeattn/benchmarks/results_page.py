@@ -133,6 +133,20 @@ def _start(known: Json) -> list[Block]:
     return [_from("python -m aeattn.benchmarks.start", known, what), Table(heading, rows)]
 
 
+def _store(known: Json) -> list[Block]:
+    rows = []
+    for name, found in known["formats"].items():
+        sizes = (f"{found[key] / 1e9:.2f} GB" for key in ("text_bytes", "file_bytes", "cache_bytes"))
+        times = (f"{found['seconds']:.1f}", f"{found['mb_per_second']:.0f}", f"{found['again']['seconds']:.1f}")
+        rows.append((name, *sizes, *times, f"{found['peak_bytes'] / 1e6:.0f} MB"))
+    what = (
+        f"{known['sentences']:,} sentences of `tales` in the layout of BookCorpus, from files to training: "
+        "vocabulary, ids of both sides, and the check for passages that both have"
+    )
+    heading = ("format", "text", "files", "in the cache", "seconds", "MB of text/s", "again", "peak memory")
+    return [_from("python -m aeattn.benchmarks.store", known, what), Table(heading, rows)]
+
+
 def _faults(known: Json) -> list[Block]:
     rows = ((kind, f"{count['right']:,}", f"{count['tried']:,}") for kind, count in known["counts"].items())
     return [
@@ -153,6 +167,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "speed/start": ("How soon a command has begun", _start),
+    "speed/store": ("A text of the size of BookCorpus", _store),
     "speed/processes": ("Training in several processes", _processes),
     "faults": ("Faults", _faults),
 }

@@ -69,7 +69,11 @@ def conclusions(summary: Summary) -> list[str]:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("spec", metavar="SPEC", help="claims, first, or a .toml file (docs/experiments.md)")
+    parser.add_argument(
+        "spec",
+        metavar="SPEC",
+        help="claims, first, screening, second-cache, second-published, second-overfit, or a .toml file",
+    )
     parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")

@@ -26,6 +26,8 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _print(result: Json) -> None:
+    from aeattn.data.quality import Quality
+
     scores = [*result["files"], {**result, "name": "all"}]
     if "sliding" in result:
         stride = result["sliding"]["stride"]
@@ -37,6 +39,7 @@ def _print(result: Json) -> None:
         losses = (nats, nats / math.log(2), bits * math.log(2), bits)
         rows.append((f"{order}-gram model, for scale", "", *(f"{loss:.4f}" for loss in losses)))
     print_table(("text", "characters", "nats/char", "bits/char", "nats/byte", "bits/byte"), rows)
+    print_table(("of the text", ""), Quality.from_dict(result["quality"]).rows())
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -63,9 +63,11 @@ def _train(make_plan: Planned, check: Callable[[], Path], options: argparse.Name
     size = size_of_group()
     if options.processes is not None and size > 1 and options.processes != size:
         raise InputError(f"--processes is {options.processes}, and torchrun has started {size}: leave it out")
+    if options.shard and max(size, options.processes or 1) == 1:
+        raise InputError("--shard spreads a model over processes: start several, with --processes or torchrun")
     if (options.processes or 1) > 1 and size == 1:
         return _launch(check(), options)
-    return _train_here(make_plan, options.quiet) if size == 1 else _train_in_group(make_plan, options.quiet)
+    return _train_here(make_plan, options.quiet) if size == 1 else _train_in_group(make_plan, options)
 
 
 def _launch(run: Path, options: argparse.Namespace) -> int:
@@ -98,13 +100,13 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
     return 0
 
 
-def _train_in_group(make_plan: Planned, quiet: bool) -> int:
+def _train_in_group(make_plan: Planned, options: argparse.Namespace) -> int:
     """The same as one of several processes, of which the main one alone speaks."""
     with Startup() as startup:
         from aeattn.training.group import in_group  # from here on PyTorch is loaded
 
         def work(stop: Stop, world: World) -> Sequence[str]:
-            return _train_and_finish(make_plan(world), stop, startup, quiet, world)
+            return _train_and_finish(make_plan(world), stop, startup, options.quiet, world, options.shard)
 
         return in_group(work)
 
@@ -115,7 +117,7 @@ def _say(text: str) -> None:
 
 
 def _train_and_finish(
-    given: Plan | ResumePlan, stop: Stop, startup: Startup, quiet: bool, world: World
+    given: Plan | ResumePlan, stop: Stop, startup: Startup, quiet: bool, world: World, shard: bool = False
 ) -> Sequence[str]:
     from aeattn.cli.finish import finish
     from aeattn.terminal.progress import make_reporter
@@ -127,7 +129,7 @@ def _train_and_finish(
         from aeattn.training import start  # from here on PyTorch is loaded, which takes seconds
 
         begin = start.start if isinstance(given, Plan) else start.resume
-        begun = begin(given, reporter, world=world)  # type: ignore[arg-type]
+        begun = begin(given, reporter, world=world, shard=shard)  # type: ignore[arg-type]
         score = begun.run(stop, startup.over)
         trained = True
         reporter.close()
@@ -176,6 +178,9 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=whole, metavar="N", help="train in N processes of this machine")
+    parser.add_argument(
+        "--shard", action="store_true", help="of several processes, each keeps its part of the model"
+    )
 
 
 TRAIN = Command("train", "train a character model on text", _train_options, train)

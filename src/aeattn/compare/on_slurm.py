@@ -50,7 +50,8 @@ class Job:
             with self.job.paths.stdout.open("rb") as file:
                 file.seek(max(0, self.job.paths.stdout.stat().st_size - TAIL))
                 lines = file.read().decode("utf-8", "replace").splitlines()
-            return dict(json.loads(next(line for line in reversed(lines) if line.startswith(MARK))[len(MARK) :]))
+            said = [line for line in lines if line.startswith(MARK)]
+            return dict(json.loads(said[-1][len(MARK) :])) if said else None
         return None
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from aeattn.compare.convert import Saved
 from aeattn.compare.declaration import ResolvedContrast
-from aeattn.compare.records import Failure, TrialSettings
+from aeattn.compare.records import Environment, Failure, TrialSettings
 
 Interval = tuple[float, float]
 Verdict = Literal[
@@ -196,6 +196,28 @@ class ContrastResult(ResolvedContrast):
     def p_value(self) -> float | None:
         """That of the model which the interval comes from."""
         return self.two_way.p if self.two_way else self.p
+
+
+@dataclass(frozen=True)
+class WritingSpeed:
+    """Characters a second of one arm: median, slowest and fastest round."""
+
+    chars_per_second: float
+    slowest: float
+    fastest: float
+    engine: str
+    cache: str
+
+
+@dataclass(frozen=True)
+class Writing(Saved):
+    """How fast arms write the last `chars` of `context` characters, as `writing.json` holds it."""
+
+    context: int
+    chars: int
+    rounds: int
+    arms: dict[str, WritingSpeed]
+    environment: Environment
 
 
 @dataclass(frozen=True)

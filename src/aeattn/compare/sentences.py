@@ -92,6 +92,20 @@ class Found:
         return " ".join(filter(None, (mean, self.measure.unit, f"[{near}, {far}]")))
 
 
+def brief(contrast: ContrastResult) -> str:
+    """What came of a contrast among several, in a phrase."""
+    ours, theirs = contrast.labels
+    if contrast.center is None or contrast.shown is None:
+        return f"{ours} against {theirs}: {contrast.verdict}"
+    found = Found(contrast.center, *contrast.shown, describe_measure(contrast.measure))
+    said = {
+        "better": f"{ours} is better than {theirs}",
+        "worse": f"{ours} is worse than {theirs}",
+        "equivalent": f"{ours} and {theirs} are equivalent",
+    }.get(contrast.verdict, f"{ours} against {theirs}: {contrast.verdict}")
+    return f"{said}: {found.signed()}"
+
+
 def _without_interval(contrast: ContrastResult) -> str:
     measure = describe_measure(contrast.measure)
     return {

@@ -44,8 +44,16 @@ def studies(folder: Folder, declaration: Declaration, storage: str | None) -> Ca
         return lambda records: None
     require_optuna()
     kept = _open(storage or str(folder.studies))
-    known: dict[str, int] = {}
-    return lambda records: _keep(kept, declaration, records, known)
+    known = -1
+
+    def keep(records: Records) -> None:
+        nonlocal known
+        ended = sum(record.status != "running" for record in records.values() if record.phase == "tune")
+        if ended != known:
+            _keep(kept, declaration, records)
+            known = ended
+
+    return keep
 
 
 def _open(storage: str) -> BaseStorage:
@@ -58,9 +66,7 @@ def _open(storage: str) -> BaseStorage:
         if "://" in storage:
             return RDBStorage(storage)
         return JournalStorage(JournalFileBackend(str(_mended(Path(storage)))))
-    except (
-        Exception
-    ) as error:  # those of SQLAlchemy, its drivers and the file system, which have nothing in common
+    except Exception as error:  # SQLAlchemy's, its drivers', the file system's: they have nothing in common
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         shown = storage.rpartition("@")[2]  # without the password
         raise InputError(
@@ -78,15 +84,12 @@ def _mended(journal: Path) -> Path:
     return journal
 
 
-def _keep(kept: BaseStorage, declaration: Declaration, records: Records, known: dict[str, int]) -> None:
+def _keep(kept: BaseStorage, declaration: Declaration, records: Records) -> None:
     """Add the trials of which every run has ended, and that are not in their study."""
     found = tuning_jobs(declaration, records)
     for arm, choice in choices(declaration, records).items():
         under_way = {job.trial for job in found if job.arm == arm and not is_current(job, records)}
-        ended = [key for key in sorted(choice.losses) if key not in under_way]
-        if known.get(arm) != len(ended):
-            _add(kept, declaration, choice, ended)
-            known[arm] = len(ended)
+        _add(kept, declaration, choice, [key for key in sorted(choice.losses) if key not in under_way])
 
 
 def _add(kept: BaseStorage, declaration: Declaration, choice: Choice, ended: Sequence[Key]) -> None:

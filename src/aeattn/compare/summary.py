@@ -15,7 +15,7 @@ from aeattn.compare.jobs import Choice, Records, choices, coordinates, is_curren
 from aeattn.compare.metrics import ANALYSED, LOSSES, TIMED, describe_measure, read_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult, RunCounts, Summary, TuningResult, Verdict
-from aeattn.compare.sentences import SCREENING, conditions, notes, sentence, verdict
+from aeattn.compare.sentences import SCREENING, brief, conditions, notes, sentence, verdict
 
 Finals = Mapping[str, Mapping[int, Record]]  # arm, seed
 
@@ -64,8 +64,11 @@ def _runs(declaration: Declaration, wanted: Sequence[Record], current: Sequence[
 
 
 def _answer(contrasts: Sequence[ContrastResult]) -> str:
-    """The sentence of the primary contrast, those of all of them, or what a screening is for."""
-    return " ".join(c.sentence for c in contrasts if c.primary) or SCREENING
+    """The sentence of the primary contrast, a phrase for each of a family, or what a screening is for."""
+    primary = [c for c in contrasts if c.primary]
+    if any(c.family for c in primary):
+        return "; ".join(map(brief, primary)) + "."
+    return primary[0].sentence if primary else SCREENING
 
 
 def _losses(finals: Mapping[int, Record], loss: str) -> dict[int, float]:

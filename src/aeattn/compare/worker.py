@@ -115,7 +115,10 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     _check_commit(declaration)
     judged = declaration.judged if job.phase == "final" else None
     if judged:  # that the texts are there, before hours of training
-        documents(judged, corpus_of(job.run_config.data, job.seed, reporter.note), reporter.note)
+        try:
+            documents(judged, corpus_of(job.run_config.data, job.seed, reporter.note), reporter.note)
+        except InputError as error:
+            raise NotHere(str(error)) from error
     training, job = _training(folder, job, reporter)
     try:
         score = training.run(stop, startup.over)
@@ -156,7 +159,7 @@ def _judge(
     made = stores(documents(judged, corpus, reporter.note), corpus, trainer.text.tokenizer)
     declared = declaration.text[declaration.arm(record.arm).text].judged
     if other := next((name for name, side in facts(made).items() if declared.get(name) != side), None):
-        raise InputError(f"{record.name}: the text {other!r} is not the one that was declared: restore it")
+        raise NotHere(f"{record.name}: the text {other!r} is not the one that was declared: restore it")
     reporter.note("judging")
     return scores(trainer.model, made, config.model.context, trainer.text.tokenizer)
 

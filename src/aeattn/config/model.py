@@ -80,6 +80,10 @@ class ModelConfig:
         False, "a gate for each head, from the character: what the head has mixed, times sigmoid(x W)", flag=True,
         saved=False,
     )  # fmt: skip
+    value_embedding: bool = setting(
+        False, "add to values what a table has for the character itself, times a learned number", flag=True,
+        saved=False,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):

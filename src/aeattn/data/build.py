@@ -147,9 +147,7 @@ class Build:
     def _encode(self, document: Document) -> None:
         before = _identity(document)
         dropped: Counter[str] = Counter()
-        chunks = document.chunks(self.options, dropped)
-        chunks = ahead(chunks) if expected_bytes(document) >= _AHEAD else chunks
-        counted = _Counted(chunks, self._passed, self.watch)
+        counted = _Counted(chunks_of(document, self.options, dropped), self._passed, self.watch)
         for ids in self.tokenizer.encode_chunks(counted, self.unknown):
             if not len(ids):
                 continue
@@ -194,6 +192,12 @@ class Build:
     def close(self) -> None:
         self.ids.close()
         self.rows.close()
+
+
+def chunks_of(document: Document, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
+    """`Document.chunks`; of a large text, read by a thread while others are made use of."""
+    chunks = document.chunks(options, report)
+    return ahead(chunks) if expected_bytes(document) >= _AHEAD else chunks
 
 
 def expected_bytes(document: Document) -> int:

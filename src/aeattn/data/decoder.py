@@ -32,6 +32,11 @@ class Decoder:
         self._waiting = known[at:]
         return self.tokenizer.decode(known[:at])
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is held back that has not been passed on."""
+        return bool(self._waiting)
+
     def close(self) -> str:
         waiting, self._waiting = self._waiting, []
         return self.tokenizer.decode(waiting)

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from aeattn.data.decoder import Decoder
 from aeattn.data.shingles import SHINGLE, Bytes, Coder, Hashes, Places, Texts, Wanted, blocks, scramble
+from aeattn.data.stored import Stretch
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.host import available_cores
 
@@ -177,11 +178,11 @@ class _Codes:
         self.tokenizer = tokenizer
         self._table = np.zeros(sys.maxunicode + 1, np.uint64)  # of code points; 0 where one was not met yet
 
-    def of(self, ids: Ids) -> Iterator[npt.NDArray[np.uint64]]:
+    def of(self, ids: Ids | Stretch) -> Iterator[npt.NDArray[np.uint64]]:
         """Those of a document, block by block."""
         decoder = Decoder(self.tokenizer)
         for first in range(0, len(ids), BLOCK_TOKENS):
-            yield self._look_up(decoder.push(ids[first : first + BLOCK_TOKENS]))
+            yield self._look_up(decoder.push(np.asarray(ids[first : first + BLOCK_TOKENS])))
         yield self._look_up(decoder.close())
 
     def _look_up(self, text: str) -> npt.NDArray[np.uint64]:
@@ -193,7 +194,7 @@ class _Codes:
         return found
 
 
-def _hashes(ids: Ids, codes: _Codes) -> Iterator[Hashes]:
+def _hashes(ids: Ids | Stretch, codes: _Codes) -> Iterator[Hashes]:
     """The hashes of a document's shingles, block by block."""
     tail: npt.NDArray[np.uint64] = _NONE  # the last SHINGLE - 1 characters of all before
     space_before, space_code = np.zeros(1, np.bool_), scramble(np.array([_SPACE_CODE], np.uint64))

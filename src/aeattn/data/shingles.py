@@ -19,11 +19,12 @@ import numpy.typing as npt
 from aeattn.data.decoder import Decoder
 from aeattn.data.lookup import Bytes as Bytes
 from aeattn.data.lookup import ByteTable
+from aeattn.data.stored import Stretch
 from aeattn.data.tokenizer import Ids, Tokenizer
 
 Places = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
-Texts = Sequence[tuple[str, Ids]]  # name and ids of each document
+Texts = Sequence[tuple[str, Ids | Stretch]]  # name and ids of each document
 
 SHINGLE = 64  # characters; a power of two
 BLOCK = 1 << 19  # codes at once, which stay in a processor's cache
@@ -43,24 +44,35 @@ class Coder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._of_point = np.zeros(sys.maxunicode + 1, np.uint8)  # 0 where one was not met yet
-        self._of_id: Bytes | None = None  # where every token is one character
-        self._of_byte: ByteTable | None = None  # where every id is a byte, too
-        if bool((tokenizer.chars_per_token == 1).all()):
-            self._of_id = self._of_text("".join(tokenizer.decode([i]) for i in range(tokenizer.vocab_size)))
-            if tokenizer.dtype == np.uint8:
-                self._of_byte = ByteTable(np.pad(self._of_id, (0, 256 - tokenizer.vocab_size)))
+        self._of_byte: ByteTable | None = None
+        texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+        self._partial = np.array(["\ufffd" in text for text in texts])  # tokens that may be a part of a character
+        self._flat = self._of_text("".join(texts))
+        self._lengths = np.array([len(text) for text in texts], np.int64)
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        if tokenizer.dtype == np.uint8 and (self._lengths == 1).all() and not self._partial.any():
+            self._of_byte = ByteTable(np.pad(self._flat, (0, 256 - tokenizer.vocab_size)))
 
-    def pieces(self, ids: Ids) -> Iterator[Bytes]:
+    def pieces(self, ids: Ids | Stretch) -> Iterator[Bytes]:
         """Those of a document, piece by piece."""
         decoder = Decoder(self.tokenizer)
         for first in range(0, len(ids), BLOCK):
             piece = np.asarray(ids[first : first + BLOCK])
             if self._of_byte is not None:
                 yield self._of_byte.take(piece.view(np.uint8))
+            elif decoder.waits or self._partial[piece].any():
+                yield self._of_text(decoder.push(piece))
             else:
-                yield self._of_text(decoder.push(piece)) if self._of_id is None else self._of_id.take(piece)
-        if self._of_id is None:
+                yield self._of_tokens(piece)
+        if decoder.waits:
             yield self._of_text(decoder.close())
+
+    def _of_tokens(self, ids: Ids) -> Bytes:
+        """Those of tokens that are whole characters, by tables: the library would take ten times as long."""
+        lengths = self._lengths[ids]
+        before = self._starts[ids] - (np.cumsum(lengths) - lengths)
+        codes: Bytes = self._flat[np.repeat(before, lengths) + np.arange(lengths.sum())]
+        return codes
 
     def _of_text(self, text: str) -> Bytes:
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -13,7 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,23 @@ from typing import Any
 import numpy as np
 
 from aeattn.config.text import TextOptions
-from aeattn.data.build import Build, expected_bytes
+from aeattn.data.build import Build, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.shingles import Texts
 from aeattn.data.sole import Places, sole
 from aeattn.data.stored import (
     Documents,
     StoredDocument,
+    Stretch,
+    Texts,
     chars_of,
     places_digest,
     read_rows,
     write_documents,
 )
 from aeattn.data.sums import check, mark_seen, sums_of
+from aeattn.data.text import FOLDED
 from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
@@ -57,6 +59,7 @@ class TokenStore:
         unknown: how often each character outside the vocabulary was replaced by the substitute.
         dropped: how often normalisation dropped each character.
         sha256: of the ids' bytes.
+        folded: how often each character was spelt in ASCII, under such keys as "é→e".
     """
 
     ids: Ids
@@ -64,6 +67,7 @@ class TokenStore:
     unknown: Counter[str]
     dropped: Counter[str]
     sha256: str
+    folded: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def at(cls, path: Path, facts: Json) -> TokenStore:
@@ -76,7 +80,11 @@ class TokenStore:
         )
         dtype: np.dtype[Any] = np.dtype(facts["dtype"])
         ids = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
-        return cls(ids, documents, Counter(facts["unknown"]), Counter(facts["dropped"]), facts["sha256"])
+        dropped, folded = (
+            Counter({kind: n for kind, n in facts["dropped"].items() if (FOLDED in kind[1:]) is wanted})
+            for wanted in (False, True)
+        )
+        return cls(ids, documents, Counter(facts["unknown"]), dropped, facts["sha256"], folded)
 
     @cached_property
     def chars(self) -> int:
@@ -88,21 +96,19 @@ class TokenStore:
         """The mean; exactly 1 where tokens are characters."""
         return self.chars / len(self.ids) if len(self.ids) else 1.0
 
-    def texts(self) -> Texts:
+    def texts(self) -> Texts[Ids]:
         """Name and ids of each document, made when they are asked for."""
-        return _Texts(self)
+        return Texts(self.documents, np.asarray(self.ids))
 
-
-class _Texts(Sequence[tuple[str, Ids]]):
-    def __init__(self, store: TokenStore) -> None:
-        self._documents, self._ids = store.documents, np.asarray(store.ids)
-
-    def __len__(self) -> int:
-        return len(self._documents)
-
-    def __getitem__(self, index: Any) -> Any:
-        document = self._documents[index]
-        return document.name, self._ids[document.start : document.stop]
+    @contextmanager
+    def passages(self) -> Iterator[Texts[Ids | Stretch]]:
+        """The same to be read from end to end: of a memory map, what has been read once would stay in memory."""
+        path = getattr(self.ids, "filename", None)
+        if path is None:
+            yield Texts(self.documents, self.ids)
+            return
+        with open(path, "rb", buffering=0) as file:
+            yield Texts(self.documents, Stretch(file, self.ids.dtype, 0, len(self.ids)))
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,7 @@ def cached_tokenizer(
 def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
     for document in documents:
-        for chunk in document.chunks(options):
+        for chunk in chunks_of(document, options):
             watch.add(len(chunk))
             yield chunk
 
@@ -296,7 +302,8 @@ def cached_overlap(
 
     def make() -> Json:
         watch = Watch(progress, "comparing the training text with the validation text", train.chars)
-        return asdict(overlap(train.texts(), valid.texts(), tokenizer, watch.add))
+        with train.passages() as known, valid.passages() as sought:
+            return asdict(overlap(known, sought, tokenizer, watch.add))
 
     return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Any, BinaryIO, Protocol, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,54 @@ class Documents(Sequence[StoredDocument]):
         return StoredDocument(
             self._names[name:name_end].tobytes().decode("utf-8", "surrogatepass"), start, stop, chars, size
         )
+
+
+class Stretch:
+    """Ids of a file from `first` to before `last`: a part is read when it is asked for, and nothing is kept."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype[Any], first: int, last: int) -> None:
+        self._file, self._dtype, self._first, self._last = file, dtype, first, last
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, part: slice) -> Stretch:
+        first, last, _ = part.indices(len(self))
+        return Stretch(self._file, self._dtype, self._first + first, self._first + max(first, last))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.integer[Any]]:
+        self._file.seek(self._first * self._dtype.itemsize)
+        found = np.frombuffer(self._file.read(len(self) * self._dtype.itemsize), self._dtype)
+        return found.astype(dtype or self._dtype, copy=False)
+
+
+S = TypeVar("S", covariant=True)
+
+
+class Sliced(Protocol[S]):
+    """Whatever can be cut like an array."""
+
+    def __getitem__(self, part: slice, /) -> S: ...
+
+
+class Texts(Sequence[tuple[str, S]]):
+    """Name and ids of each document, made when they are asked for."""
+
+    def __init__(self, documents: Sequence[StoredDocument], ids: Sliced[S]) -> None:
+        self._documents, self._ids = documents, ids
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, S]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, S]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, S] | list[tuple[str, S]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        document = self._documents[index]
+        return document.name, self._ids[document.start : document.stop]
 
 
 def chars_of(documents: Sequence[StoredDocument]) -> int:

@@ -22,6 +22,8 @@ from aeattn.errors import InputError
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _SPACE_TO_SQUEEZE = re.compile(r"\s{2,}|[^\S ]")  # white space other than a single space
 
+FOLDED = "→"  # between a character and its form in ASCII, in reports
+
 # What compatibility decomposition (NFKD) does not take to ASCII by itself.
 _FOLDS = {
     **dict.fromkeys("‘’‚‛′‵´ʼʹ‹›", "'"),
@@ -43,7 +45,8 @@ def normalise(chunks: Iterable[str], options: TextOptions, report: Counter[str] 
     Args:
         chunks: the text, cut anywhere.
         options: what to do.
-        report: gains the number of times that each character was dropped (accents do not count).
+        report: gains the number of times that each character was dropped (accents do not count), and under such
+            keys as "é→e" how often one was spelt in ASCII.
     """
     report = Counter() if report is None else report
     chunks = _unify_newlines(chunks)
@@ -87,7 +90,9 @@ def _fold_to_ascii(chunk: str, report: Counter[str]) -> str:
     def fold(match: re.Match[str]) -> str:
         character = match[0]
         folded = _ascii_form(character)
-        if not folded and not unicodedata.category(character).startswith("M"):
+        if folded:
+            report[f"{character}{FOLDED}{folded}"] += 1
+        elif not unicodedata.category(character).startswith("M"):
             report[character] += 1
         return folded
 

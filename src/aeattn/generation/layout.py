@@ -218,6 +218,10 @@ class _Layer:
             "key_epsilon": norm_epsilon(config, "key", self.layer),
             "value_shared": int(shared), "rotate": int(config.positions == "rotary"),
         }  # fmt: skip
+        self.fields["value_table"] = NOWHERE
+        if config.value_embedding:
+            table = self._get("attention.value_table.weight") * self._get("attention.value_weight")
+            self.fields["value_table"] = self.blob.add(table)
         self._decoder("query", query, wanted=config.qk_norm)
         self._decoder("key", key, wanted=not self.latent or config.qk_norm)
         self._decoder("value", value, wanted=not self.latent)

@@ -480,6 +480,11 @@ struct Engine {
         if (kept.decoded) by_heads(layer.value, layer.value.decoder, m.kv_heads, head_stride, decoded, batch.n);
         const Rows source = kept.decoded ? decoded : encoded.from(layer.value.at);
         const int64_t step = kept.decoded ? head_stride : kept.width;
+        for (int64_t r = 0; layer.value_table >= 0 && r < batch.n; r++)
+            for (int64_t g = 0; g < kept.groups; g++) {
+                const int64_t row = batch.ids[r] * kept.groups + g;
+                add(source[r] + g * step, weights + layer.value_table + row * kept.width, kept.width);
+            }
         for (int64_t r = 0; r < batch.n; r++)
             for (int64_t g = 0; g < kept.groups; g++)
                 for (int64_t start = 0; start < kept.width; start += PANEL) {

@@ -31,4 +31,5 @@ struct Layer {
     int64_t slopes, rotate;                                           // ALiBi; rotary on whole keys
     int64_t rotary_query, rotary_key, rotary_width, rotary_cache;     // decoupled rotary part
     int64_t gate;                                                     // in the encoders' product, one number a head
+    int64_t value_table;                                              // added to decoded values: a row a token
 };

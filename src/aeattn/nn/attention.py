@@ -101,7 +101,9 @@ class Attention(nn.Module):
     `output` maps the heads in a row (H C) back to D; without it every head is D wide and they are added up.
     With `qk_norm`, queries and keys are divided by their root mean square (Henry et al. 2020), to whose square an
     epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part. The
-    sigmoid of what `gate` puts out, (B, T, H), is a gate a head; its weights begin at zero, all gates at one half.
+    sigmoid of what `gate` puts out, (B, T, H), is a gate a head; its weights begin at zero, the gates at one half.
+    `value_table` has a vector (G C) for each token of a vocabulary, which is added to its value, times a learned
+    number that begins at zero (value embeddings, as the nanoGPT speedrun has them).
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class Attention(nn.Module):
         d_model: int,
         output: nn.Linear | None,
         gate: Projection | None = None,
+        value_table: nn.Embedding | None = None,
         positions: PositionKind,
         d_rotary: int,
         qk_norm: bool,
@@ -128,6 +131,8 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = query, key, value, output
         self.gate = gate
         self.open_gates()
+        self.value_table = value_table
+        self.value_weight = None if value_table is None else nn.Parameter(torch.zeros(1))
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         self.d_head, self.positions, self.causal, self.dropout = d_head, positions, causal, dropout
         self.query_epsilon, self.key_epsilon = query_epsilon, key_epsilon
@@ -145,21 +150,21 @@ class Attention(nn.Module):
             nn.init.zeros_(self.gate.encoder_weight)
 
     def forward(
-        self, x: Tensor, *, mask: Tensor | None = None, fully_masked: Tensor | None = None,
-        cache: LayerCache | None = None,
+        self, x: Tensor, ids: Tensor | None = None, *, mask: Tensor | None = None,
+        fully_masked: Tensor | None = None, cache: LayerCache | None = None,
     ) -> Tensor:  # fmt: skip
-        """(B, T, D) -> (B, T, D).
+        """(B, T, D) -> (B, T, D); ids (B, T) of the tokens where there is a table of values.
 
         `mask` is added to the scores, broadcastable to (B, H, Tq, Tk); minus infinity forbids, but must leave
         every query a key. `fully_masked`, broadcastable to (B, H, Tq, 1), is true for queries that get zeros
         instead. With a cache, `x` holds only the new characters, and `mask` covers all keys.
         """
         if cache is not None:
-            mixed, output = self._attend_cached(x, cache, mask), None
+            mixed, output = self._attend_cached(x, ids, cache, mask), None
         else:
             q, k, v_code, gates = self.queries_and_keys(x)
             output = self.absorbed_output()
-            v = self.values(v_code) if output is None else self.value.split_code(v_code, self.n_kv_heads)
+            v = self.values(v_code, ids) if output is None else self.value.split_code(v_code, self.n_kv_heads)
             mixed = self.attend(q, k, v.expand(-1, self.n_kv_heads, -1, -1), mask)
             mixed = mixed if gates is None else mixed * gates
         mixed = mixed if fully_masked is None else mixed.masked_fill(fully_masked, 0.0)
@@ -178,14 +183,14 @@ class Attention(nn.Module):
             return attend_fused(q, k, v, bias, dropout)
         return (attend_blockwise if self.causal else attend_plain)(q, k, v, bias, dropout)
 
-    def _attend_cached(self, x: Tensor, cache: LayerCache, mask: Tensor | None) -> Tensor:
+    def _attend_cached(self, x: Tensor, ids: Tensor | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
         """What new characters (B, T, D) find among themselves and all before them: (B, H, T, C)."""
         start = cache.length
         q_code, k_code, v_code, gates = self.codes(x)
         new, reading = self._kept_keys(k_code, self.queries(q_code, start), start, cache.latent)
         value_decoders = self.value.head_decoders(self.n_kv_heads) if cache.latent else None
         if not cache.latent:
-            new["values"] = self.values(v_code)
+            new["values"] = self.values(v_code, ids)
         elif not self.value.shares_code:
             new["values"] = self.value.split_code(v_code, self.n_kv_heads)
         rotary_queries = None
@@ -223,10 +228,10 @@ class Attention(nn.Module):
         bias = self.bias(scores.shape[2], scores.shape[3], mask, scores.device)
         return (scores if bias is None else scores + bias).softmax(dim=-1).to(queries.dtype)
 
-    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def heads(self, x: Tensor, ids: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (scaled) of (B, T, D), (B, H, T, C), and its keys and values, (B, G, T, C)."""
         q, k, v_code, _ = self.queries_and_keys(x)
-        return q, k, self.values(v_code)
+        return q, k, self.values(v_code, ids)
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The codes of queries, keys and values of (B, T, D), (B, T, K), and the gates of the heads, (B, H, T, 1),
@@ -253,9 +258,12 @@ class Attention(nn.Module):
         """The decoders of the values and `output` as one matrix, (D, H K): heads mix codes, which are decoded as
         they are put out, so a product of weights stands for one of every character. Its slow twin is `merge` of
         mixed values. None where values have no decoder, or codes are not as wide as values are in a head: mixing
-        them would cost more, or find no kernel, which wants queries, keys and values of one width."""
+        them would cost more, or find no kernel, which wants queries, keys and values of one width; nor where a
+        table adds to decoded values."""
         decoders = self.value.head_decoders(self.n_kv_heads)
-        if self.output is None or decoders is None or decoders.shape[-1] != self.d_head:
+        if self.output is None or self.value_table is not None:
+            return None
+        if decoders is None or decoders.shape[-1] != self.d_head:
             return None
         by_head = self.output.weight.view(-1, self.n_heads, self.d_head).transpose(0, 1)
         absorbed: Tensor = (by_head @ for_each_head(decoders, self.n_heads, dim=0)).transpose(0, 1).flatten(1)
@@ -275,9 +283,13 @@ class Attention(nn.Module):
             k = F.rms_norm(k, (self.d_head,), eps=self.key_epsilon)
         return rotate(k, start) if self.positions == "rotary" else k
 
-    def values(self, code: Tensor) -> Tensor:
-        """Values (B, G, T, C) of their code (B, T, K)."""
-        return self.split(self.value.decode(code), self.n_kv_heads)
+    def values(self, code: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Values (B, G, T, C) of their code (B, T, K) and their tokens (B, T)."""
+        values = self.value.decode(code)
+        if self.value_table is not None and self.value_weight is not None:
+            assert ids is not None, "values from the token's identity need ids"
+            values = values + (self.value_table(ids) * self.value_weight).to(values.dtype)
+        return self.split(values, self.n_kv_heads)
 
     def rotary_parts(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """The decoupled rotary part of queries (B, H, T, R), scaled, and of keys (B, 1, T, R), for all heads."""

@@ -1,5 +1,7 @@
 """Autoencoder attention as one module to drop into any PyTorch model.
 
+It sees no tokens, so values from their identity (`value_embedding` of `ModelConfig`) are the model's alone.
+
 Shapes: B batch, T time (q queries, k keys), D width, H heads.
 """
 

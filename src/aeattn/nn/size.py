@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
 
-TAPS = "conv.taps"  # multiply each feature alone: two axes, but no matrix
+TAPS, TABLE = "conv.taps", "attention.value_table.weight"
+NO_MATRICES = (TAPS, TABLE)  # two axes, but nothing that multiplies each token
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ def _layer(config: ModelConfig, kinds: Kinds) -> Shapes:
         shapes["attention.output.weight"] = (d, heads * config.d_head)
     if config.gate:
         shapes["attention.gate.encoder.weight"] = (heads, d)
+    if config.value_embedding:
+        shapes |= {
+            TABLE: (config.vocab_size, config.heads("value") * config.d_head),
+            "attention.value_weight": (1,),
+        }
     if config.qk_norm:
         shapes["attention.query_gain"] = (heads, 1, config.d_head)
     if config.positions == "alibi":
@@ -163,7 +169,9 @@ def parameters(config: ModelConfig) -> int:
 
 def _matrices(config: ModelConfig, kinds: Kinds) -> int:
     """Weights of one layer that multiply each character once."""
-    return _numbers(shape for name, shape in _layer(config, kinds).items() if len(shape) == 2 and name != TAPS)
+    return _numbers(
+        shape for name, shape in _layer(config, kinds).items() if len(shape) == 2 and name not in NO_MATRICES
+    )
 
 
 def forward_flops(config: ModelConfig, mean_keys: float) -> int:
@@ -214,6 +222,8 @@ def not_absorbable(config: ModelConfig) -> str | None:
         return (
             f"keys and values are {names}: no decoder to absorb, a latent cache would keep what the full one does"
         )
+    if config.value_embedding:
+        return "value_embedding adds to decoded values, which a cache of codes does not have"
     if config.positions == "rotary" and any(key.has_decoder for _, key, _ in layers):
         return "rotary positions turn decoded keys: use `alibi`, `decoupled` or `learned`"
     return None

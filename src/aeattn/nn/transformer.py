@@ -29,6 +29,8 @@ def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, 
         d_model=config.d_model,
         output=None if config.per_head else nn.Linear(config.n_heads * config.d_head, config.d_model, bias=False),
         gate=Linear(config.d_model, config.n_heads) if config.gate else None,
+        value_table=Embedding(config.vocab_size, config.heads("value") * config.d_head)
+        if config.value_embedding else None,
         positions=config.positions, d_rotary=config.d_rotary, qk_norm=config.qk_norm,
         query_epsilon=norm_epsilon(config, "query", layer), key_epsilon=norm_epsilon(config, "key", layer),
         causal=causal, dropout=dropout,
@@ -95,13 +97,15 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, cache: LayerCache | None = None, padding: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """`padding` (B, T, 1) is true where there is no character, `mask` keeps attention from looking there."""
+        self, x: Tensor, ids: Tensor | None = None, cache: LayerCache | None = None, padding: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """`ids` (B, T) are the tokens themselves; `padding` (B, T, 1) is true where there is no character, `mask`
+        keeps attention from looking there."""
         seen = self.attention_norm(x)
         if self.conv is not None:
             seen = self.conv(seen if padding is None else seen.masked_fill(padding, 0.0), cache)
-        x = x + self.dropout(self.attention(seen, cache=cache, mask=mask))
+        x = x + self.dropout(self.attention(seen, ids, cache=cache, mask=mask))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)), 1)
         return out
 
@@ -133,7 +137,7 @@ class LanguageModel(nn.Module):
             x = x + self.position(positions)
         x = self.dropout(x)
         for i, block in enumerate(self.blocks):
-            x = block(x, None if cache is None else cache.layers[i], padding, mask)
+            x = block(x, ids, None if cache is None else cache.layers[i], padding, mask)
         weight = self.embedding.weight if self.head is None else self.head.weight
         return wide(F.linear(self.norm(x), weight))
 

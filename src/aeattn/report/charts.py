@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from aeattn.compare.declaration import ResolvedArm
 from aeattn.compare.intervals import Interval
-from aeattn.compare.metrics import describe_measure
+from aeattn.compare.metrics import LOSSES, describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Figure, Figures, Key
@@ -130,18 +130,18 @@ class Row:
 
 
 def is_loss(contrast: ContrastResult) -> bool:
-    return contrast.measure == "valid_nats"
+    return contrast.measure in LOSSES
 
 
 def contrast_row(contrast: ContrastResult) -> Row:
     """A contrast as a row: of losses in nats, of all else in percent of the arm compared with."""
     scale = 1.0 if is_loss(contrast) else 100 / abs(contrast.baseline or 1.0)
-    mean, form = scale * (contrast.mean or 0.0), "+.4f" if is_loss(contrast) else "+.1f"
+    mean, form = scale * (contrast.center or 0.0), "+.4f" if is_loss(contrast) else "+.1f"
     interval = contrast.shown and (scale * contrast.shown[0], scale * contrast.shown[1])
     ends = ", one seed" if contrast.n == 1 else ""
     if interval:
         ends = f" [{interval[0]:{form}}, {interval[1]:{form}}]"
-    of = "" if is_loss(contrast) else f"{describe_measure(contrast.measure).text}, "
+    of = "" if contrast.measure in LOSSES[:2] else f"{describe_measure(contrast.measure).text}, "
     figures = f"{mean:{form}}{ends}".replace("-", "\u2212")
     ours, theirs = contrast.labels
     return Row(ours, f"{of}less {theirs}", mean, interval, contrast.primary, figures)
@@ -160,6 +160,8 @@ def forest_figure(
     smallest = comparison.declaration.smallest_effect if all(map(is_loss, drawn)) else 0.0
     wide, narrow = (_forest(title, [contrast_row(c) for c in drawn], unit, smallest, w) for w in (True, False))
     kinds = "Diamond: the primary contrast, 95 %. " if any(c.primary for c in drawn) else ""
+    if any(c.family for c in drawn):
+        kinds = "Diamonds: primary contrasts, whose intervals hold all at once at 95 %. "
     if not all(c.primary for c in drawn):
         kinds += "Circles: exploratory contrasts, whose intervals hold all at once at 95 %. "
     shaded = f"Shaded: less than {smallest:g} nats, declared as not mattering." if smallest else ""
@@ -230,8 +232,8 @@ def _cost_figure(
         return next((cost for name in costs if (cost := cost_of(record, name)) is not None), None)
 
     found = {arm.id: over_seeds(map(read, comparison.finals(arm.id)))[0] for arm in comparison.in_group(group)}
-    spots = _spots(comparison, found)
-    return _spots_figure(comparison, spots, f"Loss against {name}", label, group) if spots else None
+    there = spots(comparison, found)
+    return _spots_figure(comparison, there, f"Loss against {name}", label, group) if there else None
 
 
 def size_figures(comparison: Comparison) -> Figures | None:
@@ -242,35 +244,35 @@ def size_figures(comparison: Comparison) -> Figures | None:
 
 def _size_figure(comparison: Comparison, matching: str) -> Figure | None:
     sizes = {arm.id: arm.parameters for arm in comparison.arms if arm.matching == matching}
-    spots, group = _spots(comparison, sizes), (matching, None)
-    several = len({(comparison.series(arm), mean.at) for arm, mean in spots}) > len(
-        {comparison.series(arm) for arm, _ in spots}
+    there, group = spots(comparison, sizes), (matching, None)
+    several = len({(comparison.series(arm), mean.at) for arm, mean in there}) > len(
+        {comparison.series(arm) for arm, _ in there}
     )
-    return _spots_figure(comparison, spots, "Loss over size", "parameters", group, log=True) if several else None
+    return _spots_figure(comparison, there, "Loss over size", "parameters", group, log=True) if several else None
 
 
-def _spots(comparison: Comparison, at: Mapping[str, float | None]) -> list[Spot]:
+def spots(comparison: Comparison, at: Mapping[str, float | None]) -> list[Spot]:
     """Those arms that have a loss, each at its place on the x axis."""
-    spots = []
+    found = []
     for arm in comparison.arms:
-        nats, interval = over_seeds(record.nats_per_char for record in comparison.finals(arm.id))
+        nats, interval = over_seeds(map(comparison.loss, comparison.finals(arm.id)))
         if (place := at.get(arm.id)) is not None and nats is not None:
-            spots.append((arm, Mean(place, nats, interval)))
-    return spots
+            found.append((arm, Mean(place, nats, interval)))
+    return found
 
 
 def _spots_figure(
-    comparison: Comparison, spots: Sequence[Spot], title: str, label: str, group: Group, log: bool = False
+    comparison: Comparison, there: Sequence[Spot], title: str, label: str, group: Group, log: bool = False
 ) -> Figure:
     """Each arm's loss with its interval; a line through those of one style."""
     plot = Chart(
         named(title, group),
-        "; ".join(f"{arm.label}: {mean.nats:.4f} nats at {short(mean.at)}" for arm, mean in spots),
-        spread([mean.at for _, mean in spots], 0.06 if log else 0.12, log),
-        spread([end for _, mean in spots for end in mean.ends], 0.15), label, named(NATS, group), log_x=log,
+        "; ".join(f"{arm.label}: {mean.nats:.4f} nats at {short(mean.at)}" for arm, mean in there),
+        spread([mean.at for _, mean in there], 0.06 if log else 0.12, log),
+        spread([end for _, mean in there for end in mean.ends], 0.15), label, named(NATS, group), log_x=log,
     )  # fmt: skip
     lines: dict[int, list[tuple[float, float]]] = {}
-    for arm, mean in spots:
+    for arm, mean in there:
         series, at = comparison.series(arm), (mean.at, mean.nats)
         lines.setdefault(series, []).append(at)
         plot.whisker(mean.at, *mean.ends, series)
@@ -287,7 +289,7 @@ def _spots_figure(
 def rate_figures(comparison: Comparison) -> Figures | None:
     """What each rate of the grid came to, for each arm; the chosen one is filled."""
     tuning = comparison.declaration.tuning
-    if comparison.summary is None or tuning is None or tuning.search != "grid":
+    if comparison.summary is None or tuning is None or tuning.search != "grid" or tuning.apart:
         return None
     return gathered(comparison, (_rate_figure(comparison, group) for group in comparison.groups))
 

@@ -21,7 +21,9 @@ from aeattn.report.charts import (
     size_figures,
     whole_text,
 )
+from aeattn.report.claims import claim_blocks
 from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of, mean_cell, over_seeds
+from aeattn.report.frontier import frontier_blocks, frontier_figure, has_bytes
 from aeattn.report.protocol import all_records, protocol
 
 SAMPLES_SHOWN = 6
@@ -42,9 +44,11 @@ def make_page(comparison: Comparison) -> Page:
         facts=_facts(comparison),
         notes=[*(summary.notes if summary else ()), *comparison.problems],
         sections=[
+            *([Section("Published claims", claim_blocks(comparison.contrasts))] if declaration.family else []),
+            *([Section("Loss for every byte", frontier_blocks(comparison))] if has_bytes(comparison) else []),
             Section("Arms", _arms(comparison)),
             Section("Learning curves", _curves(comparison)),
-            Section("Contrasts", _contrasts(comparison)),
+            *([] if declaration.screening else [Section("Contrasts", _contrasts(comparison))]),
             Section("Cost against loss", _costs(comparison)),
             Section("Learning rates", _rates(comparison)),
             Section("Sizes", _sizes(comparison)),
@@ -65,6 +69,8 @@ def _hero(comparison: Comparison) -> Block | None:
         unit = NATS if is_loss(primary) else PERCENT
         if figure := forest_figure(comparison, same, group_of(primary), unit):
             return Figures([figure], wide=True)
+    if has_bytes(comparison) and (frontier := frontier_figure(comparison)):
+        return frontier
     curves = learning_curves(comparison)
     return Figures(curves.figures[:1], curves.legend) if curves else None
 
@@ -130,7 +136,7 @@ def _arms(comparison: Comparison) -> list[Block]:
 
 
 def _arm_row(comparison: Comparison, arm: ResolvedArm, concluded: ArmSummary | None) -> list[Cell]:
-    losses = [record.nats_per_char for record in comparison.finals(arm.id)]
+    losses = [comparison.loss(record) for record in comparison.finals(arm.id)]
     return [
         Cell(comparison.full_name(arm)),
         Cell(str(len(losses)), len(losses)),
@@ -153,7 +159,7 @@ def _costs(comparison: Comparison) -> list[Block]:
     rows = [
         [
             Cell(comparison.full_name(arm)),
-            mean_cell(record.nats_per_char for record in finals),
+            mean_cell(map(comparison.loss, finals)),
             *(shown(over_seeds(cost_of(r, name) for r in finals)[0], form) for name, (_, form) in columns.items()),
         ]
         for arm, finals in arms
@@ -181,8 +187,28 @@ def _contrasts(comparison: Comparison) -> list[Block]:
                "#p, Holm", "#seeds and books [95 %]", "#% of perplexity", "verdict"]  # fmt: skip
     rows = [_contrast_row(contrast, len(comparison.groups) > 1) for contrast in contrasts]
     about = "The interval of the primary contrast holds at 95 %; those of the exploratory ones hold all at once."
+    if any(c.family for c in contrasts):
+        about = "Intervals of the primary contrasts hold all at once at 95 %, as do those of the exploratory ones."
+    alone = [*_by_seeds_alone(contrasts)]
     sentences = [c.sentence for c in contrasts if c.sentence and c.verdict != "no runs"]
-    return [*there, Text(about), Table("", columns, rows), *([Text("In words:", sentences)] if sentences else [])]
+    said = [Text("In words:", sentences)] if sentences else []
+    return [*there, Text(about), Table("", columns, rows), *alone, *said]
+
+
+def _by_seeds_alone(contrasts: Sequence[ContrastResult]) -> list[Block]:
+    """The model of seeds and books beside Student's paired interval."""
+    rows = [
+        [
+            Cell(c.labels[0]), Cell(c.labels[1]), Cell(describe_measure(c.measure).text),
+            with_interval(c.two_way.mean, c.two_way.interval, "+.4f"), shown(c.two_way.df, ".1f"),
+            *(shown(c.two_way.sd[name], ".4f") for name in ("seeds", "books", "rest")),
+            with_interval(c.mean, c.interval, "+.4f"),
+        ]
+        for c in contrasts if c.two_way
+    ]  # fmt: skip
+    columns = ["arm", "less arm", "of", "#seeds and books, 95 %", "#degrees of freedom", "#sd, seeds",
+               "#sd, books", "#sd, rest", "#paired by seed alone, 95 %"]  # fmt: skip
+    return [Table("Intervals of single contrasts, by both models", columns, rows)] if rows else []
 
 
 def _contrast_row(c: ContrastResult, several: bool) -> list[Cell]:
@@ -194,9 +220,9 @@ def _contrast_row(c: ContrastResult, several: bool) -> list[Cell]:
         Cell("primary" if c.primary else "exploratory"),
         Cell(c.claim or ""),
         Cell(str(c.n), c.n),
-        with_interval(c.mean, c.shown, f"+,.{describe_measure(c.measure).digits}f"),
+        with_interval(c.center, c.shown, f"+,.{describe_measure(c.measure).digits}f"),
         Cell(c.unit),
-        shown(c.p, ".2g"),
+        shown(c.p_value, ".2g"),
         shown(c.p_holm, ".2g"),
         Cell(f"[{ends[0]:+.4f}, {ends[1]:+.4f}]", ends[0]) if ends else Cell("-"),
         with_interval(percent.mean, percent.interval, "+.2f") if percent else Cell("-"),
@@ -212,20 +238,23 @@ def _rates(comparison: Comparison) -> list[Block]:
     if not tuned:
         return [Text("No learning rate was tuned: every arm has that of the base.")]
     names = {arm.id: comparison.full_name(arm) for arm in comparison.arms}
+    apart = comparison.declaration.tuning is not None and comparison.declaration.tuning.apart
     rows = [
         [
             Cell(names.get(t.id, t.id)),
             Cell(f"{r.rate:g}", r.rate),
+            *([shown(r.matrix_rate, "g")] if apart else []),
             shown(r.mean),
             Cell(str(len(r.losses)), len(r.losses)),
             Cell(str(r.failed), r.failed),
-            Cell(_chosen(t) if r.rate == t.chosen else ""),
+            Cell(_chosen(t) if (r.rate, r.matrix_rate) == (t.chosen, t.chosen_matrix) else ""),
             shown(t.sensitivity),
         ]
         for t in tuned
         for r in t.rates
     ]
-    columns = ["arm", "#rate", "#nats a character", "#seeds", "#failed", "chosen", "#sensitivity"]
+    heads = ["#AdamW's rate", "#Muon's rate"] if apart else ["#rate"]
+    columns = ["arm", *heads, "#nats a character", "#seeds", "#failed", "chosen", "#sensitivity"]
     about = "The same rates for every arm, on seeds that the final runs do not use; sensitivity is what one " \
             "step of the grid away from the best costs."  # fmt: skip
     figures = rate_figures(comparison)

@@ -10,8 +10,9 @@ from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.declaration import Declaration, ResolvedArm, ResolvedContrast, read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import Interval, estimate
+from aeattn.compare.metrics import read_measure
 from aeattn.compare.records import Record
-from aeattn.compare.results import ContrastResult, Summary
+from aeattn.compare.results import ContrastResult, Summary, Writing
 from aeattn.compare.sentences import MATCHED
 from aeattn.compare.summary import sharing_the_machine
 from aeattn.errors import InputError
@@ -47,6 +48,11 @@ class Comparison:
     records: Sequence[Record]
     analyses: Mapping[str, RunAnalysis]
     problems: Sequence[str]
+    writing: Writing | None = None
+
+    def loss(self, record: Record) -> float | None:
+        """What arms are compared in: the loss on the test text where one is declared, else the validation loss."""
+        return read_measure(self.declaration.loss, record, None)
 
     @property
     def arms(self) -> Sequence[ResolvedArm]:
@@ -110,7 +116,19 @@ def load(path: Path) -> Comparison:
         records=kept,
         analyses=_analyses(folder, kept, problems),
         problems=problems,
+        writing=_writing(folder, problems),
     )
+
+
+def _writing(folder: Folder, problems: list[str]) -> Writing | None:
+    if not folder.writing.exists():
+        return None
+    try:
+        values = read_json(folder.writing, f"{folder.writing} is damaged: delete it")
+        return Writing.from_dict(values, str(folder.writing))
+    except InputError as error:
+        problems.append(str(error))
+        return None
 
 
 def _summary(folder: Folder, declaration: Declaration, problems: list[str]) -> Summary | None:

@@ -56,6 +56,10 @@ def make_page(folder: Path) -> Page:
         from aeattn.report import run
 
         return run.make_page(folder)
+    if any(Folder(each).spec.exists() for each in (folder.iterdir() if folder.is_dir() else ())):
+        from aeattn.report import study
+
+        return study.make_page(folder)
     raise InputError(f"{folder} is neither a comparison nor a run folder: there is no spec.json or config.json")
 
 

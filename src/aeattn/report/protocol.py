@@ -42,6 +42,12 @@ def _declared(d: Declaration) -> Iterator[tuple[str, str]]:
     yield "budget", f"{d.budget.amount:,.0f} {d.budget.kind} a run"
     yield "matched by", _matching(d.matching)
     yield "text", "; ".join(texts)
+    judged = [f"{name}: {side.chars:,} characters, sha256 {side.sha256[:16]}"
+              for text in d.text for name, side in text.judged.items()]  # fmt: skip
+    yield "judged on, once", "; ".join(judged)
+    yield "primary contrasts that Holm's correction counts", str(d.family or "")
+    yield "intervals of losses", "a model of seeds and books" if d.two_way else ""
+    yield "commit of all runs", d.commit or ""
     yield "declared", d.declared
     yield "hash", d.hash
     amended = (f"{a.date} from {a.hash[:12]}" + "".join(f", {c}" for c in a.changed) for a in d.amended)

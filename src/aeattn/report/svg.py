@@ -95,6 +95,11 @@ class Chart:
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
         self._body.append(Markup('<polyline class="line {}" points="{}"/>').format(style(series), path))
 
+    def frontier(self, points: Sequence[Point]) -> None:
+        """A dashed line in no arm's colour."""
+        path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
+        self._body.append(Markup('<polyline class="line dashed cn" points="{}"/>').format(path))
+
     def band(self, points: Sequence[tuple[float, float, float]], series: int) -> None:
         """(x, low, high) as a shaded band."""
         there = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]

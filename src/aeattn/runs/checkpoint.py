@@ -24,6 +24,7 @@ from aeattn.errors import Damaged, InputError
 from aeattn.files import Json
 from aeattn.nn.transformer import LanguageModel
 from aeattn.runs.folder import FORMAT, RunFolder
+from aeattn.runs.parts import spread, whole
 from aeattn.runs.random_state import PREFIX, random_states, set_random_states
 from aeattn.runs.weights import Arrays, Form, Limits, check_fit, check_weights, form, from_bytes, tensors, to_bytes
 
@@ -77,7 +78,9 @@ def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], 
 
     Raises NotFinite where there is NaN or infinity in it.
     """
-    weights, moments = dict(model.state_dict()), optimizer_tensors(optimizers)
+    weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+    moments = optimizer_tensors(optimizers)  # in another order in each process, where they were read from a file
+    moments.update((name, whole(moments[name])) for name in sorted(moments))
     if broken := first_not_finite(weights) or first_not_finite(moments):
         raise NotFinite(broken)
     tensors = {**moments, **random_states(next(model.parameters()).device)}
@@ -212,23 +215,30 @@ def restore(found: Found, model: LanguageModel, optimizers: Sequence[Optimizer])
     states = {name: moments.pop(name) for name in list(moments) if name.startswith(PREFIX)}
     check_weights(weights, model.config, found.path / WEIGHTS)
     check_fit(moments, _wanted(moments, optimizers), path)
-    model.load_state_dict(tensors(weights))
-    load_optimizers(optimizers, tensors(moments))
+    state, owners = model.state_dict(), _owners(optimizers)
+    model.load_state_dict({name: spread(tensor, state[name]) for name, tensor in tensors(weights).items()})
+    kept = {n: spread(t, owners[n.rpartition(".")[0]]) if t.ndim else t for n, t in tensors(moments).items()}
+    load_optimizers(optimizers, kept)
     set_random_states(tensors(states))
 
 
 def _wanted(moments: Arrays, optimizers: Sequence[Optimizer]) -> dict[str, Form]:
     """What the optimizers' state must look like: a number, or of the shape of the parameter that it belongs to."""
-    parameters = {
-        f"{i}.{index}": parameter
-        for i, optimizer in enumerate(optimizers)
-        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
-    }
+    parameters = _owners(optimizers)
     owners = {name: parameters.get(name.rpartition(".")[0]) for name in moments}
     return {
         name: form(owner) if moments[name].ndim else form(moments[name])
         for name, owner in owners.items()
         if owner is not None
+    }
+
+
+def _owners(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Parameters by the beginning of their moments' names."""
+    return {
+        f"{i}.{index}": parameter
+        for i, optimizer in enumerate(optimizers)
+        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"])
     }
 
 

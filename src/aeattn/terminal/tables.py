@@ -51,6 +51,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     print(drawn.get(), end="")
 
 
+def lines_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The same table as plain lines, for notes."""
+    table = [tuple(columns), *rows]
+    widths = [max(len(row[column]) for row in table if column < len(row)) for column in range(len(columns))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in table
+    ]
+
+
 def figure(value: float | None, form: str) -> str:
     """A number in a cell of a table; a dash where there is none."""
     return "-" if value is None else f"{value:{form}}"

@@ -100,6 +100,8 @@ def prepare(trainer: Trainer) -> None:
 
     A resumed run finds everything settled, so that it computes as it did before.
     """
+    if trainer.sharded:  # weights come and go between blocks, which a compiled step cannot have
+        trainer.settle(compile="off")
     settings = trainer.config.training
     if settings.minutes is None and settings.compile != "auto":
         use_compiler(trainer, settings.compile == "on")

@@ -22,6 +22,7 @@ from aeattn.data.store import TokenStore
 from aeattn.data.stored import StoredDocument, evenly, lengths_of
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
+from aeattn.runs.parts import is_sharded
 from aeattn.training.world import ALONE, World
 
 Windows = tuple[Int64, Int64]
@@ -119,7 +120,19 @@ def evaluate_store(
         score = score_windows(model, world.each(windows, done), tokenizer)
         scores.append((document.name, _of_text(score, document, ids, tokenizer, world)))
         done += -(-count_windows(len(ids), context, stride or context) // WINDOWS_AT_ONCE)
+    pass_along(model, done, world)
     return scores
+
+
+def pass_along(model: nn.Module, batches: int, world: World) -> None:
+    """Of a model that processes have in parts, all must make as many forward passes: make one more where this
+    process had a batch less than others, and give back what was gathered."""
+    if not is_sharded(model):
+        return
+    if batches % world.size and world.rank >= batches % world.size:
+        with torch.inference_mode(), evaluating(model):
+            model(torch.zeros(1, 1, dtype=torch.int64, device=next(model.parameters()).device))
+    model.reshard()  # type: ignore[operator]
 
 
 def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokenizer, world: World) -> Score:

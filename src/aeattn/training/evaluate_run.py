@@ -12,7 +12,8 @@ from aeattn.config.run import BYTE_TOKENS, RowsAre, RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.decoder import Decoder
 from aeattn.data.ngram import TRAIN_CHARS, ngram_baseline
-from aeattn.data.store import TokenStore, cached_store
+from aeattn.data.quality import quality
+from aeattn.data.store import TokenStore, cached_overlap, cached_store
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -68,24 +69,31 @@ def evaluate_run(
             raise InputError(f"stride is {step}, more than the context of {context}: choose at most that")
         slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step))
         result["sliding"] = {**slid.to_dict(), "stride": step}
+    train = _training_text(config, tokenizer, say) if baseline else None
+    shared = None if train is None else cached_overlap(train, store, tokenizer)
+    result["quality"] = quality(None, (documents, store), config.data.text, shared).to_dict()
     if baseline:
-        nats = _baseline(config, tokenizer, store, say)
+        nats = _baseline(tokenizer, train, store)
         each = result["bytes"] / result["chars"] * math.log(2)
         result["ngram_nats_per_char"] = nats
         result["ngram_bits_per_byte"] = {order: loss / each for order, loss in nats.items()}
     return result
 
 
-def _baseline(
-    config: RunConfig, tokenizer: Tokenizer, store: TokenStore, say: Callable[[str], None]
-) -> dict[int, float]:
-    """Nats a character of n-grams of characters where tokens are characters; else of the texts' bytes, whatever
-    the tokenizer, so that one table holds them all."""
+def _training_text(config: RunConfig, tokenizer: Tokenizer, say: Callable[[str], None]) -> TokenStore | None:
+    """What the run was trained on, if it is still there."""
     try:
         corpus = corpus_of(config.data, config.training.seed)
-        train = cached_store(corpus.train, tokenizer, corpus.options)
+        return cached_store(corpus.train, tokenizer, corpus.options)
     except InputError as error:
         say(f"no n-gram baseline, the training text is not there: {error}")
+        return None
+
+
+def _baseline(tokenizer: Tokenizer, train: TokenStore | None, store: TokenStore) -> dict[int, float]:
+    """Nats a character of n-grams of characters where tokens are characters; else of the texts' bytes, whatever
+    the tokenizer, so that one table holds them all."""
+    if train is None:
         return {}
     if (tokenizer.chars_per_token == 1).all():
         return ngram_baseline(train.ids, store.ids, tokenizer.vocab_size)

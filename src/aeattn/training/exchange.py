@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aeattn.config.run import GradientKind
+from aeattn.runs.parts import is_part
 from aeattn.training.processes import connected
 from aeattn.training.signals import Interrupted
 from aeattn.training.world import World
@@ -35,7 +36,8 @@ class Exchange:
         total, interrupts, terminations = map(float, told)
         if interrupts or terminations:
             raise Interrupted(signal.SIGTERM if terminations else signal.SIGINT)
-        self.average_gradients()
+        if not any(map(is_part, self.parameters)):  # or FSDP has done so
+            self.average_gradients()
         return total / self.processes.size
 
     def average_gradients(self) -> None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 from aeattn.errors import Diverged, InputError, Lost, SlowerWarning, Stalled
 from aeattn.terminal.tables import say
 from aeattn.training.launch import LIFELINE, is_main
-from aeattn.training.processes import Processes, connected, joined, local_rank
+from aeattn.training.processes import Processes, connected, is_of_the_network, joined, local_rank, lost
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.world import World
 
@@ -50,6 +50,10 @@ def _do(work: Work, stop: Stop, world: World) -> int:
         return _said(getattr(error, "exit_code", 1), str(error) if world.main else None)
     except Lost as error:
         _end(1, _reason(error, world))
+    except RuntimeError as error:
+        if not is_of_the_network(error):
+            raise
+        _end(1, _reason(lost(error), world))
     except (OSError, MemoryError) as error:
         reason = str(error) or type(error).__name__
         _end(1, None if _word_left(reason, world) else reason)

@@ -12,7 +12,7 @@ from aeattn.generation.text_model import TextModel
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
 from aeattn.terminal.progress import Reporter, Status
-from aeattn.training.evaluate import Score, sample_windows, score_windows, total
+from aeattn.training.evaluate import Score, pass_along, sample_windows, score_windows, total
 
 if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
@@ -121,18 +121,21 @@ class Evaluate(Hook):
     def start(self, trainer: Trainer) -> None:
         chars = trainer.config.training.eval_chars
         windows = sample_windows(trainer.text.valid, trainer.config.model.context, chars)
-        self._windows = trainer.world.share(windows)
+        self._windows, self._batches = trainer.world.share(windows), len(windows)
 
     def after_update(self, trainer: Trainer) -> None:
         if not due(trainer, trainer.config.training.eval_every):
             return
-        score = total(
-            trainer.together(lambda: score_windows(trainer.model, self._windows, trainer.text.tokenizer))
-        )
+        score = total(trainer.together(lambda: self._score(trainer)))
         trainer.state.valid_nats = score.nats_per_char
         if not math.isfinite(score.nats_per_char or 0.0):
             raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
         trainer.evaluated(score)
+
+    def _score(self, trainer: Trainer) -> Score:
+        score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
+        pass_along(trainer.model, self._batches, trainer.world)
+        return score
 
 
 class Sample(Hook):

@@ -16,6 +16,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from aeattn.config.run import TrainingConfig
 from aeattn.nn.projection import Projection
+from aeattn.runs.parts import local, own_rows, part_like, whole
 from aeattn.training.processes import connected
 from aeattn.training.world import ALONE, World
 
@@ -53,10 +54,11 @@ class BatchedMuon(Muon):
     def _wide_updates(self, parameters: list[Tensor], group: dict[str, Any]) -> Tensor:
         """Momentum of matrices of one shape, transposed where they are high: (N, rows <= columns)."""
         momentum = group["momentum"]
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        buffers = [self._buffer(p) for p in parameters]
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        buffers = [local(self._buffer(p)) for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
         updates = torch._foreach_lerp(gradients, buffers, momentum) if group["nesterov"] else buffers
+        updates = [whole(part_like(u, p)) for u, p in zip(updates, parameters, strict=True)]
         return torch.stack([u if u.shape[0] <= u.shape[1] else u.T for u in updates])
 
     def _orthogonal(self, stacks: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
@@ -82,9 +84,10 @@ class BatchedMuon(Muon):
 
 def _apply(parameters: list[Tensor], updates: Tensor, group: dict[str, Any]) -> None:
     for parameter, update in zip(parameters, updates.to(parameters[0].dtype), strict=True):
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        turned = update if parameter.shape[0] <= parameter.shape[1] else update.T
-        parameter.add_(turned, alpha=-_scaled(group["lr"], group["adjust_lr_fn"], parameter.shape))
+        rows = local(parameter)
+        rows.mul_(1 - group["lr"] * group["weight_decay"])
+        turned = own_rows(update if parameter.shape[0] <= parameter.shape[1] else update.T, parameter)
+        rows.add_(turned, alpha=-_scaled(group["lr"], group["adjust_lr_fn"], parameter.shape))
 
 
 # -- shares of several processes ------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ def clip_gradients(optimizers: Iterable[Optimizer], largest: float) -> float:
         norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
         if not isinstance(optimizer, Muon):
             nn.utils.clip_grads_with_norm_(parameters, largest, norms[-1])
-    return float(torch.stack(norms).norm())
+    return float(torch.stack([whole(norm) for norm in norms]).norm())
 
 
 def block_matrices(model: nn.Module) -> list[Tensor]:

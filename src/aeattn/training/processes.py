@@ -106,13 +106,22 @@ def hearing() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # all that gloo and NCCL raise
-        reason = " ".join(str(error).split())
-        if "imed out" in reason or "imeout" in reason:
-            raise Stalled(
-                f"another process has not answered for {patience():g} seconds: look at the network and at the "
-                f"slowest machine (${PATIENCE} sets that time)"
-            ) from error
-        raise Lost("the connection to another process was lost") from error
+        raise lost(error) from error
+
+
+def lost(error: RuntimeError) -> Lost:
+    """What torch.distributed says, in our words."""
+    if "imed out" in str(error) or "imeout" in str(error):
+        return Stalled(
+            f"another process has not answered for {patience():g} seconds: look at the network and at the slowest "
+            f"machine (${PATIENCE} sets that time)"
+        )
+    return Lost("the connection to another process was lost")
+
+
+def is_of_the_network(error: RuntimeError) -> bool:
+    """Whether gloo or NCCL raised it, inside of what PyTorch does by itself with a model in parts."""
+    return any(name in str(error) for name in ("gloo", "NCCL", "onnection closed", "onnection reset"))
 
 
 def connected(world: World) -> Processes | None:

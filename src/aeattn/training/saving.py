@@ -19,6 +19,7 @@ from aeattn.files import remove
 from aeattn.runs import checkpoint
 from aeattn.runs.checkpoint import Found, Snapshot
 from aeattn.runs.folder import RunFolder
+from aeattn.runs.parts import whole
 from aeattn.runs.weights import limits_of, to_bytes
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -90,13 +91,16 @@ class Save(Hook):
             self.write(trainer)
 
     def after_update(self, trainer: Trainer) -> None:
-        if trainer.state.step < trainer.config.training.steps and self.due(trainer.state.step):
+        step = trainer.state.step
+        if step >= trainer.config.training.steps:
+            return
+        if trainer.world.on_main(lambda: self.due(step)) if trainer.sharded else self.main and self.due(step):
             self.write(trainer)
 
     def end(self, trainer: Trainer, score: Score) -> None:
-        if not self.main:
-            return
-        self.run.publish(to_bytes(trainer.model.state_dict()))  # a kill may have come before that
+        weights = {name: whole(tensor) for name, tensor in trainer.model.state_dict().items()}
+        if self.main:
+            self.run.publish(to_bytes(weights))  # a kill may have come before that
 
     def save(self, trainer: Trainer) -> bool:
         self.write(trainer)
@@ -123,7 +127,7 @@ class Save(Hook):
 
         Raises Diverged where weights or the optimizers' state are no finite numbers.
         """
-        if not self.main or trainer.state.moment == self._saved:
+        if not (self.main or trainer.sharded) or trainer.state.moment == self._saved:
             return
         start = time.monotonic()
         self.wait()
@@ -133,7 +137,8 @@ class Save(Hook):
         except checkpoint.NotFinite as error:
             raise Diverged(f"{error} holds NaN or infinity") from error
         self._saved, self._cost = trainer.state.moment, time.monotonic() - start
-        self._pending = self._writer.submit(self._commit, snapshot)
+        if self.main:
+            self._pending = self._writer.submit(self._commit, snapshot)
 
     def _commit(self, snapshot: Snapshot) -> float:
         start = time.monotonic()

@@ -11,7 +11,8 @@ from aeattn import hardware
 from aeattn.config.run import RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Corpus
-from aeattn.data.store import Prepared, prepare
+from aeattn.data.quality import Quality, quality
+from aeattn.data.store import Prepared, cached_overlap, prepare
 from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
 from aeattn.files import Json, read_json, write_json
@@ -29,6 +30,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
+from aeattn.terminal.tables import lines_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -60,14 +62,16 @@ class Training:
             ) from error
 
 
-def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE) -> Training:
+def start(
+    plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE, shard: bool = False
+) -> Training:
     """Read the text, build the model, and only then make the run folder, which the main process locks.
     `more` hooks are called before checkpoints are written. Raises InputError."""
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer, world=world)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     if plan.chars is not None:
         config = config.with_chars(plan.chars, text.train.chars_per_token)
-    trainer = make_trainer(config, text, world)
+    trainer = make_trainer(config, text, world, shard)
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())
@@ -76,11 +80,15 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
         f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
         f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
     )
+    found = text_quality(plan.corpus, text)
+    for line in lines_of(("text", "training", "validation"), found.rows()):
+        reporter.note(line)
     environment = {
         **hardware.describe(),
         **({"processes": world.size} if world.size > 1 else {}),
         "command": ["aeattn", *sys.argv[1:]],
         "text": text_facts(text),
+        "quality": found.to_dict(),
         "tokenizer": text.tokenizer.digest,
         "config": trainer.config.to_dict(),
     }
@@ -91,15 +99,15 @@ def start(plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: Worl
     return Training(trainer, run, floor_nats)
 
 
-def make_trainer(config: RunConfig, text: Prepared, world: World) -> Trainer:
+def make_trainer(config: RunConfig, text: Prepared, world: World, shard: bool = False) -> Trainer:
     """Raises InputError, in every process, where one of them cannot train what the others do."""
 
     def make() -> Trainer:
         check_memory(config.model)
-        return Trainer(config, text, world=world)
+        return Trainer(config, text, world=world, shard=shard)
 
     if world.size > 1:
-        check_alike(world, facts(config, text), differences)
+        check_alike(world, {**facts(config, text), "shard": shard}, differences)
     return world.agreed(make)
 
 
@@ -110,7 +118,8 @@ def add_hooks(
     save = Save(run, trainer)
     if trainer.world.main:
         more = [*(kind() for kind in hooks.REGISTERED), *more]
-        trainer.hooks += [hooks.Report(reporter, floor_nats), hooks.Sample(), hooks.Log(run), *more]
+        sample = [] if trainer.sharded else [hooks.Sample()]  # for which all would have to compute
+        trainer.hooks += [hooks.Report(reporter, floor_nats), *sample, hooks.Log(run), *more]
     trainer.hooks.append(save)
     return save
 
@@ -125,7 +134,9 @@ class _Before:
     tokenizer: Json
 
 
-def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE) -> Training:
+def resume(
+    plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE, shard: bool = False
+) -> Training:
     """A trainer that goes on at the newest checkpoint of a run, exactly. Raises InputError where it cannot."""
     run, config = plan.run, plan.config
     before = world.on_main(lambda: _read(plan))
@@ -134,7 +145,7 @@ def resume(plan: ResumePlan, reporter: Reporter, more: Sequence[Hook] = (), worl
     text = _same_text(plan, before, reporter, world)
     if plan.steps is not None:
         config = _longer(config, plan.steps, found)
-    trainer, floor_nats = make_trainer(config, text, world), floor(plan.corpus)
+    trainer, floor_nats = make_trainer(config, text, world, shard), floor(plan.corpus)
     world.on_main(lambda: _make_ready(run, trainer))
     for warning in [
         *before.warnings,
@@ -196,6 +207,7 @@ def differences(first: Json, other: Json) -> list[str]:
         *text_changes(first["text"], other["text"]),
         *([] if first["tokenizer"] == other["tokenizer"] else ["another tokenizer"]),
         *version_changes(first, other),
+        *(["--shard in one of them alone"] if first.get("shard") != other.get("shard") else []),
     ]
 
 
@@ -255,6 +267,13 @@ def _prepare(
     for note in text.notes:
         reporter.note(note)
     return text
+
+
+def text_quality(corpus: Corpus, text: Prepared) -> Quality:
+    """What became of a corpus on its way to ids."""
+    known = all(document.generated for document in corpus.valid)
+    shared = None if known else cached_overlap(text.train, text.valid, text.tokenizer)
+    return quality((corpus.train, text.train), (corpus.valid, text.valid), corpus.options, shared)
 
 
 def floor(corpus: Corpus) -> float | None:

@@ -23,6 +23,7 @@ from aeattn.data.store import Prepared
 from aeattn.errors import BadValidation, Diverged, Spike
 from aeattn.nn.layers import key_dropouts, row_keys
 from aeattn.nn.transformer import LanguageModel
+from aeattn.runs import parts
 from aeattn.runs.random_state import random_states, set_random_states, untouched
 from aeattn.training import compiling
 from aeattn.training.compiled_cache import keep_compiled
@@ -43,11 +44,18 @@ T = TypeVar("T")
 class Trainer:
     """Trains a model on prepared text: `run` does all of it, `update` one step.
 
-    It writes nothing and says nothing; `hooks` do, beside those that guard updates and evaluate.
+    It writes nothing and says nothing; `hooks` do, beside those that guard updates and evaluate. With `shard`,
+    each of several processes keeps its part of the model.
     """
 
     def __init__(
-        self, config: RunConfig, text: Prepared, *, hooks: Sequence[Hook] = (), world: World = ALONE
+        self,
+        config: RunConfig,
+        text: Prepared,
+        *,
+        hooks: Sequence[Hook] = (),
+        world: World = ALONE,
+        shard: bool = False,
     ) -> None:
         settings = config.training
         check_batch(settings.batch, world)
@@ -60,7 +68,11 @@ class Trainer:
         self.dtype = hardware.pick_precision(settings.precision, self.device)
         self.config = config
         self.settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
-        self.model = LanguageModel(config.model).to(self.device)
+        self.model, self.sharded = LanguageModel(config.model), shard
+        if shard:
+            parts.shard(self.model, self.device, world.size)
+        else:
+            self.model.to(self.device)
         self.optimizers = make_optimizers(self.model, self.config.training, world)
         self.exchange = Exchange(world, list(self.model.parameters()), settings.gradients)
         rows = settings.batch * settings.accumulate
@@ -162,8 +174,9 @@ class Trainer:
         """What some work, which a signal may break off, gives in each process. Raises Interrupted in all of them
         where one broke it off."""
         result, number = None, 0
+        prompt = nullcontext() if self.sharded else self.stop.promptly()  # else others would wait for its weights
         try:
-            with self.stop.promptly():
+            with prompt:
                 result = work()
         except Interrupted as error:
             number = error.number
@@ -250,19 +263,19 @@ class Trainer:
 
     def _gradients(self, windows: Tensor) -> float:
         """Accumulate the gradient of the mean loss over all micro-batches; return that loss."""
-        parts, loss = windows.chunk(self.config.training.accumulate), 0.0
+        micro_batches, loss = windows.chunk(self.config.training.accumulate), 0.0
         in_full = self.dtype == torch.float32
         autocast: AbstractContextManager[Any] = (
             nullcontext() if in_full else torch.autocast(self.device.type, self.dtype)
         )
-        for number, ids in enumerate(parts):
+        for number, ids in enumerate(micro_batches):
             if self.world.size == 1:  # several agree when all have their gradients
                 self.stop.heed()
             self._key_dropout(number * len(ids), len(ids))
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with autocast:  # outside of what is compiled, which could not be cached with it
-                part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(parts)
+                part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(micro_batches)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss

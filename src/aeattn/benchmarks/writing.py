@@ -1,0 +1,89 @@
+"""How fast each arm of a comparison writes with a long text behind it: `python -m aeattn.benchmarks.writing DIR`.
+
+Arms are timed in turn, with random weights, on one sequence, by the engine and the cache that `generate` would
+take; `DIR/writing.json` keeps what was found, for `aeattn report`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from aeattn import hardware
+from aeattn.benchmarks.generate import random_weights
+from aeattn.compare.convert import from_json
+from aeattn.compare.declaration import read_declaration
+from aeattn.compare.folder import Folder
+from aeattn.compare.records import CACHED_CHARS, Environment
+from aeattn.compare.results import Writing, WritingSpeed
+from aeattn.config.model import ModelConfig
+from aeattn.errors import InputError
+from aeattn.files import write_json
+from aeattn.generation.engine import Engine, fast_engine, pick
+from aeattn.generation.sampling import Sampling
+from aeattn.generation.torch_engine import SimpleEngine
+from aeattn.nn.transformer import LanguageModel
+
+CHARS, ROUNDS = 64, 5
+
+
+def measure(
+    configs: Mapping[str, ModelConfig], context: int = CACHED_CHARS, chars: int = CHARS, rounds: int = ROUNDS
+) -> Writing:
+    """Characters a second on the last `chars` places of a context of this length, arms in turn."""
+    engines = {id: _engine(replace(config, context=context)) for id, config in configs.items()}
+    rates = [{id: _rate(engine, context, chars, seed) for id, engine in engines.items()} for seed in range(rounds)]
+    speeds = {
+        id: WritingSpeed(
+            chars_per_second=median(each[id] for each in rates),
+            slowest=min(each[id] for each in rates),
+            fastest=max(each[id] for each in rates),
+            engine=engine.name,
+            cache="latent" if engine.latent else "full",
+        )
+        for id, engine in engines.items()
+    }
+    environment = from_json(Environment, hardware.describe(), "what this machine says of itself")
+    return Writing(context, chars, rounds, speeds, environment)
+
+
+def _engine(config: ModelConfig) -> Engine:
+    weights = random_weights(config)
+    if pick("auto", True, config) == "fast":
+        return fast_engine(config, weights, "auto")
+    model = LanguageModel(config).eval()
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    return SimpleEngine(model)
+
+
+def _rate(engine: Engine, context: int, chars: int, seed: int) -> float:
+    """Without the time that the text before takes."""
+    before = np.arange(context - chars - 1, dtype=np.int64) % 40
+    decoding = engine.start([before], Sampling(), seed)
+    start = time.perf_counter()
+    decoding.write(chars)
+    return chars / (time.perf_counter() - start)
+
+
+def main(folder: Path) -> None:
+    """Raises InputError where this is no comparison."""
+    declaration = read_declaration(Folder(folder))
+    found = measure({arm.id: arm.run_config.model for arm in declaration.arms})
+    write_json(Folder(folder).writing, found.to_dict())
+    for id, speed in found.arms.items():
+        print(f"{id}: {speed.chars_per_second:,.0f} characters/s, {speed.engine} engine, {speed.cache} cache")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

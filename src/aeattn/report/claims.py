@@ -1,0 +1,95 @@
+"""What was claimed of the published experiment, and what the contrasts that bear on it say; sparsity beside
+distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aeattn.compare.results import ContrastResult
+from aeattn.report.blocks import Block, Cell, Table, Text, with_interval
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim: how a contrast's own claim begins that bears on it, and verdicts that speak for it."""
+
+    name: str
+    text: str
+    begins: tuple[str, ...]
+    holds: tuple[str, ...]
+
+
+CLAIMS = (
+    Claim("works", "It works.", ("It works", "Autoencoders make a better"), ("better",)),
+    Claim("less is more", "Fewer and narrower autoencoders are better, more overfits.",
+          ("Less is more", "More overfits"), ("better",)),
+    Claim("sparser", "Attention is sparser.", ("Attention is sparser",), ("more",)),
+    Claim("efficient", "The constraint makes the model efficient.", ("Efficient",), ("better",)),
+    Claim("overhead", "The overhead may eat the gain.", ("The overhead",), ("worse",)),
+)  # fmt: skip
+OPEN = ("no difference found", "one seed", "no runs", "not measured", "not comparable")
+OF_SPARSITY, OF_DISTANCE = "attention.gini", "attention.mean_distance"
+
+
+def bearing(claim: Claim, contrasts: Sequence[ContrastResult]) -> list[ContrastResult]:
+    """The contrasts that bear on a claim, primary ones first."""
+    found = [c for c in contrasts if c.claim and c.claim.startswith(claim.begins)]
+    return sorted(found, key=lambda c: not c.primary)
+
+
+def verdict(claim: Claim, contrasts: Sequence[ContrastResult]) -> str:
+    """One word or two, from the primary contrasts that bear on a claim, or else the exploratory ones."""
+    found = bearing(claim, contrasts)
+    deciding = [c for c in found if c.primary] or found
+    said = ["holds" if c.verdict in claim.holds else "open" if c.verdict in OPEN else "fails" for c in deciding]
+    if not said or all(c.verdict in OPEN[1:] for c in deciding):
+        return "not measured"
+    if len(set(said)) == 1:
+        return {"holds": "holds", "fails": "does not hold", "open": "not decided"}[said[0]]
+    return "holds in part" if "holds" in said else "does not hold, as far as it is decided"
+
+
+def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
+    """A verdict for each published claim, with the sentences that it follows from."""
+    rows = [
+        [
+            Cell(claim.name), Cell(claim.text), Cell(verdict(claim, contrasts)),
+            Cell("primary" if any(c.primary for c in bearing(claim, contrasts)) else "exploratory"),
+            Cell(" ".join(c.sentence for c in bearing(claim, contrasts)) or "Nothing here bears on it."),
+        ]
+        for claim in CLAIMS
+    ]  # fmt: skip
+    about = (
+        "A verdict follows from the primary contrasts that bear on a claim; where there are none, from the "
+        "exploratory ones, and then it says where to look, not what is so."
+    )
+    columns = ["claim", "in words", "verdict", "from contrasts that are", "what they say"]
+    return [Text(about), Table("", columns, rows), *_sparsity(contrasts)]
+
+
+def _sparsity(contrasts: Sequence[ContrastResult]) -> list[Block]:
+    """Differences of the Gini index beside those of the distance that attention reaches."""
+    distance = {(c.arm, c.than): c for c in contrasts if c.measure == OF_DISTANCE}
+    pairs = [(c, distance.get((c.arm, c.than))) for c in contrasts if c.measure == OF_SPARSITY]
+    if not pairs:
+        return []
+    rows = [
+        [
+            Cell(gini.labels[0]), Cell(gini.labels[1]), with_interval(gini.center, gini.shown, "+.3f"),
+            with_interval(reach.center, reach.shown, "+.1f") if reach else Cell("-"),
+            Cell(_reading(gini, reach)),
+        ]
+        for gini, reach in pairs
+    ]  # fmt: skip
+    about = (
+        "Wider attention is partly reach: a Gini index is read beside the mean distance of what is attended to."
+    )
+    columns = ["arm", "less arm", "#Gini index", "#mean distance, characters", "together"]
+    return [Text(about), Table("Sparsity beside distance", columns, rows)]
+
+
+def _reading(gini: ContrastResult, reach: ContrastResult | None) -> str:
+    moved = "" if reach is None else {"more": "reaches farther", "less": "reaches less far"}.get(reach.verdict, "")
+    sparse = {"more": "sparser", "less": "less sparse"}.get(gini.verdict, gini.verdict)
+    return ", ".join(filter(None, (sparse, moved)))

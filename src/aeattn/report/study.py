@@ -1,0 +1,79 @@
+"""From several comparisons that are one study to the page that answers for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aeattn.compare.results import ContrastResult
+from aeattn.compare.sentences import brief
+from aeattn.compare.study import Part, joint, parts_of
+from aeattn.errors import InputError
+from aeattn.report.blocks import Cell, Page, Section, Table, Text, shown, with_interval
+from aeattn.report.claims import claim_blocks
+from aeattn.report.data import load
+from aeattn.report.frontier import frontier_blocks, frontier_figure, has_bytes
+
+
+def make_page(path: Path) -> Page:
+    """Raises InputError where no folder in this one is a comparison of which something has been concluded."""
+    parts = parts_of(path)
+    if not parts:
+        raise InputError(f"{path} holds no comparison of which something has been concluded")
+    contrasts = joint(parts)
+    every = [c for found in contrasts for c in found]
+    primary = [c for c in every if c.primary]
+    said = [c.sentence for c in primary]
+    whole = [load(part.folder) for part in parts]
+    of_cache = next((each for each in whole if has_bytes(each)), None)
+    sections = [
+        Section("Published claims", claim_blocks(every)),
+        Section("Primary contrasts", [_about(parts, primary), _primary(primary), Text("In words:", said)]),
+        Section("Parts", [_parts(parts)]),
+    ]
+    if of_cache is not None:
+        sections.insert(2, Section("Loss for what is kept and written", frontier_blocks(of_cache)))
+    return Page(
+        title=f"A study in {len(parts)} parts: {path.resolve().name}",
+        question=" ".join(part.declaration.question for part in parts),
+        answer="; ".join(map(brief, primary)) + ".",
+        hero=None if of_cache is None else frontier_figure(of_cache),
+        facts=[
+            f"{part.folder.name}: {part.summary.runs.done} of {part.summary.runs.wanted} runs done"
+            for part in parts
+        ],
+        notes=[f"{part.folder.name}: {note}" for part in parts for note in part.summary.notes],
+        sections=sections,
+        conditions=" ".join(f"{part.folder.name}: {part.summary.conditions}" for part in parts),
+    )
+
+
+def _about(parts: list[Part], primary: list[ContrastResult]) -> Text:
+    family = parts[0].declaration.family
+    known = sum(c.p_value is not None for c in primary)
+    return Text(
+        f"Holm's correction counts {family} primary contrasts, of which {known} are known; the others count as "
+        "not rejected. Intervals hold all at once at 95 %. Everything else, in the pages of the parts, is "
+        "exploratory."
+    )
+
+
+def _primary(primary: list[ContrastResult]) -> Table:
+    columns = ["arm", "less arm", "of", "#seeds", "#books", "#difference, all at once", "#by seeds alone, 95 %",
+               "#p", "#p, Holm", "verdict"]  # fmt: skip
+    rows = [
+        [
+            Cell(c.labels[0]), Cell(c.labels[1]), Cell(c.measure), Cell(str(c.n), c.n),
+            shown(c.two_way.books if c.two_way else None, ",.0f"), with_interval(c.center, c.shown, "+.4f"),
+            with_interval(c.mean, c.interval, "+.4f"), shown(c.p_value, ".2g"), shown(c.p_holm, ".2g"),
+            Cell(c.verdict),
+        ]
+        for c in primary
+    ]  # fmt: skip
+    return Table("", columns, rows)
+
+
+def _parts(parts: list[Part]) -> Table:
+    rows = [[Cell(part.folder.name), Cell(part.declaration.title), Cell(part.declaration.hash[:12]),
+             Cell((part.declaration.commit or "-")[:12]), Cell(f"{part.folder.name}/report.html")]
+            for part in parts]  # fmt: skip
+    return Table("Each has a page of its own", ["part", "title", "declaration", "commit", "page"], rows)

@@ -1,0 +1,114 @@
+"""The screening's page, a part of the second comparison, and the page of all its parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aeattn.benchmarks import writing
+from aeattn.compare.folder import Folder
+from aeattn.compare.intervals import holm
+from aeattn.compare.results import Summary
+from aeattn.compare.study import joint, parts_of
+from aeattn.config.model import ModelConfig
+from aeattn.files import write_json
+from aeattn.report.frontier import on_frontier
+from aeattn.report.page import make_page, write_report
+from tests.compare.studied import made
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        root = tmp_path_factory.mktemp("second")
+        for part in ("cache", "overfit"):
+            made(f"second-{part}", root / part, monkeypatch)
+        yield root
+
+
+def _summary(path: Path) -> Summary:
+    values = json.loads((path / "summary.json").read_text())
+    return Summary.from_dict(values, "summary")
+
+
+def test_primary_contrasts_are_corrected_for_the_whole_study(study: Path) -> None:
+    cache = [c for c in _summary(study / "cache").contrasts if c.primary]
+    assert len(cache) == 5
+    ps = [c.p_value for c in cache]
+    assert [c.p_holm for c in cache] == pytest.approx(holm([*ps, 1.0, 1.0])[:5])
+    together = [c for part in joint(parts_of(study)) for c in part if c.primary]
+    assert [c.p_holm for c in together] == pytest.approx(holm([*(c.p_value for c in together), 1.0])[:6])
+    deep = next(c for c in cache if (c.arm, c.than) == ("deep", "standard"))
+    assert deep.verdict == "better"
+    assert "Of 7 primary contrasts, whose intervals hold all at once: Holm's p is" in deep.sentence
+    assert deep.two_way is not None
+    assert (deep.two_way.seeds, deep.two_way.books) == (5, 16)
+    low, high = deep.shown or (0.0, 0.0)
+    assert low < deep.two_way.interval[0] < deep.two_way.mean < deep.two_way.interval[1] < high
+    near = next(c for c in cache if (c.arm, c.than) == ("deep", "deep-linear"))
+    assert near.verdict == "better"
+    gap = next(c for c in _summary(study / "overfit").contrasts if c.primary)
+    assert gap.measure == "beyond_gap"
+    assert gap.two_way is not None
+    assert gap.two_way.books == 5
+    exploratory = next(c for c in _summary(study / "cache").contrasts if not c.primary)
+    assert exploratory.sentence.startswith("Exploratory: ")
+    assert exploratory.p_holm is None
+
+
+def test_a_part_has_its_frontier_and_a_verdict_for_each_claim(study: Path) -> None:
+    page = make_page(study / "cache")
+    sections = {section.title: section for section in page.sections}
+    claims = sections["Published claims"].blocks[1]
+    assert {row[0].text: row[2].text for row in claims.rows}["works"] == "holds"  # type: ignore[union-attr]
+    table = sections["Loss for every byte"].blocks[-1]
+    rows = {row[0].text: row for row in table.rows}  # type: ignore[union-attr]
+    assert rows["multi-query attention"][3].text == "768.6"
+    assert rows["autoencoder on k and v"][3].text == rows["latent attention"][3].text == "816.6"
+    assert rows["deep autoencoder on k and v"][-2].text == "yes"
+    said = " ".join(block.text for block in sections["Loss for every byte"].blocks if block.kind == "text")  # type: ignore[union-attr]
+    assert "has not been measured" in said
+
+
+def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> None:
+    paths = write_report(study, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert [path.name for path in paths] == ["report.html", "report.md", "report.svg"]
+    assert "Holm's correction counts 7 primary contrasts, of which 6 are known" in text
+    for claim in ("works", "less is more", "sparser", "efficient", "overhead"):
+        assert f"| {claim} |" in text
+
+
+def test_a_screening_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made("screening", tmp_path / "screening", monkeypatch)
+    page = make_page(folder.path)
+    assert page.answer == "No claims are made from this table: it says where to dig."
+    assert "Contrasts" not in [section.title for section in page.sections]
+    table = next(section for section in page.sections if section.title == "Loss for every byte").blocks[-1]
+    losses = [float(row[2].text.split()[0]) for row in table.rows]  # type: ignore[union-attr]
+    assert losses == sorted(losses)
+    assert len(losses) > 25
+
+
+def test_the_frontier_joins_what_nothing_beats_in_both() -> None:
+    points = {"a": (10.0, 1.3), "b": (20.0, 1.2), "c": (20.0, 1.25), "d": (30.0, 1.2), "e": (5.0, 1.4)}
+    assert on_frontier(points, least=True) == ["e", "a", "b"]
+    assert on_frontier(points, least=False) == ["d"]
+
+
+def test_how_fast_arms_write_is_measured_and_shown(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "pick", lambda *_: "simple")
+    small = ModelConfig(vocab_size=49, d_model=16, n_layers=1, n_heads=2, d_ff=8, bottleneck=4, context=32)
+    found = writing.measure({"deep": small, "standard": small}, context=48, chars=4, rounds=1)
+    assert found.arms["deep"].cache == "latent"
+    assert 0 < found.arms["deep"].slowest <= found.arms["deep"].chars_per_second
+    path = Folder(study / "cache").writing
+    write_json(path, found.to_dict())
+    try:
+        table = next(s for s in make_page(study / "cache").sections if s.title == "Loss for every byte").blocks[-1]
+    finally:
+        path.unlink()
+    assert "#characters/s written" in table.columns  # type: ignore[union-attr]
