@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import re
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from aeattn import InputError
-from aeattn.cli import main
+from aeattn.cli import generate, main
 from aeattn.generation.engine import why_not_fast
 from aeattn.kernels import build, decode
 from aeattn.runs.folder import RunFolder
@@ -155,6 +156,12 @@ def test_prompts(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     _refused(capsys, ["generate", str(run), "--stop", ""], "stop string is empty")
     _refused(capsys, ["generate", str(run), "--prompts", _write(tmp_path / "none", "")], "has no prompts")
     _refused(capsys, ["generate", str(run), "--prompts", str(tmp_path / "no")], "cannot be read")
+    _refused(capsys, ["generate", str(run), "--prompts", "/dev/zero"], "more than 67,108,864 bytes")
+    many = _write(tmp_path / "many", "a\n" * 11)
+    _refused(capsys, ["generate", str(run), "--prompts", many, "--samples", "100000"], "at most 1,000,000 in all")
+    pages = _write(tmp_path / "pages", "the\x0c\r\nfox\x0b dog\u2028\n\n")
+    found = generate._read_prompts(argparse.Namespace(prompts=pages))
+    assert found == ["the\x0c", "fox\x0b dog\u2028", ""]  # lines end at line breaks alone
     _refused(capsys, ["generate", str(run), "--device", "abacus"], "device 'abacus' cannot be used")
     _refused(capsys, ["generate", str(run), "--device", "cuda", "--engine", "fast"], "runs on the CPU")
 
@@ -285,6 +292,39 @@ def test_resuming_falls_back_past_a_damaged_checkpoint(tmp_path: Path, capsys: p
         (folder / "model.safetensors").write_bytes(b"torn")
     _refused(capsys, ["resume", str(out), "--quiet"], "no whole checkpoint is left")
     assert first.parent.exists()
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_file_where_no_user_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _refused(capsys, ["train", "~nobody-of-this-name.txt", "--out", "run"], "~nobody-of-this-name.txt")
+    _write(tmp_path / "~root", TEXT)
+    assert main(["train", "~root", "--out", "run", *QUICK]) == 0
+    assert RunFolder(tmp_path / "run").read_config().data.corpus == (str(tmp_path / "~root"),)
+
+
+def test_many_texts_have_a_run_folder_of_a_short_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = [_write(tmp_path / f"{'ä' * 40}-{i}.txt", f"{i}{TEXT}") for i in range(7)]
+    assert main(["train", *texts, *QUICK]) == 0
+    [folder] = (tmp_path / "runs").iterdir()
+    assert folder.name == "ä" * 40 + "-0-and-6-more-460k"
+    assert f"too long for a folder's: the run is in runs/{folder.name}" in capsys.readouterr().err
+
+
+def test_a_user_without_a_home_is_told_where_files_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("AEATTN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    _refused(capsys, ["train", "tales", "--out", "run", *QUICK], "no home folder.*set AEATTN_CACHE")
 
 
 def test_input_errors_are_value_errors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import threading
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, add_device, add_json, add_run, whole
 from aeattn.errors import InputError
+from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
 
 if TYPE_CHECKING:
     from aeattn.generation.writer import Writer, Writing
 
-MOST_SAMPLES = 100_000
+MOST_SAMPLES, MOST_PASSAGES = 100_000, 1_000_000
+PROMPT_BYTES = 1 << 26  # that are read of a file
 COMPILING_SECONDS = 3.0  # before the user is told what takes so long
 
 
@@ -28,7 +31,12 @@ def generate(options: argparse.Namespace) -> int:
 
     if not 1 <= options.samples <= MOST_SAMPLES:
         raise InputError(f"{options.samples:,} samples: choose at least 1 sample, at most {MOST_SAMPLES:,}")
-    prompts = [prompt for prompt in _read_prompts(options) for _ in range(options.samples)]
+    read = _read_prompts(options)
+    if len(read) * options.samples > MOST_PASSAGES:
+        raise InputError(
+            f"{options.samples:,} samples of {len(read):,} prompts: choose at most {MOST_PASSAGES:,} in all"
+        )
+    prompts = [prompt for prompt in read for _ in range(options.samples)]
     waiting = "getting ready: the fast engine is compiled once on a machine"
     note = threading.Timer(COMPILING_SECONDS, say, [waiting])
     note.daemon = True
@@ -99,8 +107,8 @@ def _print_passages(heads: list[str], writing: Iterable[list[str]]) -> None:
 
 def _read_prompts(options: argparse.Namespace) -> list[str]:
     if options.prompts is not None:
-        prompts = _read_text(options.prompts).splitlines()
-        if not prompts:
+        prompts = re.sub(r"\r\n?", "\n", _read_text(options.prompts)).removesuffix("\n").split("\n")
+        if prompts == [""]:
             raise InputError(f"{options.prompts} has no prompts: write one a line")
         return prompts
     return [str(options.prompt) if options.prompt_file is None else _read_text(options.prompt_file)]
@@ -108,7 +116,11 @@ def _read_prompts(options: argparse.Namespace) -> list[str]:
 
 def _read_text(name: str) -> str:
     try:
-        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        raw = sys.stdin.buffer.read(PROMPT_BYTES + 1) if name == "-" else read_bytes(Path(name), PROMPT_BYTES)
+        if len(raw) > PROMPT_BYTES:
+            raise InputError(
+                f"the prompt {name} has more than {PROMPT_BYTES:,} bytes: give a part of it at a time"
+            )
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"the prompt is no UTF-8 at byte {error.start}: convert it") from error

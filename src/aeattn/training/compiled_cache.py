@@ -11,6 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from aeattn.errors import InputError
 from aeattn.host import cache_dir
 
 PLACE = "TORCHINDUCTOR_CACHE_DIR"  # PyTorch's variable for that folder
@@ -24,7 +25,10 @@ def keep_compiled() -> str | None:
     Must come before its compiler is loaded, as by the first optimizer: that decides for a folder of the system's,
     which a restart may empty. That it stays where ours cannot be written to. Returns what a user should know.
     """
-    ours = cache_dir().absolute() / "compiled"
+    try:
+        ours = cache_dir().absolute() / "compiled"
+    except InputError:  # no home: said where something must be kept
+        return None
     fit = _UNQUOTED.fullmatch(str(ours)) is not None
     place = ours if fit else _safe_place()
     with suppress(OSError):

@@ -33,6 +33,7 @@ class Plan:
     chars: int | None = None
 
 
+NAME_BYTES = 100  # of the texts' names in the name of a folder: file systems take 255 in all
 Say = Callable[[str], None]
 
 
@@ -56,11 +57,26 @@ def plan(
     run = RunFolder(world.on_main(lambda: _checked_folder(out, _name(data, config))))
     corpus = world.agreed(lambda: corpus_of(data, config.training.seed, say))
     data = replace(pinned(data, corpus), text=corpus.options)
+    if out is None and len(_bytes(_texts(data))) > NAME_BYTES:
+        say(f"the texts' names are too long for a folder's: the run is in {run.path}")
     return Plan(replace(config, data=data), corpus, run, chars)
 
 
 def _name(data: DataConfig, config: RunConfig) -> str:
-    return f"{'-'.join(map(_stem, data.corpus)) or data.recipe or 'tales'}-{config.preset}"
+    """Of the folder of a run: after its texts, or the first of them where that is too long."""
+    name = _texts(data)
+    if len(_bytes(name)) > NAME_BYTES:
+        more = f"-and-{len(data.corpus) - 1}-more" if len(data.corpus) > 1 else ""
+        name = _bytes(_stem(data.corpus[0]))[: NAME_BYTES - len(more)].decode("utf-8", "ignore") + more
+    return f"{name}-{config.preset}"
+
+
+def _texts(data: DataConfig) -> str:
+    return "-".join(map(_stem, data.corpus)) or data.recipe or "tales"
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "replace")
 
 
 def _checked_folder(out: Path | None, name: str) -> Path:

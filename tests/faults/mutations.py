@@ -24,7 +24,8 @@ def _nested(depth: int) -> Any:
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 3, 2**31, 2**53, 2**63, 2**64, 10**400, 0.5, -0.5, 1e-320, 1e300, -1e300,
     math.inf, -math.inf, math.nan, "", "a", "7", "nan", "a b", "x" * 100_000, "\0", "\ud800", "é\u202e\x1b[31m",
-    "../../elsewhere", "/", "~nobody/x", "[bold]$\\frac{", [], {}, [[]], [None], {"a": 1}, {"": {}}, [1e300] * 3, ["a"] * 500,
+    "../../elsewhere", "/", "~nobody/x", "[bold]$\\frac{", [], {}, [[]], [None], {"a": 1}, {"": {}}, [1e300] * 3,
+    ["a"] * 500,
     _nested(60), _nested(5000),
 )  # fmt: skip
 """Values that nobody expects: of the wrong type, out of every range, empty, deep, long, no text."""
@@ -99,18 +100,22 @@ def _change(inside: Any, key: Any, change: Change) -> None:
 def damaged(content: bytes, todo: Sequence[Change]) -> bytes:
     """The bytes of a file with the changes done."""
     for change in todo:
-        at, some = change.place % (len(content) + 1), 1 + change.odd
-        insert = as_json(ODD[change.odd])[:2000]
-        how: dict[str, Callable[[], bytes]] = {
-            "flip": lambda: content[:at] + bytes(b ^ 1 << some % 8 for b in content[at : at + 1]) + content[at + 1 :],
-            "cut": lambda: content[:at],
-            "remove": lambda: content[:at] + content[at + some :],
-            "twice": lambda: content[: at + some] + content[at:],
-            "zeros": lambda: content[:at] + bytes(len(content[at : at + some])) + content[at + some :],
-            "insert": lambda: content[:at] + insert + content[at:],
-        }
-        content = how[change.what]()
+        content = _damaged(content, change)
     return content
+
+
+def _damaged(content: bytes, change: Change) -> bytes:
+    at, some = change.place % (len(content) + 1), 1 + change.odd
+    insert = as_json(ODD[change.odd])[:2000]
+    how: dict[str, Callable[[], bytes]] = {
+        "flip": lambda: content[:at] + bytes(b ^ 1 << some % 8 for b in content[at : at + 1]) + content[at + 1 :],
+        "cut": lambda: content[:at],
+        "remove": lambda: content[:at] + content[at + some :],
+        "twice": lambda: content[: at + some] + content[at:],
+        "zeros": lambda: content[:at] + bytes(len(content[at : at + some])) + content[at + some :],
+        "insert": lambda: content[:at] + insert + content[at:],
+    }
+    return how[change.what]()
 
 
 def as_json(tree: Any) -> bytes:

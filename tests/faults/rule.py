@@ -1,5 +1,7 @@
-"""The one rule: a command is done, or says in one line what is wrong and exits with 2; it takes a bounded amount of
-work and memory, and nothing outside the folder that was named is lost, changed or added."""
+"""The one rule: a command is done, or says in one line what is wrong and exits with 2.
+
+It takes a bounded amount of work and memory, and nothing outside the folder that was named is lost or changed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from aeattn.cli import main
+from aeattn.terminal.escaping import escape_controls
 
 WORK = 20_000_000  # calls of functions, Python's and others: the most that a command of these tests may take
 MEMORY = 4 << 30  # bytes of addresses beyond those that the process has
@@ -68,15 +71,15 @@ def broken(ended: Ended) -> list[str]:
         f"a line of {len(last)} characters": len(last) > COMPLAINT,
         "a traceback": "Traceback" in ended.said,
         f"a warning of no use: {ended.said}": "Warning: " in ended.said,
-        f"control characters: {last!r}": any(not c.isprintable() for c in last),
+        f"control characters: {last!r}": escape_controls(last) != last,
     }
     return [what for what, holds in wrong.items() if holds]
 
 
 @dataclass
 class Place:
-    """A folder with what a command may read and change. `named` is where it may write; in `kept`, below it, files
-    are read, and must stay as they are."""
+    """A folder with what a command may read and change. It may write new files in `named`, and over files of the
+    names in `may_change`."""
 
     root: Path
     named: Path
