@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
 LAYERS = ["errors", "version", "host", "files", "config", "kernels", "nn", "data", "generation", "hardware"]
-LAYERS += ["runs", "terminal", "training", "analysis", "compare", "report", "benchmarks", "cli", "__main__"]
+LAYERS += [
+    "runs",
+    "terminal",
+    "training",
+    "analysis",
+    "compare",
+    "report",
+    "benchmarks",
+    "integrations",
+    "cli",
+    "__main__",
+]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

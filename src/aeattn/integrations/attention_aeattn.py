@@ -46,8 +46,8 @@ def for_each_head(x: Tensor, heads: int, dim: int = 1) -> Tensor:
 
 
 def attend_eager(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float = 1.0,
-    dropout: float = 0.0, key_norms: Tensor | None = None, **_: Any,
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+    scaling: float = 1.0, dropout: float = 0.0, key_norms: Tensor | None = None, **_: Any,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Values mixed, (B, Tq, H, C), and weights (B, H, Tq, Tk). `key_norms` (B, G, Tk, 1) multiply the scores."""
     scores = by_group(query, key.mT).float() * scaling
@@ -81,7 +81,12 @@ class AeattnAttention(nn.Module):
         self.query, self.key, self.value = (make_projection(config, r, layer) for r in ("query", "key", "value"))
         joined = self.heads * self.width
         self.output = None if config.per_head else nn.Linear(joined, config.d_model, bias=False)
-        self.gate = nn.ModuleDict({"encoder": nn.Linear(config.d_model, self.heads, bias=False)}) if config.gate else None
+        if self.output is not None:
+            self.output.begins_at_zero = True  # type: ignore[assignment]
+        self.gate = nn.ModuleDict() if config.gate else None
+        if self.gate is not None:
+            self.gate["encoder"] = nn.Linear(config.d_model, self.heads, bias=False)
+            self.gate["encoder"].begins_at_zero = "always"  # type: ignore[assignment]
         table = config.value_embedding
         self.value_table = nn.Embedding(config.vocab_size, self.groups * self.width) if table else None
         self.value_weight = nn.Parameter(torch.zeros(1)) if table else None
@@ -130,12 +135,13 @@ class AeattnAttention(nn.Module):
         kept_keys = key_code if self.keeps_key_codes else _flat(k)
         v = None if self.keeps_value_codes and not begins else self._values(value_code, ids)
         if cache is not None:
-            kept = [kept_keys, *([_flat(norms)] if self.norms else []), *([_flat(k_rotary)] if self.rotary else [])]
+            more = [_flat(part) for part in (norms if self.norms else None, k_rotary) if part is not None]
             values = value_code if self.keeps_value_codes else _flat(v)
             values = values[..., :0] if self.reads_key_codes else values
-            past = self._append(cache, torch.cat(kept, dim=-1).unsqueeze(1), values.unsqueeze(1))
+            past = self._append(cache, torch.cat([kept_keys, *more], dim=-1).unsqueeze(1), values.unsqueeze(1))
         bias = self._bias(mask, distances, x.dtype)
         if cache is None or begins:
+            assert v is not None
             mixed, weights = self._attend(_beside(q, q_rotary), _beside(k, k_rotary), v, bias)
         else:
             mixed, weights = self._attend_past(q, q_rotary, *past, bias)
@@ -144,7 +150,9 @@ class AeattnAttention(nn.Module):
         out = mixed.sum(dim=2) if self.output is None else self.output(mixed.flatten(2))
         return out, weights
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, norms: Tensor | None = None) -> tuple[Tensor, Any]:
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, norms: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """Mixed values (B, T, H, C) by the implementation that the config names, and weights or None."""
         if norms is not None or self.config._attn_implementation in (None, "eager"):
             return attend_eager(self, q, k, v, bias, key_norms=norms)
@@ -162,7 +170,9 @@ class AeattnAttention(nn.Module):
         v = k if self.reads_key_codes else self._by_heads(values, self.keeps_value_codes)
         if self.keeps_key_codes:
             q = q @ for_each_head(self.key.decoders(self.groups), self.heads, dim=0)
-        if self.norms and self.rotary:  # the rotary part is not divided by the norm: an addition to the scores
+        if (
+            self.norms and q_rotary is not None
+        ):  # the rotary part is not divided by the norm: an addition to the scores
             bias = bias + by_group(q_rotary, k_rotary.mT)
         elif self.rotary:
             q, k = _beside(q, q_rotary), _beside(k, k_rotary)
@@ -179,11 +189,12 @@ class AeattnAttention(nn.Module):
         return kept[:, 0].unflatten(-1, (groups, -1)).transpose(1, 2)
 
     def _append(self, cache: Cache, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """All that is kept, with the new. Raises ValueError for the cache of another model, or of another batch."""
+        """All that is kept, with the new. Raises ValueError for the cache of another model, or another batch."""
         layer = cache.layers[self.layer] if self.layer < len(cache.layers) else None
         for held, new in ((getattr(layer, "keys", None), keys), (getattr(layer, "values", None), values)):
-            known = held is not None and held.dim() == 4
-            if known and (held.shape[0], held.shape[1], held.shape[3]) != (new.shape[0], 1, new.shape[3]):
+            if held is None or held.dim() != 4:
+                continue
+            if (held.shape[0], held.shape[1], held.shape[3]) != (new.shape[0], 1, new.shape[3]):
                 raise ValueError(
                     f"the cache holds {tuple(held.shape)} in layer {self.layer}, this model keeps "
                     f"({new.shape[0]}, 1, T, {new.shape[3]}): give each model and batch a cache of its own"
@@ -234,8 +245,9 @@ def alibi_slopes(heads: int) -> Tensor:
     return torch.exp2(-8.0 * torch.arange(1, heads + 1) / heads)
 
 
-def _flat(x_BGTC: Tensor) -> Tensor:
+def _flat(x_BGTC: Tensor | None) -> Tensor:
     """(B, G, T, C) -> (B, T, G C)."""
+    assert x_BGTC is not None
     return x_BGTC.transpose(1, 2).flatten(2)
 
 

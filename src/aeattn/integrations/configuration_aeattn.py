@@ -116,7 +116,7 @@ class AeattnConfig(PreTrainedConfig):
 
     @property
     def layer_types(self) -> list[str]:
-        """What `transformers` keeps of the past in each layer: a convolution has a state beside keys and values."""
+        """What a cache of `transformers` is made of: a convolution has a state beside keys and values."""
         return ["hybrid" if self.conv > 1 else "full_attention"] * self.n_layers
 
     def to_diff_dict(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """aeattn's models in `transformers` (docs/huggingface.md): what the Auto classes know after `register()`.
 
-    from aeattn.integrations import hf
-    hf.register()
-    model = AutoModelForCausalLM.from_pretrained("folder")      # without trust_remote_code
-    model, tokenizer = hf.from_run("runs/mine")                 # no folder in between
+from aeattn.integrations import hf
+hf.register()
+model = AutoModelForCausalLM.from_pretrained("folder")      # without trust_remote_code
+model, tokenizer = hf.from_run("runs/mine")                 # no folder in between
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def library() -> Any:
 
 
 def register() -> None:
-    """Let AutoConfig, AutoModel and AutoModelForCausalLM know `aeattn`, and folders that are saved carry its code."""
+    """Let the Auto classes know `aeattn`, and have folders that are saved carry its code."""
     transformers = library()
     from aeattn.integrations.configuration_aeattn import AeattnConfig
     from aeattn.integrations.modeling_aeattn import AeattnForCausalLM, AeattnModel
@@ -60,8 +60,8 @@ def to_hf_config(config: ModelConfig) -> AeattnConfig:
     used = {config.kind(role, layer) for role in ROLES for layer in range(config.n_layers)}
     if foreign := sorted(used - set(KINDS)):
         raise InputError(
-            f"projections of the kind {', '.join(foreign)} come from a plug-in, whose code would not travel with the "
-            "folder: only aeattn's own kinds can be exported"
+            f"projections of the kind {', '.join(foreign)} come from a plug-in, whose code would not travel with "
+            "the folder: only aeattn's own kinds can be exported"
         )
     values = {name: list(v) if isinstance(v, tuple) else v for name, v in config.to_dict().items()}
     return AeattnConfig(**values, pad_token_id=config.vocab_size, architectures=["AeattnForCausalLM"])

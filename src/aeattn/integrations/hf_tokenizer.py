@@ -18,7 +18,7 @@ PADDING = "<|pad|>"  # its id is the first after the vocabulary: no row of the e
 
 
 def to_hf_tokenizer(tokenizer: Tokenizer, context: int) -> PreTrainedTokenizerFast:
-    """The tokenizer, with a token for padding, which goes to the left. Raises InputError for a kind of one's own."""
+    """The tokenizer, with a token for padding, which goes left. Raises InputError for a kind of one's own."""
     from transformers import PreTrainedTokenizerFast
 
     made = PreTrainedTokenizerFast(
@@ -40,8 +40,8 @@ def _library_tokenizer(tokenizer: Tokenizer) -> Any:
     if isinstance(tokenizer, SubwordTokenizer):
         return library().Tokenizer.from_str(json.dumps(tokenizer.to_dict()))
     raise InputError(
-        f"the tokenizer of the run, {type(tokenizer).__name__}, comes from a plug-in: only aeattn's own kinds can be "
-        "exported"
+        f"the tokenizer of the run, {type(tokenizer).__name__}, comes from a plug-in: only aeattn's own kinds can "
+        "be exported"
     )
 
 

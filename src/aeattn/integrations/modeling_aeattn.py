@@ -58,6 +58,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(config.d_model, config.d_ff, bias=False)
         self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.down.begins_at_zero = True  # type: ignore[assignment]
         self.squared = config.activation == "relu2"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,39 +120,34 @@ class AeattnPreTrainedModel(PreTrainedModel):
 
     def resize_token_embeddings(self, *args: Any, **known: Any) -> nn.Module:
         if self.config.value_embedding:
-            raise ValueError("a model with value_embedding has a table of values for its own vocabulary: not resized")
+            raise ValueError(
+                "a model with value_embedding has a table of values for its own vocabulary: not resized"
+            )
         found: nn.Module = super().resize_token_embeddings(*args, **known)
         return found
 
     def _init_weights(self, module: nn.Module) -> None:
-        """As aeattn begins: with `zero_init`, what writes to the stream or to the logits is zero; else PyTorch's."""
+        """As aeattn begins: with `zero_init`, what writes to the stream or the logits is zero; else PyTorch's."""
         own = self.config.zero_init
-        if isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=1 / math.sqrt(module.in_features)) if own else init.kaiming_uniform_(
-                module.weight, a=math.sqrt(5)
-            )
+        begins_at_zero = getattr(module, "begins_at_zero", False)
+        if isinstance(module, nn.Linear) and (begins_at_zero == "always" or (own and begins_at_zero)):
+            init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear) and own:
+            init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+        elif isinstance(module, nn.Linear):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=0.5 if own else 1.0)
         elif isinstance(module, nn.RMSNorm | nn.LayerNorm):
-            init.ones_(module.weight)
+            init.constant_(module.weight, 0.0 if begins_at_zero else 1.0)
         elif isinstance(module, ShortConv):
             init.zeros_(module.taps)
         elif isinstance(module, Projection) and module.kind == "latent":
             init.ones_(module.gain)
-        elif isinstance(module, FeedForward) and own:
-            init.zeros_(module.down.weight)
         elif isinstance(module, AeattnAttention):
             self._init_attention(module)
-        elif isinstance(module, AeattnModel) and self.config.tied:
-            init.zeros_(module.norm.weight)
-        elif isinstance(module, AeattnForCausalLM) and own and not self.config.tied:
-            init.zeros_(module.lm_head.weight)
 
     def _init_attention(self, module: AeattnAttention) -> None:
-        if module.output is not None and self.config.zero_init:
-            init.zeros_(module.output.weight)
-        if module.gate is not None:
-            init.zeros_(module.gate["encoder"].weight)
         if module.value_weight is not None:
             init.zeros_(module.value_weight)
         if module.query_gain is not None:
@@ -171,6 +167,7 @@ class AeattnModel(AeattnPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(AeattnBlock(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config)
+        self.norm.begins_at_zero = config.tied  # type: ignore[assignment]
         self.post_init()
 
     @merge_with_config_defaults
@@ -188,7 +185,7 @@ class AeattnModel(AeattnPreTrainedModel):
         cache = self._cache(past_key_values, use_cache)
         past = 0 if cache is None else cache.get_seq_length()
         begins = isinstance(past, int) and past == 0
-        n_keys = x.shape[1] if begins else cache.get_mask_sizes(x.shape[1], 0)[0]
+        n_keys = x.shape[1] if cache is None or begins else cache.get_mask_sizes(x.shape[1], 0)[0]
         limit = past + x.shape[1] if isinstance(past, int) else n_keys
         if limit > self.config.context:
             raise ValueError(BEYOND.format(limit, self.config.context))
@@ -215,7 +212,7 @@ class AeattnModel(AeattnPreTrainedModel):
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
         """The cache to use. Raises ValueError for one that this model cannot use, with the one to make instead."""
         if cache is None:
-            checkpointed = self.training and self.is_gradient_checkpointing
+            checkpointed = self.training and any(block.gradient_checkpointing for block in self.blocks)
             return DynamicCache(config=self.config) if use_cache and not checkpointed else None
         if not isinstance(cache, Cache):
             raise ValueError(f"past_key_values is a {type(cache).__name__}: give a Cache of transformers, or None")
@@ -224,11 +221,14 @@ class AeattnModel(AeattnPreTrainedModel):
             cache.layer_class_to_replicate = None
         if self.config.conv > 1 and not all(hasattr(layer, "update_conv_state") for layer in cache.layers):
             raise ValueError(
-                f"a {type(cache).__name__} of such layers has no place for the inputs of the short convolution (conv = "
-                f"{self.config.conv}): use DynamicCache(config=model.config) or StaticCache(config=model.config, ...)"
+                f"a {type(cache).__name__} of such layers has no place for the inputs of the short convolution "
+                f"(conv = {self.config.conv}): use DynamicCache(config=model.config) or "
+                "StaticCache(config=model.config, ...)"
             )
         if len(cache.layers) > self.config.n_layers:
-            raise ValueError(f"the cache has {len(cache.layers)} layers, the model {self.config.n_layers}: make another")
+            raise ValueError(
+                f"the cache has {len(cache.layers)} layers, the model {self.config.n_layers}: make another"
+            )
         return cache
 
 
@@ -241,12 +241,18 @@ class AeattnForCausalLM(AeattnPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = AeattnModel(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head.begins_at_zero = True  # type: ignore[assignment]
         self.post_init()
+
+    @property
+    def kept_numbers(self) -> int:
+        """How many numbers a token leaves in a cache, over all layers."""
+        return sum(sum(m.kept_numbers) for m in self.modules() if isinstance(m, AeattnAttention))
 
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: Any) -> None:
         self.lm_head = value
 
     @can_return_tuple
@@ -268,11 +274,14 @@ class AeattnForCausalLM(AeattnPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(loss, logits, found.past_key_values, found.hidden_states, found.attentions)
 
     @staticmethod
-    def create_masks_for_generate(attention_mask: Tensor | None, past_key_values: Cache, **_: Any) -> Tensor | None:
+    def create_masks_for_generate(
+        attention_mask: Tensor | None, past_key_values: Cache, **_: Any
+    ) -> Tensor | None:
         """The mask (B, Tk) as long as a static cache, so that its shape stays the same from step to step."""
         if attention_mask is None:
             return None
-        return F.pad(attention_mask, (0, past_key_values.get_max_length() - attention_mask.shape[1]))
+        n_keys, _ = past_key_values.get_mask_sizes(1, 0)
+        return F.pad(attention_mask, (0, n_keys - attention_mask.shape[1]))
 
     def _prepare_generated_length(self, generation_config: Any, *args: Any, **known: Any) -> Any:
         """What is generated ends with the context."""

@@ -72,21 +72,21 @@ class Projection(nn.Module):
 
     def decoders(self, groups: int) -> Tensor:
         """The part of the decoder that is each head's, (G, O / G, K): its weight, or what stands in its place."""
-        return decoder_weight(self.decoder).view(groups, -1, self.d_code)
+        return decoder_weight(self.decoder, self.d_code).reshape(groups, -1, self.d_code)
 
 
-def decoder_weight(decoder: nn.Module) -> Tensor:
-    """The matrix (O, K) that a layer multiplies with: from the layer itself where that is no plain `nn.Linear`."""
+def decoder_weight(decoder: nn.Module, width: int) -> Tensor:
+    """The matrix (O, K) that a layer multiplies with, K = `width`, whatever stands in the place of `nn.Linear`."""
     if type(decoder) is nn.Linear and type(decoder.weight) in (nn.Parameter, Tensor):
         return decoder.weight
     weight = next(decoder.parameters())
     dtype = weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
-    ones: Tensor = decoder(torch.eye(decoder.in_features, dtype=dtype, device=weight.device))
+    ones: Tensor = decoder(torch.eye(width, dtype=dtype, device=weight.device))
     return ones.mT
 
 
 class PerHead(nn.Module):
-    """One projection a head, each over the full width, side by side: their codes, and what they decode, in a row."""
+    """One projection a head, each over the full width: their codes, and what they decode, in a row."""
 
     def __init__(self, heads: list[Projection]) -> None:
         super().__init__()
@@ -94,14 +94,17 @@ class PerHead(nn.Module):
         self.kind, self.d_code = heads[0].kind, sum(head.d_code for head in heads)
 
     def encode(self, x: Tensor) -> Tensor:
-        return torch.cat([head.encode(x) for head in self.heads], dim=-1)
+        return torch.cat([head.encode(x) for head in self._each()], dim=-1)
 
     def decode(self, code: Tensor) -> Tensor:
-        parts = code.split([head.d_code for head in self.heads], dim=-1)
-        return torch.cat([head.decode(part) for head, part in zip(self.heads, parts, strict=True)], dim=-1)
+        parts = code.split([head.d_code for head in self._each()], dim=-1)
+        return torch.cat([head.decode(part) for head, part in zip(self._each(), parts, strict=True)], dim=-1)
 
     def decoders(self, groups: int) -> Tensor:
-        return torch.cat([head.decoders(1) for head in self.heads])
+        return torch.cat([head.decoders(1) for head in self._each()])
+
+    def _each(self) -> list[Projection]:
+        return [head for head in self.heads if isinstance(head, Projection)]
 
 
 def make_projection(config: AeattnConfig, role: str, layer: int) -> Projection | PerHead:
