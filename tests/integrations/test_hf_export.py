@@ -69,6 +69,7 @@ def test_the_folder_holds_all_that_a_stranger_needs(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     assert "1.5000" in card
     assert "| bottleneck | 4 |" in card
+    assert "``" not in card.replace("```", "")
     assert str(exported.parent) not in card
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +138,20 @@ def test_rows_of_other_lengths_and_beams(name: str) -> None:
              for known in ({"use_cache": False}, {}, {"cache_implementation": "static"})]  # fmt: skip
     assert torch.equal(beams[0], beams[1])
     assert torch.equal(beams[0], beams[2])
+
+
+@pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
+@torch.no_grad()
+def test_compiled_steps_over_a_static_cache(_compiles_anew: None) -> None:
+    ours, theirs = both()
+    ids, compiled = ids_of(2, 4), torch.compile(theirs, fullgraph=True, dynamic=False)
+    cache = transformers.StaticCache(config=theirs.config, max_cache_len=16)
+    written = [ids, theirs(ids, past_key_values=cache).logits[:, -1].argmax(dim=-1, keepdim=True)]
+    for place in range(4, 13):
+        where = torch.full((2, 1), place)
+        logits = compiled(written[-1], past_key_values=cache, position_ids=where).logits
+        written.append(logits[:, -1].argmax(dim=-1, keepdim=True))
+    assert torch.equal(torch.cat(written, dim=1), greedy(ours, ids, 10))
 
 
 @torch.no_grad()

@@ -93,7 +93,7 @@ def to_hf_model(config: ModelConfig, weights: dict[str, Tensor]) -> AeattnForCau
     if config.tied:
         named[HEAD] = named["model.embedding.weight"]
     model.load_state_dict(named)
-    model.generation_config.pad_token_id = found.pad_token_id
+    model.generation_config = library().GenerationConfig(pad_token_id=found.pad_token_id)
     evaluated: AeattnForCausalLM = model.eval()
     return evaluated
 

@@ -22,7 +22,7 @@ tags:
 # {name}
 
 A language model of {parameters} parameters whose queries, keys and values pass through a bottleneck, trained with
-[aeattn](https://pypi.org/project/autoencoder-attention/) {version}.
+aeattn {version} (`pip install autoencoder-attention`).
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -122,16 +122,15 @@ def _data(config: RunConfig) -> Iterator[str]:
         yield f"- validated on: {', '.join(map(_last, data.valid))}"
     if data.recipe:
         yield f"- recipe: `{data.recipe}`"
-    yield f"- tokenizer: `{_last(data.tokenizer)}`, {config.model.vocab_size:,} tokens"
+    yield f"- tokenizer: {_last(data.tokenizer)}, {config.model.vocab_size:,} tokens"
     options = [f"`{name}`" for name, value in data.text.to_dict().items() if value not in (False, None)]
     yield f"- the text was normalised: {', '.join(options) or 'line ends alone'}"
 
 
 def _last(path: str) -> str:
     """A corpus by its name; of a path the file alone, as the rest is nobody's business."""
-    return f"`{path if '://' in path or path.startswith('hf:') else path.rstrip('/').rpartition('/')[2]}`".replace(
-        "``", "`"
-    )
+    whole = "://" in path or path.startswith("hf:")
+    return f"`{path if whole else path.rstrip('/').rpartition('/')[2]}`"
 
 
 def _tokens(config: RunConfig) -> str:

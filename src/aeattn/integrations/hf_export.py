@@ -65,7 +65,6 @@ def contents(run: RunFolder, name: str) -> dict[str, bytes]:
     register()
     model = to_hf_model(config.model, tensors(weights))
     model.config.auto_map = dict(AUTO_MAP)
-    model.generation_config.max_length = None
     origin = sealed({"run": config.to_dict(), "tokenizer": tokenizer.to_dict()})
     return {
         CONFIG: model.config.to_json_string(use_diff=True).encode(),
