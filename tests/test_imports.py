@@ -68,7 +68,8 @@ def test_importing_does_nothing() -> None:
 BAD = [
     ["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
-    ["report", "no-such-run"], ["compare", "claim"], ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
+    ["report", "no-such-run"], ["compare", "claim"],
+    ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
 ]  # fmt: skip
 
 

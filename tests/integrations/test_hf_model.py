@@ -140,9 +140,10 @@ def test_rows_of_other_lengths_and_beams(name: str) -> None:
     assert torch.equal(beams[0], beams[2])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
 @pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
 @torch.no_grad()
-def test_compiled_steps_over_a_static_cache(_compiles_anew: None) -> None:
+def test_compiled_steps_over_a_static_cache() -> None:
     ours, theirs = both()
     ids, compiled = ids_of(2, 4), torch.compile(theirs, fullgraph=True, dynamic=False)
     cache = transformers.StaticCache(config=theirs.config, max_cache_len=16)
