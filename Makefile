@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-LONG = tests/data/test_tales.py tests/training/test_compiled_cache.py tests/nn
+LONG = tests/data/test_tales.py tests/training/test_compiled_cache.py tests/nn tests/integrations
 READY = $(VENV)/.ready
 
 .PHONY: demo test faults check check-style format results clean

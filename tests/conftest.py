@@ -66,7 +66,7 @@ def _compiles_anew() -> None:
 def _own_cache(
     request: pytest.FixtureRequest, tmp_path: Path, compiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = tmp_path / "cache"
+    cache = tmp_path.with_name(f"{tmp_path.name}-cache")  # beside the folder that tests look into
     use_cache(monkeypatch, cache if "_compiles_anew" in request.fixturenames else share(compiled, cache))
 
 

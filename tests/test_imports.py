@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "aeattn"
 LAYERS = ["errors", "version", "host", "files", "config", "kernels", "nn", "data", "generation", "hardware"]
-LAYERS += ["runs", "terminal", "training", "analysis", "compare", "report", "benchmarks", "cli", "__main__"]
+LAYERS += [
+    "runs",
+    "terminal",
+    "training",
+    "analysis",
+    "compare",
+    "report",
+    "benchmarks",
+    "integrations",
+    "cli",
+    "__main__",
+]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -58,6 +69,7 @@ BAD = [
     ["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
     ["report", "no-such-run"], ["compare", "claim"],
+    ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
 ]  # fmt: skip
 
 

@@ -260,9 +260,7 @@ def test_without_a_network_what_is_known_is_used(remote: list[str], monkeypatch:
 
 
 def _answer(kind: type[Exception], status: int) -> Exception:
-    import httpx
-
-    response = httpx.Response(status, request=httpx.Request("GET", "https://hub/api"))
+    response = SimpleNamespace(status_code=status, headers={}, request=None)
     return kind("no\nsuch thing", response=response)  # type: ignore[call-arg]
 
 

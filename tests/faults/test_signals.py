@@ -124,9 +124,9 @@ def test_what_comes_before_and_after_updates_hears_signals(
 
 
 def test_a_signal_before_the_run_begins(bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:
-    pipe = tmp_path / "text.txt"
-    os.mkfifo(pipe)  # whoever reads it waits for a writer
-    pid = bench.server.start(out, "train", str(pipe), "--out", str(out))
+    waits = tmp_path / "waits.py"
+    waits.write_text("import time\ntime.sleep(60)")
+    pid = bench.server.start(out, "train", str(bench.text), "--plugin", str(waits), "--out", str(out))
     time.sleep(0.5)
     os.kill(pid, signal.SIGTERM)
     result = bench.server.wait(pid)

@@ -93,7 +93,7 @@ def test_the_place_is_settled_before_the_compiler_is_loaded(tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-c", python, PLACE], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split()[-1] == str(tmp_path / "cache" / "compiled")
+    assert done.stdout.split()[-1] == str(Path(os.environ["AEATTN_CACHE"]) / "compiled")
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aeattn.cli import bench, compare, evaluate, generate, inspect, report, size, train
+from aeattn.cli import bench, compare, evaluate, export, generate, inspect, report, size, train
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
@@ -19,7 +19,7 @@ from aeattn.version import VERSION
 
 COMMANDS: tuple[Command, ...] = (
     train.TRAIN, train.RESUME, evaluate.COMMAND, generate.COMMAND, size.COMMAND, inspect.COMMAND, compare.COMMAND,
-    bench.COMMAND, report.COMMAND,
+    bench.COMMAND, report.COMMAND, export.EXPORT, export.IMPORT,
 )  # fmt: skip
 
 

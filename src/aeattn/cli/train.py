@@ -23,19 +23,20 @@ Planned = Callable[["World"], "Plan | ResumePlan"]
 
 def train(options: argparse.Namespace) -> int:
     def make_plan(world: World) -> Plan | ResumePlan:
+        config = world.agreed(lambda: config_of(options))
+        # only now, because NumPy comes with it, and settings that cannot be are told without
         from aeattn.training.plan import begun_before, plan, plan_resume
 
-        config = world.agreed(lambda: config_of(options))
         before = world.on_main(lambda: begun_before(config, options.out, options.chars)) if restarted() else None
         if before is not None:
             return plan_resume(before, None, False, say=_say, world=world)
         return plan(config, out=options.out, chars=options.chars, say=_say, world=world)
 
     def check() -> Path:
+        config = config_of(options)
         from aeattn.training.plan import plan
         from aeattn.training.world import World, check_batch
 
-        config = config_of(options)
         check_batch(config.training.batch, World(0, options.processes))
         return plan(config, out=options.out, chars=options.chars, say=say).run.path
 

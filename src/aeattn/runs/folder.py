@@ -69,7 +69,7 @@ class RunFolder:
         start = {
             self.tokenizer: json.dumps(tokenizer.to_dict()).encode() + b"\n",
             self.environment: to_json(environment, self.environment),
-            self.config: _config_content(config, self.config),
+            self.config: config_content(config, self.config),
         }
         self.check_free()
         new = not self.path.exists()
@@ -131,7 +131,7 @@ class RunFolder:
 
     def write_config(self, config: RunConfig) -> None:
         """Write the config with a checksum, by which `read_sealed_config` knows it again."""
-        write(self.config, _config_content(config, self.config))
+        write(self.config, config_content(config, self.config))
 
     def read_config(self) -> RunConfig:
         """Raises InputError where this is no run, or one of a newer version."""
@@ -193,7 +193,8 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
-def _config_content(config: RunConfig, path: Path) -> bytes:
+def config_content(config: RunConfig, path: Path) -> bytes:
+    """What config.json of a run holds."""
     return to_json(sealed({"format": FORMAT, **config.to_dict()}), path, CONFIG_BYTES)
 
 
