@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -27,6 +27,7 @@ from aeattn.benchmarks.train import OURS, model_pair, random_text
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.training import compiling
+from aeattn.training.group import end
 from aeattn.training.launch import launch
 from aeattn.training.optimizers import clip_gradients
 from aeattn.training.processes import connected, joined
@@ -100,8 +101,8 @@ def _measured(task: Task, processes: int) -> dict[str, float]:
         return times
 
 
-def main(arguments: Sequence[str]) -> int:
-    """One of the processes."""
+def main(arguments: Sequence[str]) -> NoReturn:
+    """One of the processes, which this ends."""
     task, file = Task(**json.loads(arguments[0])), Path(arguments[1])
     with joined() as world:
         trainer = _trainer(task, world)
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
     if world.main:
         seconds = {part: Spread.of([each[part] for each in times]).median for part in PARTS}
         file.write_text(json.dumps({**seconds, "threads": torch.get_num_threads()}))
-    return 0
+    end(0)
 
 
 def _trainer(task: Task, world: World) -> Trainer:
@@ -154,4 +155,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
 from aeattn.errors import Diverged, InputError
@@ -68,7 +68,9 @@ def _train(make_plan: Planned, check: Callable[[], Path], options: argparse.Name
         raise InputError("--shard spreads a model over processes: start several, with --processes or torchrun")
     if (options.processes or 1) > 1 and size == 1:
         return _launch(check(), options)
-    return _train_here(make_plan, options.quiet) if size == 1 else _train_in_group(make_plan, options)
+    if size > 1:
+        _train_in_group(make_plan, options)
+    return _train_here(make_plan, options.quiet)
 
 
 def _launch(run: Path, options: argparse.Namespace) -> int:
@@ -101,15 +103,16 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
     return 0
 
 
-def _train_in_group(make_plan: Planned, options: argparse.Namespace) -> int:
-    """The same as one of several processes, of which the main one alone speaks."""
+def _train_in_group(make_plan: Planned, options: argparse.Namespace) -> NoReturn:
+    """The same as one of several processes, of which the main one alone speaks; ends the process."""
     with Startup() as startup:
-        from aeattn.training.group import in_group  # from here on PyTorch is loaded
+        from aeattn.training.group import end, in_group  # from here on PyTorch is loaded
 
         def work(stop: Stop, world: World) -> Sequence[str]:
             return _train_and_finish(make_plan(world), stop, startup, options.quiet, world, options.shard)
 
-        return in_group(work)
+        code = in_group(work)
+    end(code)
 
 
 def _say(text: str) -> None:

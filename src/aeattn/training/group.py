@@ -49,14 +49,14 @@ def _do(work: Work, stop: Stop, world: World) -> int:
     except (Diverged, Interrupted) as error:
         return _said(getattr(error, "exit_code", 1), str(error) if world.main else None)
     except Lost as error:
-        _end(1, _reason(error, world))
+        end(1, _reason(error, world))
     except RuntimeError as error:
         if not is_of_the_network(error):
             raise
-        _end(1, _reason(lost(error), world))
+        end(1, _reason(lost(error), world))
     except (OSError, MemoryError) as error:
         reason = str(error) or type(error).__name__
-        _end(1, None if _word_left(reason, world) else reason)
+        end(1, None if _word_left(reason, world) else reason)
 
 
 def _reason(error: Lost, world: World) -> str | None:
@@ -92,7 +92,9 @@ def _said(code: int, message: str | None) -> int:
     return code
 
 
-def _end(code: int, message: str | None) -> NoReturn:
+def end(code: int, message: str | None = None) -> NoReturn:
+    """Say the last word, and end at once: a thread of PyTorch's that wakes while Python winds up aborts a process
+    that has done all its work."""
     _said(code, message)
     sys.stdout.flush()
     sys.stderr.flush()
