@@ -106,7 +106,7 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
 
 def _train_in_group(make_plan: Planned, options: argparse.Namespace) -> NoReturn:
     """The same as one of several processes, of which the main one alone speaks; ends the process."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # where PyTorch fails to meet others, we say so in one line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # a meeting that fails, we tell in one line
     with Startup() as startup:
         from aeattn.training.group import end, in_group  # from here on PyTorch is loaded
 
