@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, add_yes, whole
-from aeattn.terminal.tables import figure, print_json, print_table, say
+from aeattn.cli.options import Command, Example, add_json, add_plugins, add_quiet, add_yes, whole
+from aeattn.terminal.tables import complain, figure, print_json, print_table
 
 if TYPE_CHECKING:
     from aeattn.compare.results import ArmSummary, Summary
@@ -35,7 +35,7 @@ def compare(options: argparse.Namespace) -> int:
             amend=options.amend, only_declare=options.plan, console=console,
         )  # fmt: skip
     except (Stopped, NoRoom) as error:
-        say(f"aeattn: {error}")
+        complain(f"aeattn: {error}")
         return error.exit_code
     if options.json:
         print_json(summary.to_dict())
@@ -47,7 +47,7 @@ def compare(options: argparse.Namespace) -> int:
     crashed = [run.name for run in summary.failed if run.failure == "crashed"]
     if crashed:
         named = ", ".join(crashed)
-        say(f"aeattn: {len(crashed)} of the runs crashed ({named}); the same command tries them again")
+        complain(f"aeattn: {len(crashed)} of the runs crashed ({named}); the same command tries them again")
     return 1 if crashed else 0
 
 
@@ -89,4 +89,14 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_yes(parser)
 
 
-COMMAND = Command("compare", "run a comparison of models that a spec declares", _options, compare)
+COMMAND = Command(
+    "compare",
+    "run a comparison of models that a spec declares",
+    _options,
+    compare,
+    examples=(
+        Example("aeattn compare first --plan", "what would be run, and how long that will take"),
+        Example("aeattn compare claims --budget small --jobs 2", "a first answer to the published claims"),
+        Example("aeattn compare my.toml --out results/mine", "a comparison of one's own (docs/experiments.md)"),
+    ),
+)

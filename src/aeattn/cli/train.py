@@ -8,10 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_quiet,
+    add_run,
+    add_settings,
+    add_sources,
+    add_yes,
+    config_of,
+    whole,
+)
 from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
-from aeattn.terminal.tables import say
+from aeattn.terminal.tables import complain, say
 from aeattn.training.launch import is_main, launch, restarted, size_of_group
 
 if TYPE_CHECKING:
@@ -79,7 +89,7 @@ def _launch(run: Path, options: argparse.Namespace) -> int:
     named = [] if options.command == "resume" or options.out else ["--out", str(run)]
     code, killed = launch([*options.arguments, *named], options.processes)
     if killed is not None:
-        say(f"aeattn: {killed}; {_further(run, options.processes)}")
+        complain(f"aeattn: {killed}; {_further(run, options.processes)}")
     return code
 
 
@@ -97,7 +107,7 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
             with Stop() as stop:
                 lines = _train_and_finish(make_plan(ALONE), stop, startup, quiet, ALONE)
         except (Diverged, Interrupted) as error:
-            say(f"aeattn: {error}")
+            complain(f"aeattn: {error}")
             return getattr(error, "exit_code", 1)
     for line in lines:
         print(line, flush=True)
@@ -189,5 +199,33 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-TRAIN = Command("train", "train a character model on text", _train_options, train)
-RESUME = Command("resume", "go on with an interrupted run", _resume_options, resume)
+TRAIN = Command(
+    "train",
+    "train a character model on text",
+    _train_options,
+    train,
+    examples=(
+        Example("aeattn train --minutes 2", "two minutes, from start to finish, on built-in stories"),
+        Example(
+            "aeattn train my_book.txt --preset 1m --chars 20M --out runs/mine",
+            "a larger model on a text of one's own",
+        ),
+        Example(
+            "aeattn train shakespeare --bottleneck 16 --set model.tied=true",
+            "a narrower code, and a setting that has no option",
+        ),
+        Example(
+            "aeattn train --config results/shakespeare-460k.json", "repeat a record, or a run by its config.json"
+        ),
+    ),
+)
+RESUME = Command(
+    "resume",
+    "go on with an interrupted run",
+    _resume_options,
+    resume,
+    examples=(
+        Example("aeattn resume runs/tales-460k", "go on where it was interrupted"),
+        Example("aeattn resume runs/tales-460k --steps 10000", "go on for longer than was planned"),
+    ),
+)

@@ -30,7 +30,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
-from aeattn.terminal.tables import lines_of
+from aeattn.terminal.tables import sentences_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -81,7 +81,7 @@ def start(
         f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
     )
     found = text_quality(plan.corpus, text)
-    for line in lines_of(("text", "training", "validation"), found.rows()):
+    for line in sentences_of(("", "training", "validation"), found.rows()):
         reporter.note(line)
     environment = {
         **hardware.describe(),
