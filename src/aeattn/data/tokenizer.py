@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -98,6 +98,11 @@ class Tokenizer(Protocol):
         """Ids of one text that comes in chunks; in sum the same wherever it was cut. A tokenizer whose tokens may
         lie across a border sees to that."""
         return (self.encode(chunk, unknown) for chunk in chunks)
+
+    def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
+        """Ids of whole texts, one after the other, and how many each has."""
+        found = [np.concatenate([np.empty(0, self.dtype), *self.encode_chunks([t], unknown)]) for t in texts]
+        return np.concatenate([np.empty(0, self.dtype), *found]), np.array([len(ids) for ids in found], np.int64)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -279,6 +284,11 @@ class CharTokenizer(Tokenizer):
             translated = text.encode("ascii").translate(self._ascii_table)
             return np.frombuffer(bytearray(translated), dtype=np.uint8)
         return self._id_of_code.take(_codes(text), mode="clip")
+
+    def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
+        if type(self).encode is not CharTokenizer.encode:  # whose tokens may be others
+            return super().encode_texts(texts, unknown)
+        return self.encode("".join(texts), unknown), np.array(list(map(len, texts)), np.int64)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of `ids`, integers of any shape: see `Tokenizer.decode`."""
