@@ -64,7 +64,8 @@ def answer(summary: Summary | None) -> str:
 
 def bargain(results: Path) -> str:
     """Loss, bytes of cache and speed beside standard attention, and under which conditions each was measured."""
-    rows, conditions = [], []
+    rows: list[tuple[str, ...]] = []
+    conditions: list[str] = []
     for found in (_loss_and_cache(results), _generation(results), _training(results), _peer(results)):
         marked, said = found
         rows += [(f"{name} [{len(conditions) + 1}]", *cells) for name, *cells in marked]
