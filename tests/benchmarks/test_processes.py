@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_what_sending_takes() -> None:
 
 def test_rounds_become_rates_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(task: Task, count: int) -> dict[str, float]:
-        return {**dict.fromkeys(PARTS, 0.5 / count), "threads": 2 // count}
+        return {**dict.fromkeys(PARTS, 0.5 / count), "threads": 2 // count, "warm_up": 3.0}
 
     monkeypatch.setattr(processes, "_measured", measured)
     found = bench_processes([1, 2], batch=4, context=8, rounds=2, compile_=False)
@@ -62,4 +63,6 @@ def test_rounds_become_rates_and_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.shared["2"].parts["sending"] == 250.0
     (table,) = tables.processes(found)
     assert "2, bf16" in to_markdown([table])[-1]
-    assert found.to_dict()["shared"]["2"]["threads"] == 1
+    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert record["shared"]["2"]["threads"] == 1
+    assert record["shared"]["2"]["chars_per_second"]["warm_up_seconds"] == 3.0

@@ -24,7 +24,7 @@ from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
 from aeattn.compare.local import Process
 from aeattn.compare.progress import GridProgress
-from aeattn.compare.records import Record
+from aeattn.compare.records import Record, now
 from aeattn.compare.runner import Runner
 from aeattn.compare.versions import Versions, differences, versions
 from aeattn.errors import InputError
@@ -213,6 +213,7 @@ def test_texts_are_found_where_the_worker_has_them(
     assert (outcome["code"], lines) == (0, [{"step": 1, "steps": 8, "chars_per_second": 5.0}])
     assert str(corpora / "train.txt") in outcome["log"]
     assert outcome["record"]["config"] == to_json(job.config)  # as it was declared
+    assert outcome["record"]["started"] <= now()
     assert not [path for path in tmp_path.rglob("*.tmp") if path.is_dir()]
 
 

@@ -9,7 +9,6 @@ one. All alternate, each time in processes of their own, which this module is in
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tempfile
 import time
@@ -85,13 +84,15 @@ def _rate(times: dict[str, float], chars: int) -> float:
 
 
 def _shared(times: list[dict[str, float]], processes: int, chars: int) -> Shared:
-    rates = Rates(tuple(_rate(each, chars) for each in times), math.nan)
+    warm_up = Spread.of([each["warm_up"] for each in times]).median
+    rates = Rates(tuple(_rate(each, chars) for each in times), warm_up)
     parts = {part: Spread.of([1e3 * each[part] for each in times]).median for part in PARTS}
     return Shared(processes, round(times[0]["threads"]), rates, parts)
 
 
 def _measured(task: Task, processes: int) -> dict[str, float]:
-    """Seconds of each part of a step, in process 0. Raises InputError where the processes fail."""
+    """Seconds of each part of a step and of what came before, in process 0. Raises InputError where the processes
+    fail."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "times.json"
         code, _ = launch([json.dumps(asdict(task)), str(file)], processes, __name__)
@@ -106,13 +107,11 @@ def main(arguments: Sequence[str]) -> NoReturn:
     task, file = Task(**json.loads(arguments[0])), Path(arguments[1])
     with joined() as world:
         trainer = _trainer(task, world)
-        compiling.prepare(trainer)
-        for _ in range(2):
-            _step(trainer)
+        warm_up = _seconds(lambda: _warm_up(trainer))
         times = [_step(trainer) for _ in range(task.steps)]
     if world.main:
         seconds = {part: Spread.of([each[part] for each in times]).median for part in PARTS}
-        file.write_text(json.dumps({**seconds, "threads": torch.get_num_threads()}))
+        file.write_text(json.dumps({**seconds, "threads": torch.get_num_threads(), "warm_up": warm_up}))
     end(0)
 
 
@@ -122,6 +121,12 @@ def _trainer(task: Task, world: World) -> Trainer:
     training = TrainingConfig(steps=1_000_000, compile="on" if task.compile else "off", **settings)
     model = model_pair(task.preset, task.context)[OURS]
     return Trainer(RunConfig(model, training, DataConfig()), random_text(), world=world)
+
+
+def _warm_up(trainer: Trainer) -> None:
+    compiling.prepare(trainer)
+    for _ in range(2):
+        _step(trainer)
 
 
 def _step(trainer: Trainer) -> dict[str, float]:

@@ -165,6 +165,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/cost": ("What the autoencoders cost in training", _cost),
     "speed/generate": ("Speed of generation", _generation),
     "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
+    "speed/engines-avx2": ("The same, on a processor without AVX-512", _engines),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "speed/start": ("How soon a command has begun", _start),
     "speed/store": ("A text of the size of BookCorpus", _store),

@@ -27,7 +27,7 @@ from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import work
 from aeattn.compare.local import Process, beside_others
 from aeattn.compare.progress import Line, Run
-from aeattn.compare.records import Record
+from aeattn.compare.records import Record, now
 from aeattn.compare.versions import differences, versions
 from aeattn.data.corpora import NAMES
 from aeattn.errors import InputError
@@ -87,7 +87,7 @@ def _performed(
     environment: dict[str, str],
     worker: str,
 ) -> Outcome:
-    job = parcel["record"]
+    job = {**parcel["record"], "started": now()}
     name = str(job["name"])
     write_json(folder.spec, parcel["declaration"])
     folder.records.mkdir()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ def _meet(size: int) -> None:
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
+    begun = time.monotonic()
     try:
         dist.init_process_group(backend, timeout=wait)
     except (RuntimeError, ValueError) as error:
@@ -179,8 +181,8 @@ def _meet(size: int) -> None:
                 f"{where} is in use: choose another port (MASTER_PORT, or torchrun --master-port)"
             ) from error
         raise InputError(
-            f"the {size} processes have not met at {where} within {wait.total_seconds():g} seconds: start all of "
-            f"them, with the same MASTER_ADDR and MASTER_PORT, or wait longer (${PATIENCE}); {reason[:150]}"
+            f"the {size} processes have not met at {where} after {time.monotonic() - begun:.0f} seconds: start "
+            f"all of them, with the same MASTER_ADDR and MASTER_PORT, or wait longer (${PATIENCE}); {reason[:150]}"
         ) from error
 
 
