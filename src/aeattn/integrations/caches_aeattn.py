@@ -1,9 +1,9 @@
 """Quantised caches for aeattn's models, on the layers that `transformers` quantises with.
 
-Its own `QuantizedCache` has no place for the inputs of the short convolution, takes no slot without numbers in it (of
-values that decode the key's code), and groups of one size that must divide every width. Here there is a place, what is
-empty stays empty, and a group is the largest divisor of a width that is no more than `q_group_size`. This file travels
-with every exported folder, beside `modeling_aeattn.py`.
+Its own `QuantizedCache` has no place for the inputs of the short convolution, takes no slot without numbers in it
+(of values that decode the key's code), and takes groups of one size that must divide every width. Here there is a
+place, what is empty stays empty, and a group is the largest divisor of a width up to `q_group_size`.
+This file travels with every exported folder, beside `modeling_aeattn.py`.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ NO_CROP = "a quantised cache cannot be cropped: assist a model over a DynamicCac
 
 
 class WithInputs(LinearAttentionLayer):
-    """A place for the last inputs of the convolution, in front of a layer of keys and values: for each method, first
+    """A place for the last inputs of the convolution, in front of a layer of keys and values: each method does
     what that place needs, then what the layer does."""
 
     is_compileable = False

@@ -76,8 +76,8 @@ class Projection(nn.Module):
 
 
 def decoder_weight(decoder: nn.Module, width: int, like: Tensor) -> Tensor:
-    """The matrix (O, K) that a layer multiplies with, K = `width`, whatever stands in the place of `nn.Linear`, and
-    wherever its weight is kept until it is called."""
+    """The matrix (O, K) that a layer multiplies with, K = `width`, whatever stands in the place of `nn.Linear`,
+    and wherever its weight is kept until it is called."""
     own = type(decoder) is nn.Linear and type(decoder.weight) in (nn.Parameter, Tensor)
     if own and not hasattr(decoder, "_hf_hook"):  # of accelerate, which keeps weights elsewhere
         return decoder.weight  # type: ignore[return-value]
