@@ -163,7 +163,8 @@ class AeattnAttention(nn.Module):
             return attend_eager(self, q, k, v, bias, key_norms=norms)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(chosen, attend_eager)
         k, v = for_each_head(k, self.heads), for_each_head(v, self.heads)
-        mask, more = bias, {}
+        mask: Tensor | None = bias
+        more: dict[str, Tensor] = {}
         if chosen == "flex_attention":  # a mask has no heads there
             if q.device.type == "cpu" and q.requires_grad:
                 raise ValueError(NO_BACKWARD)
