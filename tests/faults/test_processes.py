@@ -149,7 +149,9 @@ def test_a_model_in_parts_trains_and_goes_on_as_a_whole_one(text: Path, out: Pat
     close = _close(whole, out)
     for run, more in ((out, []), (whole, ["--processes", "2", "--shard"])):
         shutil.rmtree(run / "checkpoints" / "step-00000020")
-        assert start(["resume", str(run), "--quiet", *more], environment()).wait(timeout=120) == 0
+        process = start(["resume", str(run), "--quiet", *more], environment())
+        process.communicate(timeout=120)
+        assert process.returncode == 0
         close = close and _close(whole, out)
     assert tally.count("processes that do what one does", close)
 

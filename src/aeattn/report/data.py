@@ -171,10 +171,7 @@ def over_seeds(values: Iterable[float | None]) -> tuple[float | None, Interval |
     there = [value for value in values if value is not None]
     if not there:
         return None, None
-    try:
-        found = estimate(there)
-    except InputError:  # SciPy is not installed
-        return sum(there) / len(there), None
+    found = estimate(there)
     return found.mean, found.interval
 
 
