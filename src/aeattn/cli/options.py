@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
 
         known = list(map(str, action.choices))
         commands = isinstance(action, argparse._SubParsersAction)
-        what = f"there is no command {value[:100]!r}" if commands else f"{value[:100]!r} is not to be had"
+        what = f"there is no command {value[:100]!r}" if commands else f"invalid choice {value[:100]!r}"
         near = suggestions.command(value, known) if commands else suggestions.nearest(value, known)
         meant = f"did you mean {near!r}?" if near in known else f"choose {', '.join(known)}"
         raise argparse.ArgumentError(None if commands else action, f"{what}: {meant}")
