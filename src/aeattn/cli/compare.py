@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, Example, add_json, add_plugins, add_quiet, add_yes, whole
-from aeattn.terminal.tables import complain, figure, print_json, print_table
+from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
     from aeattn.compare.results import ArmSummary, Summary
@@ -35,7 +35,7 @@ def compare(options: argparse.Namespace) -> int:
             amend=options.amend, only_declare=options.plan, console=console,
         )  # fmt: skip
     except (Stopped, NoRoom) as error:
-        complain(f"aeattn: {error}")
+        say(f"aeattn: {error}")
         return error.exit_code
     if options.json:
         print_json(summary.to_dict())
@@ -47,7 +47,7 @@ def compare(options: argparse.Namespace) -> int:
     crashed = [run.name for run in summary.failed if run.failure == "crashed"]
     if crashed:
         named = ", ".join(crashed)
-        complain(f"aeattn: {len(crashed)} of the runs crashed ({named}); the same command tries them again")
+        say(f"aeattn: {len(crashed)} of the runs crashed ({named}); the same command tries them again")
     return 1 if crashed else 0
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
-from aeattn.terminal.tables import complain
+from aeattn.terminal.tables import say
 from aeattn.terminal.wrapping import width_of, wrap
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None if commands else action, f"{what}: {meant}")
 
     def error(self, message: str) -> NoReturn:
-        complain(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)")
+        say(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)")
         self.exit(2)
 
 

@@ -13,7 +13,7 @@ from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
 from aeattn.terminal.streams import standard_streams
-from aeattn.terminal.tables import complain, print_any_text, print_text
+from aeattn.terminal.tables import print_any_text, print_text, say
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
 
@@ -92,7 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _complain(message: str, code: int) -> int:
-    complain(f"aeattn: {' '.join(message.split())}")
+    say(f"aeattn: {' '.join(message.split())}")
     return code
 
 

@@ -21,7 +21,7 @@ from aeattn.cli.options import (
 )
 from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
-from aeattn.terminal.tables import complain, say
+from aeattn.terminal.tables import say
 from aeattn.training.launch import is_main, launch, restarted, size_of_group
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _launch(run: Path, options: argparse.Namespace) -> int:
     named = [] if options.command == "resume" or options.out else ["--out", str(run)]
     code, killed = launch([*options.arguments, *named], options.processes)
     if killed is not None:
-        complain(f"aeattn: {killed}; {_further(run, options.processes)}")
+        say(f"aeattn: {killed}; {_further(run, options.processes)}")
     return code
 
 
@@ -107,7 +107,7 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
             with Stop() as stop:
                 lines = _train_and_finish(make_plan(ALONE), stop, startup, quiet, ALONE)
         except (Diverged, Interrupted) as error:
-            complain(f"aeattn: {error}")
+            say(f"aeattn: {error}")
             return getattr(error, "exit_code", 1)
     for line in lines:
         print(line, flush=True)

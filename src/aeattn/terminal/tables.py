@@ -28,19 +28,12 @@ def print_any_text() -> None:
 
 
 def say(text: str) -> None:
-    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen."""
-    _say("\n".join(wrap(escape_controls(shortened(text)), width_of(sys.stderr), hanging="  ")))
-
-
-def complain(text: str) -> None:
-    """What is wrong: one line, which a terminal alone gets in several."""
+    """Progress and notes go to standard error: standard output belongs to results. Nobody need listen. A terminal
+    gets lines that fit; a pipe one line for each, by which it can be searched."""
     line = escape_controls(shortened(text))
-    _say("\n".join(wrap(line, width_of(sys.stderr))) if sys.stderr.isatty() else line)
-
-
-def _say(text: str) -> None:
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        wrapped = wrap(line, width_of(sys.stderr), hanging="  ") if sys.stderr.isatty() else [line]
+        print("\n".join(wrapped), file=sys.stderr, flush=True)
 
 
 def print_json(values: Json) -> None:

@@ -20,17 +20,22 @@ def width_of(stream: TextIO) -> int:
     return WIDTH
 
 
-def wrap(text: str, width: int = WIDTH, indent: str = "", hanging: str | None = None) -> list[str]:
+def wrap(
+    text: str, width: int = WIDTH, indent: str = "", hanging: str | None = None, anywhere: bool = False
+) -> list[str]:
     """The text in lines of at most `width` columns. A longer word has a line of its own: a path stays whole.
 
-    `indent` stands before each line, `hanging` before those that go on, where it is another."""
-    return [wrapped for line in text.splitlines() or [""] for wrapped in _wrap(line, width, indent, hanging)]
+    `indent` stands before each line, `hanging` before those that go on, where it is another. `anywhere`: a long
+    word is broken, as in a text that is no text yet."""
+    return [
+        wrapped for line in text.splitlines() or [""] for wrapped in _wrap(line, width, indent, hanging, anywhere)
+    ]
 
 
-def _wrap(line: str, width: int, indent: str, hanging: str | None) -> list[str]:
+def _wrap(line: str, width: int, indent: str, hanging: str | None, anywhere: bool) -> list[str]:
     found = textwrap.wrap(
         line, width, initial_indent=indent, subsequent_indent=indent if hanging is None else hanging,
-        break_long_words=False, break_on_hyphens=False,
+        break_long_words=anywhere, break_on_hyphens=False,
     )  # fmt: skip
     return found or [""]
 

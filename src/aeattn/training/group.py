@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from aeattn.errors import Diverged, InputError, Lost, SlowerWarning, Stalled
-from aeattn.terminal.tables import complain
+from aeattn.terminal.tables import say
 from aeattn.training.launch import LIFELINE, is_main
 from aeattn.training.processes import Processes, connected, is_of_the_network, joined, local_rank, lost
 from aeattn.training.signals import Interrupted, Stop
@@ -88,7 +88,7 @@ def _word_left(reason: str, world: World) -> bool:
 
 def _said(code: int, message: str | None) -> int:
     if message is not None:
-        complain(f"aeattn: {' '.join(message.split())}")
+        say(f"aeattn: {' '.join(message.split())}")
     return code
 
 
