@@ -17,9 +17,9 @@ import pytest
 from aeattn.config.text import TextOptions
 from aeattn.data import build as module
 from aeattn.data import sole, store, sums, watch
-from aeattn.data.build import ahead
 from aeattn.data.corpora import Document
 from aeattn.data.store import TokenStore, build_store
+from aeattn.data.threads import ahead
 from aeattn.data.tokenizer import CharTokenizer, Ids
 from aeattn.errors import Damaged, InputError, SlowerWarning
 

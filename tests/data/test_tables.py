@@ -106,6 +106,9 @@ def test_batches_of_arrow_are_those_of_strings(found: list[str | None]) -> None:
     mask = hashes % np.uint64(2) == 0
     assert rows.texts(rows.chosen(fast, mask)) == rows.chosen(slow, mask)
     assert rows.sizes(fast).tolist() == [len((text or "").encode()) for text in slow]
+    for batch in (fast, slow, rows.part(fast, 1, 9)):
+        again = rows.from_bytes(*rows.as_bytes(batch), of_arrow=not isinstance(batch, list))
+        assert rows.texts(again) == rows.texts(batch)
     assert rows.texts(rows.part(fast, -2, 1)) == rows.part(slow, -2, 1) == slow[:1]
 
 

@@ -57,7 +57,8 @@ def test_each_of_three_is_killed_and_three_go_on(rank: int, text: Path, out: Pat
     assert tally.count("processes that end together", process.returncode == 1 and len(lines_of_ours(errors)) == 1)
     assert f"process {rank} of 3 was ended by SIGKILL" in errors
     again = start(["resume", str(out), "--quiet", "--processes", "3"], environment())
-    assert again.wait(timeout=120) == 0
+    again.communicate(timeout=120)
+    assert again.returncode == 0
     assert tally.difference("crash points survived", difference(out, whole))
 
 
@@ -148,7 +149,9 @@ def test_a_model_in_parts_trains_and_goes_on_as_a_whole_one(text: Path, out: Pat
     close = _close(whole, out)
     for run, more in ((out, []), (whole, ["--processes", "2", "--shard"])):
         shutil.rmtree(run / "checkpoints" / "step-00000020")
-        assert start(["resume", str(run), "--quiet", *more], environment()).wait(timeout=120) == 0
+        process = start(["resume", str(run), "--quiet", *more], environment())
+        process.communicate(timeout=120)
+        assert process.returncode == 0
         close = close and _close(whole, out)
     assert tally.count("processes that do what one does", close)
 

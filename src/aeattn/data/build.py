@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Document
 from aeattn.data.fetch import Progress
 from aeattn.data.sole import Places
 from aeattn.data.sums import Sums, sums_of
+from aeattn.data.threads import ahead
 from aeattn.data.tokenizer import Tokenizer
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
@@ -26,7 +26,6 @@ JOURNAL_SECONDS, JOURNAL_BYTES = 5.0, 256 << 20
 _PIECE = 4 << 20  # bytes that are written and hashed at once
 _AHEAD = 8 << 20  # bytes of a document that is worth a thread that reads it
 _ROW = struct.Struct("=3q")
-T = TypeVar("T")
 
 
 class _Appended:
@@ -85,16 +84,6 @@ class _Counted:
 
 def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """The same items, taken by a thread up to `depth` before they are asked for."""
-    every, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, every, end) for _ in range(depth))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(thread.submit(next, every, end))
-            yield item  # type: ignore[misc]
 
 
 class Build:

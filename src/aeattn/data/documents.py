@@ -9,12 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from aeattn.config.text import TextOptions
+from aeattn.data import drawn
 from aeattn.data import rows as batches
 from aeattn.data.hub import RemoteFile
 from aeattn.data.rows import Batch
 from aeattn.data.splits import Blocks, Draw
-from aeattn.data.tables import count_rows, table
+from aeattn.data.tables import count_rows, ranges_of, table
 from aeattn.data.text import normalise, read_chunks
+from aeattn.data.threads import side_by_side
 from aeattn.errors import InputError
 from aeattn.files import Json, digest, sha256
 
@@ -37,34 +39,29 @@ class Rows:
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows that are meant and have a text. Raises InputError."""
-        for batch in self._stretches(path):
-            rows = batches.with_text(batch)
-            if isinstance(self.side, Draw) and len(rows):
-                rows = batches.chosen(rows, self.side.mask(batches.hashes(rows)))
-            if len(rows):
-                yield rows
+        with_text = map(batches.with_text, self._stretches(path))
+        side = self.side
+        found = drawn.of_side(path, self.column, side, with_text) if isinstance(side, Draw) else with_text
+        return (batch for batch in found if len(batch))
 
     def _stretches(self, path: Path) -> Iterator[Batch]:
         """All rows, or those in the blocks that are meant."""
-        found, at = table(path).batches(path, self.column), 0
-        if not isinstance(self.side, Blocks):
-            yield from found
-            return
-        ranges = self.side.ranges(count_rows(path, self.column))
-        for batch in found:
-            yield from (batches.part(batch, first - at, last - at) for first, last in ranges)
-            at += len(batch)
+        if isinstance(self.side, Blocks):
+            return ranges_of(path, self.column, self.side.ranges(count_rows(path, self.column)))
+        return table(path).batches(path, self.column)
 
     def chunks(self, path: Path) -> Iterator[str]:
         """The text of these rows. Raises InputError."""
-        for batch in self.batches(path):
-            try:
-                yield batches.running(batch, self.end)
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
-                    f"{_before(error)!r}); write the file again, as UTF-8"
-                ) from error
+        return side_by_side(lambda batch: self._running(path, batch), self.batches(path))
+
+    def _running(self, path: Path, batch: Batch) -> str:
+        try:
+            return batches.running(batch, self.end)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
+                f"{_before(error)!r}); write the file again, as UTF-8"
+            ) from error
 
     def identity(self) -> Json:
         facts: Json = {"column": self.column, "end": self.end}

@@ -13,11 +13,9 @@ on both sides or on neither, so the share is an unbiased estimate. The sample ha
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +23,8 @@ import numpy.typing as npt
 from aeattn.data.decoder import Decoder
 from aeattn.data.shingles import SHINGLE, Bytes, Coder, Hashes, Places, Texts, Wanted, blocks, scramble
 from aeattn.data.stored import Stretch
+from aeattn.data.threads import side_by_side
 from aeattn.data.tokenizer import Ids, Tokenizer
-from aeattn.host import available_cores
 
 BLOCK_TOKENS = 1 << 18  # decoded at once
 WHOLE_VALID_TOKENS, WHOLE_TRAIN_TOKENS, WHOLE_DOCUMENTS = 1 << 18, 1 << 26, 10_000  # compared in full, at most
@@ -36,8 +34,6 @@ _FILTER_BITS = 22
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that multiplication by it loses nothing modulo 2**64
 _SPACE_CODE = ord(" ")
 _NONE: Hashes = np.empty(0, np.uint64)
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def _overlap_of_samples(
     def find(block: tuple[Bytes, int]) -> tuple[Places, Places, int]:
         return *wanted.find(*block), len(block[0])
 
-    for places, documents, length in _side_by_side(find, blocks(train, coder)):
+    for places, documents, length in side_by_side(find, blocks(train, coder)):
         found[places] = True
         np.add.at(hits, documents, 1)
         seen(length)
@@ -122,19 +118,6 @@ def _named(texts: Texts, values: npt.NDArray[np.float64]) -> dict[str, float]:
     """The documents' names with their values; of very many, those of the largest, in the documents' order."""
     most = np.sort(np.argsort(-values, kind="stable")[:MOST_NAMED])
     return {texts[int(index)][0]: float(values[index]) for index in most}
-
-
-def _side_by_side(call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map` in threads, in order, with few items at once."""
-    threads = available_cores()
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[R]] = deque()
-        for item in items:
-            waiting.append(pool.submit(call, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _overlap_in_full(train: Texts, valid: Texts, tokenizer: Tokenizer) -> Overlap:

@@ -9,17 +9,22 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeattn.config.text import TextOptions
+from aeattn.data import drawn
 from aeattn.data import rows as batches
-from aeattn.data.documents import Document
+from aeattn.data.documents import Document, Rows
+from aeattn.data.drawn import Sample
 from aeattn.data.overlap import Overlap
 from aeattn.data.rows import Batch, Hashes
+from aeattn.data.splits import Draw
 from aeattn.data.store import TokenStore
 from aeattn.data.text import normalise_text
+from aeattn.data.threads import side_by_side
 from aeattn.files import Json, cached_json, digest
 from aeattn.host import cache_dir
 
@@ -201,13 +206,13 @@ class _Sample:
         self.hashes: Hashes = np.empty(0, np.uint64)
         self.owners = np.empty(0, np.int32)
         self._new: list[tuple[Hashes, int]] = []
-        self._waiting = 0
+        self._waiting = self._least_bits = 0
 
-    def add(self, hashes: Hashes, owner: int) -> None:
-        self.texts += len(hashes)
-        kept = hashes[hashes & np.uint64((1 << self.bits) - 1) == 0]
-        self._new.append((kept, owner))
-        self._waiting += len(kept)
+    def add(self, found: Sample, owner: int) -> None:
+        self.texts += found.texts
+        self._least_bits = max(self._least_bits, found.bits)
+        self._new.append((found.hashes, owner))
+        self._waiting += len(found.hashes)
         if self._waiting > MOST_HASHES // 4:
             self.settle()
 
@@ -217,10 +222,14 @@ class _Sample:
         self.owners = np.concatenate([self.owners, *(owners for owners, _ in new)])
         self.hashes = np.concatenate([self.hashes, *(kept for _, kept in new)])
         self._new, self._waiting = [], 0
-        while self.bits < bits or len(self.hashes) > MOST_HASHES // 2:
-            self.bits += 1
-            kept = self.hashes & np.uint64((1 << self.bits) - 1) == 0
-            self.hashes, self.owners = self.hashes[kept], self.owners[kept]
+        self._sample(max(bits, self._least_bits, self.bits))
+        while len(self.hashes) > MOST_HASHES // 2:
+            self._sample(self.bits + 1)
+
+    def _sample(self, bits: int) -> None:
+        self.bits = bits
+        kept = self.hashes & np.uint64((1 << bits) - 1) == 0
+        self.hashes, self.owners = self.hashes[kept], self.owners[kept]
 
 
 def _sample(documents: Sequence[Document], options: TextOptions) -> _Sample:
@@ -229,8 +238,22 @@ def _sample(documents: Sequence[Document], options: TextOptions) -> _Sample:
         path = document.file()
         assert document.rows is not None
         assert path is not None
-        for batch in document.rows.batches(path):
-            found.add(_hashes(batch, options), owner)
+        found.add(_of_table(path, document.rows, options), owner)
+    found.settle()
+    return found
+
+
+def _of_table(path: Path, rows: Rows, options: TextOptions) -> Sample:
+    """The hashes of its normalised texts."""
+    if (
+        options == TextOptions()
+        and isinstance(rows.side, Draw)
+        and (known := drawn.sample(path, rows.column, rows.side))
+    ):
+        return known
+    found = Sample()
+    for hashes in side_by_side(lambda batch: _hashes(batch, options), rows.batches(path)):
+        found.add(hashes)
     found.settle()
     return found
 

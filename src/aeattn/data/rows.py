@@ -6,7 +6,7 @@ those of the library, which makes no string of each row. Rows of one sentence co
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import compress, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,6 +36,8 @@ def with_text(batch: Batch) -> Batch:
     """The rows that have one."""
     if isinstance(batch, list):
         return [row for row in batch if row]
+    if not batch.null_count and np.diff(_ends(batch)).all():  # most batches: nothing is to be left out
+        return batch
     compute = extra("pyarrow.compute", "a table")
     return batch.filter(compute.greater(compute.binary_length(batch), 0))
 
@@ -51,19 +53,22 @@ def running(batch: Batch, end: str) -> str:
     """The text of all rows of a batch, each followed by `end`. Raises UnicodeDecodeError."""
     if isinstance(batch, list):
         return "".join(row + end for row in batch)
-    nothing, ending = (extra("pyarrow", "a table").scalar(text, batch.type) for text in ("", end))
-    ended = extra("pyarrow.compute", "a table").binary_join_element_wise(batch, nothing, ending)
-    return _bytes(ended)[0].tobytes().decode("utf-8")
+    arrow = extra("pyarrow", "a table")
+    offsets = arrow.array([0, len(batch)], arrow.int64())
+    joined = extra("pyarrow.compute", "a table").binary_join(
+        arrow.LargeListArray.from_arrays(offsets, batch), arrow.scalar(end, batch.type)
+    )
+    return str(as_bytes(joined)[0].data, "utf-8") + (end if len(batch) else "")
 
 
 def hashes(batch: Batch) -> Hashes:
     """A hash of each row of a batch with text: shape (N,), the same for the same text in any batch."""
-    return hashes_of(*_bytes(batch))
+    return hashes_of(*as_bytes(batch))
 
 
 def sizes(batch: Batch) -> npt.NDArray[np.int64]:
     """The bytes in UTF-8 of each row of a batch with text: shape (N,)."""
-    return np.diff(_bytes(batch)[1])
+    return np.diff(as_bytes(batch)[1])
 
 
 def lots(found: Hashes, seed: int) -> Hashes:
@@ -76,16 +81,30 @@ def texts(batch: Batch) -> list[str]:
     return batch if isinstance(batch, list) else batch.to_pylist()
 
 
-def _bytes(batch: Batch) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def as_bytes(batch: Batch) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The bytes of all rows, one after the other, and where each begins and the last ends: (bytes,), (N + 1,)."""
     if isinstance(batch, list):
         encoded = [row.encode("utf-8", "surrogatepass") for row in batch]
         ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return np.frombuffer(b"".join(encoded), np.uint8), ends
-    _, ends_buffer, data_buffer = batch.buffers()
-    ends = np.frombuffer(ends_buffer, np.int64)[batch.offset : batch.offset + len(batch) + 1]
-    data = np.frombuffer(data_buffer or b"", np.uint8)
+    ends = _ends(batch)
+    data = np.frombuffer(batch.buffers()[2] or b"", np.uint8)
     return data[ends[0] : ends[-1]], ends - ends[0]
+
+
+def _ends(batch: Batch) -> npt.NDArray[np.int64]:
+    """Where the rows of an array lie in its buffer."""
+    return np.frombuffer(batch.buffers()[1], np.int64)[batch.offset : batch.offset + len(batch) + 1]
+
+
+def from_bytes(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64], *, of_arrow: bool) -> Batch:
+    """The inverse of `as_bytes`: an array, or a list of strings."""
+    if not of_arrow:
+        content, borders = data.tobytes(), ends.tolist()
+        return [content[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(borders)]
+    arrow = extra("pyarrow", "a table")
+    buffers = [None, arrow.py_buffer(ends), arrow.py_buffer(np.ascontiguousarray(data))]
+    return arrow.Array.from_buffers(arrow.large_string(), len(ends) - 1, buffers)
 
 
 # -- hashing -----------------------------------------------------------------------------------------------

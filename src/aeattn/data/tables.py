@@ -6,7 +6,7 @@ whatever the file's size. What else a row holds is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any
 
 from aeattn.data.lines import TEXT, Columns, csv_batches, csv_columns, json_batches, json_columns
 from aeattn.data.opening import check_regular, check_unchanged, extra
-from aeattn.data.rows import Batch
+from aeattn.data.rows import Batch, part
 from aeattn.errors import InputError
 
 USUAL = ("text", "content", "sentence", "document", "article", "story", "passage", "body")
 BATCH_BYTES = 1 << 21
+
+Ranges = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,51 @@ def _parquet_columns(path: Path) -> Columns:
 
 
 def _parquet_batches(path: Path, column: str) -> Iterator[Batch]:
+    return (batch for _, batch in _parquet_near(path, column, None))
+
+
+def _parquet_near(path: Path, column: str, ranges: Ranges | None) -> Iterator[tuple[int, Batch]]:
+    """Batches with the number of their first row; of the row groups that hold a row of `ranges`, or of all."""
     parquet = extra("pyarrow.parquet", f"{path}")
     with _arrow(path, "Parquet") as pyarrow, parquet.ParquetFile(path, buffer_size=1 << 20) as file:
         choose(_columns_of(pyarrow, file.schema_arrow), column, f"{path}")
-        rows = max(1, BATCH_BYTES // _bytes_of_row(file.metadata, column))
-        for batch in file.iter_batches(min(rows, 1 << 16), columns=[column]):
-            yield _large(pyarrow, batch.column(0))
+        rows = min(1 << 16, max(1, BATCH_BYTES // _bytes_of_row(file.metadata, column)))
+        for at, groups in _groups(file.metadata, ranges):
+            for batch in file.iter_batches(rows, row_groups=groups, columns=[column]):
+                yield at, _large(pyarrow, batch.column(0))
+                at += len(batch)
+
+
+def _groups(metadata: Any, ranges: Ranges | None) -> Iterator[tuple[int, list[int]]]:
+    """Neighbouring row groups that are to be read, and the first row of each run of them."""
+    at = first = 0
+    held: list[int] = []
+    for number in range(metadata.num_row_groups):
+        end = at + metadata.row_group(number).num_rows
+        if ranges is None or any(a < end and at < b for a, b in ranges):
+            first = first if held else at
+            held.append(number)
+        elif held:
+            yield first, held
+            held = []
+        at = end
+    if held:
+        yield first, held
+
+
+def ranges_of(path: Path, column: str, ranges: Ranges) -> Iterator[Batch]:
+    """The rows of a table from the first to before the last number of each range, in ascending order. Raises
+    InputError."""
+    near = _parquet_near if format_of(path) is _PARQUET else _from_the_beginning
+    for at, batch in near(path, column, ranges):
+        yield from (part(batch, first - at, last - at) for first, last in ranges)
+
+
+def _from_the_beginning(path: Path, column: str, _: Ranges) -> Iterator[tuple[int, Batch]]:
+    at = 0
+    for batch in table(path).batches(path, column):
+        yield at, batch
+        at += len(batch)
 
 
 def _bytes_of_row(metadata: Any, column: str) -> int:
