@@ -10,10 +10,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from aeattn.files import Json
+from aeattn.files import Json, read_json, write_json
 from aeattn.training.tracker import PACKAGE, Tracked, Tracker, register_tracker
 
 PROJECT = "aeattn"  # where neither an option nor the library's own variable names one
@@ -51,7 +52,11 @@ class TensorBoard(Tracker):
 
 @register_tracker("wandb", needs="wandb", install=f"{PACKAGE}[wandb]")
 class WeightsAndBiases(Tracker):
-    """Weights & Biases, online or offline as WANDB_MODE says."""
+    """Weights & Biases, online or offline as WANDB_MODE says.
+
+    Offline it writes a folder for each process, some seconds late: that of one that was killed is put aside, and
+    what was in it is sent again.
+    """
 
     def begin(self, run: Tracked) -> int | None:
         import wandb
@@ -62,6 +67,8 @@ class WeightsAndBiases(Tracker):
         if online and not wandb.login(prompt=False, verify=False):  # `init` would ask whoever is at the terminal
             raise RuntimeError("nobody is logged in: run `wandb login`, or set WANDB_MODE=offline")
         self._wandb: Any = wandb
+        self._open = run.folder / "wandb.open"
+        last = None if online else self._before_the_kill(run)
         self._run: Any = wandb.init(
             project=run.project or os.environ.get("WANDB_PROJECT") or PROJECT,
             id=run.id,
@@ -72,8 +79,25 @@ class WeightsAndBiases(Tracker):
         )
         config = {**run.config, "environment": run.environment}
         self._run.config.update(config, allow_val_change=True)
-        self.where = str(self._run.url if online else self._run.dir)
-        return max(0, self._run.step - 1) if online else None
+        if last is None:
+            self.where = str(self._run.url)
+            return max(0, int(self._run.step) - 1)
+        folder = Path(self._run.dir).parent
+        self.where = f"wandb sync {folder}"
+        write_json(self._open, {"folder": folder.name, "step": last})
+        return last
+
+    def _before_the_kill(self, run: Tracked) -> int:
+        """Up to which step all is in whole folders."""
+        if not self._open.exists():
+            return run.step if any(run.folder.glob("wandb/offline-run-*")) else 0
+        begun = read_json(self._open, "")
+        torn = run.folder / "wandb" / str(begun["folder"])
+        if any(torn.glob("*.synced")):  # what the service has of it, it has
+            return run.step
+        if torn.is_dir():
+            torn.rename(torn.with_name(f"killed-{torn.name}"))
+        return int(begun["step"])
 
     def log(self, step: int, metrics: Mapping[str, float], sample: str | None) -> None:
         text = {} if sample is None else {"sample": self._wandb.Html(f"<pre>{html.escape(sample)}</pre>")}
@@ -81,6 +105,7 @@ class WeightsAndBiases(Tracker):
 
     def end(self, done: bool) -> None:
         self._run.finish(exit_code=0 if done else 1)
+        self._open.unlink(missing_ok=True)
 
 
 @register_tracker("mlflow", needs="mlflow", install=f"{PACKAGE}[mlflow]")

@@ -1,8 +1,8 @@
 """Trackers, told of what is logged: each in a thread of its own, for which training does not wait.
 
 A tracker is sent a step once, and only when no rollback can take that step back. What it has not been sent when a
-run goes on, it is sent then, from the run's folder. So whatever happens to a run, a tracker has no step twice, and in
-the end what `metrics.jsonl` and `samples.txt` have.
+run goes on, it is sent then, from the run's folder. So whatever happens to a run, a tracker has no step twice, and
+in the end what `metrics.jsonl` and `samples.txt` have.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Feed:
         self.note = run.tracking / f"{self.kind.name}.json"
         self.news: SimpleQueue[tuple[str, bool]] = SimpleQueue()
         self._entries: SimpleQueue[Entry | bool] = SimpleQueue()
+        self._failed = False
         self._thread = threading.Thread(target=self._work, name=f"tracker {self.kind.name}", daemon=True)
 
     def start(self, run: Tracked, past: Sequence[Entry]) -> None:
@@ -84,7 +85,8 @@ class Feed:
         write_json(self.note, {"id": self._run.id, "step": step})
 
     def put(self, entry: Entry) -> None:
-        self._entries.put(entry)
+        if not self._failed:
+            self._entries.put(entry)
 
     def finish(self, done: bool) -> None:
         self._entries.put(done)
@@ -102,8 +104,7 @@ class Feed:
         except (Exception, SystemExit) as error:
             says = " ".join(str(error).split())[:300]
             self._tell(f"failed: {type(error).__name__}: {says}: training goes on without it")
-            while not isinstance(self._entries.get(), bool):
-                pass  # nobody wants them any more
+            self._failed = True
 
     def _send(self) -> None:
         self.note.parent.mkdir(exist_ok=True)
