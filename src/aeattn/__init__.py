@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
     from aeattn.nn.projection import register_projection
+    from aeattn.nn.replace import replace_attention
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
@@ -45,6 +46,7 @@ _HOMES = {
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
     "register_tracker": "aeattn.training.tracker",
+    "replace_attention": "aeattn.nn.replace",
     "size": "aeattn.nn.size",
     "train": "aeattn.training.train",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "register_projection",
     "register_tokenizer",
     "register_tracker",
+    "replace_attention",
     "size",
     "train",
 ]

@@ -269,7 +269,7 @@ def test_authors_are_known_by_the_manifest_or_by_the_text(tmp_path: Path, monkey
     path = write(tmp_path, renamed="call me\n") / "renamed.txt"
     assert author_of(path) is None
     row = {"bytes": "8", "author": "Melville, Herman", "sha256": sha256_of(path)}
-    monkeypatch.setattr("aeattn.data.manifest.shipped", lambda: (row,))
+    monkeypatch.setattr("aeattn.data.manifest._by_bytes", lambda: {8: [row]})
     assert author_of(path) == "Melville, Herman"
 
 

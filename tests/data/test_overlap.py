@@ -58,7 +58,7 @@ def test_shares_equal_their_slow_twin(
         patch.setattr(module, "_FILTER_BITS", 8)
         patch.setattr(shingles, "_NEAR_BITS", 8)
         found = overlap(train_ids, valid_ids, tokenizer)
-        patch.setattr(module, "WHOLE_DOCUMENTS", -1)
+        patch.setattr(module, "FEW_DOCUMENTS", -1)
         quick = overlap(train_ids, valid_ids, tokenizer)
     assert found.share == pytest.approx(slow_share(train, valid))
     assert quick == found
@@ -88,7 +88,7 @@ def test_a_sample_is_the_same_wherever_passages_stand(bits: int) -> None:
 
 
 def test_of_very_many_documents_those_that_share_most_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WHOLE_DOCUMENTS", 0)
+    monkeypatch.setattr(module, "FEW_DOCUMENTS", 0)
     monkeypatch.setattr(module, "MOST_NAMED", 2)
     texts = [noise(200, seed) for seed in range(4)]
     valid = [(f"v{n}", encode(text)) for n, text in enumerate(texts)]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Document
 from aeattn.data.fetch import Progress
+from aeattn.data.small import Group, in_groups
 from aeattn.data.sole import Places
 from aeattn.data.sums import Sums, sums_of
 from aeattn.data.threads import ahead
@@ -105,11 +111,11 @@ class Build:
         what: str = "a text",
     ) -> None:
         self.documents, self.tokenizer, self.options, self.places = documents, tokenizer, options, places
+        self.watch = Watch(progress, f"encoding {what}", sum(map(expected_bytes, documents)))
         known = _known(places, len(documents)) or _nothing()
         self._done, self._passed = known.documents, known.passed
         self.unknown, self.dropped = known.unknown, known.dropped
         self.ids, self.rows = _Appended(places.partial, known.ids), _Appended(places.rows, known.rows)
-        self.watch = Watch(progress, f"encoding {what}", sum(map(expected_bytes, documents)))
         if progress and known.ids.bytes:
             progress(f"encoding {what}: going on after {known.ids.bytes:,} bytes of ids")
         cuts_chunks = type(tokenizer).encode_chunks is not Tokenizer.encode_chunks
@@ -119,11 +125,12 @@ class Build:
 
     def run(self) -> Json:
         """All that is to be known of the ids, which lie at `places.partial`."""
-        for index, document in enumerate(self.documents):
-            if index < self._done:
-                self.watch.add(expected_bytes(document), worked=False)
-            else:
-                self._encode(document)
+        for document in islice(self.documents, self._done):
+            self.watch.add(expected_bytes(document), worked=False)
+        if self._passed:
+            self._encode(self.documents[self._done])
+        for found in in_groups(islice(self.documents, self._done, None), self.options):
+            self._encode_group(found) if isinstance(found, Group) else self._encode(found)
         self.ids.flush()
         self.rows.flush()
         return {
@@ -153,6 +160,19 @@ class Build:
         self.dropped.update(dropped)
         self.rows.add(_ROW.pack(self._tokens, counted.chars, counted.bytes))
         self._done, self._passed = self._done + 1, 0
+
+    def _encode_group(self, group: Group) -> None:
+        ids, counts = self.tokenizer.encode_texts(group.texts, self.unknown)
+        group.check_unchanged()
+        self.ids.add(ids.astype(self.tokenizer.dtype, copy=False).data.cast("B"))
+        self.dropped.update(group.dropped)
+        sizes = list(map(_bytes_of, group.texts))
+        ends = self._tokens + np.cumsum(counts)
+        numbers = np.column_stack([ends, list(map(len, group.texts)), sizes]).astype(np.int64)
+        self.rows.add(numbers.tobytes())
+        self.watch.add(sum(sizes))
+        self._tokens, self._done = int(ends[-1]), self._done + len(counts)
+        self._note()
 
     def _note(self) -> None:
         """Write the journal, if it is time."""
@@ -190,17 +210,28 @@ def chunks_of(document: Document, options: TextOptions, report: Counter[str] | N
 
 
 def expected_bytes(document: Document) -> int:
-    """About how much text a document has, as far as is known without reading it."""
-    facts = _identity(document)
-    size = len(document.text or "") or facts.get("size") or facts.get("remote", {}).get("size") or 0
+    """About how much text a document has, as far as is known without reading it. Raises InputError."""
+    size = len(document.text or "")
+    if document.text is None and document.remote is not None:
+        size = document.remote.size
+    elif document.text is None and document.path is not None:
+        with _readable():
+            size = os.stat(document.path).st_size
     size = round(size * (document.stop - document.start))
     return size if document.limit is None else min(size, document.limit)
 
 
 def _identity(document: Document) -> Json:
     """That of a file; a string stays as it is."""
-    try:
+    with _readable():
         return {} if document.text is not None else document.identity()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises InputError for a file that is not there."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); check the path") from error
 

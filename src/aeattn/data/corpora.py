@@ -344,11 +344,14 @@ def _in_order(path: Path, name: str) -> Sides:
 def _named(documents: list[Document]) -> tuple[Document, ...]:
     """Gives each document without a name the shortest ending of its path, less its ending, that no other has."""
     places = {d.path: d.path.with_name(stem(d.path.name)).parts for d in documents if d.path}
-
-    def shortest(path: Path | None) -> str:
-        parts = places[path] if path else ()
-        endings = (parts[-depth:] for depth in range(1, len(parts) + 1))
-        alone = (end for end in endings if sum(p[-len(end) :] == end for p in places.values()) == 1)
-        return "/".join(next(alone, parts))
-
-    return tuple(d if d.name else replace(d, name=shortest(d.path)) for d in documents)
+    names: dict[Path, str] = {}
+    unnamed, depth = set(places), 0
+    while unnamed:
+        depth += 1
+        endings = Counter(parts[-depth:] for parts in places.values())
+        for path in tuple(unnamed):
+            parts = places[path]
+            if endings[parts[-depth:]] == 1 or depth >= len(parts):
+                names[path] = "/".join(parts[-depth:])
+                unnamed.discard(path)
+    return tuple(d if d.name or not d.path else replace(d, name=names[d.path]) for d in documents)

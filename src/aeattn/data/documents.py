@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -130,9 +131,9 @@ class Document:
         if self.remote is not None:
             return facts | {"remote": self.remote.identity()}
         if self.path is not None:
-            stat = self.path.stat()
+            stat = os.stat(self.path)
             times = {"mtime": stat.st_mtime_ns, "ctime": stat.st_ctime_ns}  # nobody can set the second
-            return facts | {"path": str(self.path.resolve()), "size": stat.st_size, **times}
+            return facts | {"path": _resolved(self.path), "size": stat.st_size, **times}
         text = (self.text or "").encode("utf-8", "surrogatepass")
         return facts | {"sha256": sha256(text)}
 
@@ -161,6 +162,19 @@ class Document:
             return read_chunks(file, size) if self.rows is None else self.rows.chunks(file)
         text = self.text or ""
         return (text[at : at + size] for at in range(0, len(text), size))
+
+
+def _resolved(path: Path) -> str:
+    """`Path.resolve`, which looks at every folder of a path, for many files of few folders."""
+    folder, name = os.path.split(path)
+    if name in ("", os.curdir, os.pardir) or os.path.islink(path):
+        return os.path.realpath(path)
+    return os.path.join(_folder(folder if os.path.isabs(folder) else os.path.join(os.getcwd(), folder)), name)
+
+
+@lru_cache(maxsize=1024)
+def _folder(path: str) -> str:
+    return os.path.realpath(path)
 
 
 @lru_cache(maxsize=64)

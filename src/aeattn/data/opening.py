@@ -16,7 +16,7 @@ from aeattn.errors import InputError
 MOST_RATIO = 500  # bytes out for each byte in; gzip can make 1,032 of one, text seldom ten
 RATIO_AFTER = 100_000_000  # bytes out, before which any ratio is taken
 
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _ZSTANDARD_STEP = 2048  # compressed bytes at a time: at the worst 64 MB come out of them
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -71,9 +71,9 @@ def blocks(path: Path, size: int) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
             start = file.peek(4)
-            if path.suffix == ".zst" or start.startswith(_ZSTANDARD):
+            if path.suffix == ".zst" or start.startswith(ZSTANDARD):
                 yield from _from_zstandard(path, file, size)
-            elif path.suffix == ".gz" or start.startswith(_GZIP):
+            elif path.suffix == ".gz" or start.startswith(GZIP):
                 yield from _from_gzip(path, file, size)
             else:
                 while block := file.read(size):

@@ -27,7 +27,8 @@ from aeattn.data.threads import side_by_side
 from aeattn.data.tokenizer import Ids, Tokenizer
 
 BLOCK_TOKENS = 1 << 18  # decoded at once
-WHOLE_VALID_TOKENS, WHOLE_TRAIN_TOKENS, WHOLE_DOCUMENTS = 1 << 18, 1 << 26, 10_000  # compared in full, at most
+WHOLE_VALID_TOKENS, WHOLE_TRAIN_TOKENS = 1 << 18, 1 << 26  # compared in full, at most
+FEW_DOCUMENTS = 200  # compared one by one, at most
 MOST_NAMED = 1000  # documents with a share of their own
 
 _FILTER_BITS = 22
@@ -75,10 +76,10 @@ def overlap(
         seen: is told of so many characters more of the training text that have been looked at.
     """
     known, sought = (sum(len(ids) for _, ids in texts) for texts in (train, valid))
-    few = len(train) + len(valid) <= WHOLE_DOCUMENTS
-    if few and known <= WHOLE_TRAIN_TOKENS and sought <= WHOLE_VALID_TOKENS:
+    in_full = known <= WHOLE_TRAIN_TOKENS and sought <= WHOLE_VALID_TOKENS
+    if in_full and len(train) + len(valid) <= FEW_DOCUMENTS:
         return _overlap_in_full(train, valid, tokenizer)
-    return _overlap_of_samples(train, valid, tokenizer, sample_bits(sought), seen)
+    return _overlap_of_samples(train, valid, tokenizer, 0 if in_full else sample_bits(sought), seen)
 
 
 def sample_bits(tokens: int) -> int:

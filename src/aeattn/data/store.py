@@ -25,6 +25,7 @@ from aeattn.data.build import Build, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
+from aeattn.data.small import Group, in_groups
 from aeattn.data.sole import Places, sole
 from aeattn.data.stored import (
     Documents,
@@ -258,8 +259,8 @@ def cached_tokenizer(
 
 def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
-    for document in documents:
-        for chunk in chunks_of(document, options):
+    for found in in_groups(documents, options):
+        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks_of(found, options):
             watch.add(len(chunk))
             yield chunk
 

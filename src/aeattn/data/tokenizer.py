@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.lookup import ByteTable
+from aeattn.data.utf8 import check_vocabulary, codes, listed
 from aeattn.errors import Damaged, InputError
 from aeattn.files import digest
 from aeattn.host import named_path
@@ -98,6 +99,11 @@ class Tokenizer(Protocol):
         """Ids of one text that comes in chunks; in sum the same wherever it was cut. A tokenizer whose tokens may
         lie across a border sees to that."""
         return (self.encode(chunk, unknown) for chunk in chunks)
+
+    def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
+        """Ids of whole texts, one after the other, and how many each has."""
+        found = [np.concatenate([np.empty(0, self.dtype), *self.encode_chunks([t], unknown)]) for t in texts]
+        return np.concatenate([np.empty(0, self.dtype), *found]), np.array([len(ids) for ids in found], np.int64)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -215,7 +221,7 @@ class CharTokenizer(Tokenizer):
     """
 
     def __init__(self, characters: str) -> None:
-        _check_vocabulary(characters)
+        check_vocabulary(characters)
         self.characters = characters
 
     @classmethod
@@ -232,7 +238,7 @@ class CharTokenizer(Tokenizer):
             if chunk.isascii():
                 known += bytes(set(chunk.encode("ascii").translate(None, known)))
             else:
-                found[_codes(chunk)] = True
+                found[codes(chunk)] = True
         found[list(known)] = True
         if not found.any():
             raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
@@ -278,7 +284,12 @@ class CharTokenizer(Tokenizer):
         if self.vocab_size <= 256 and text.isascii():
             translated = text.encode("ascii").translate(self._ascii_table)
             return np.frombuffer(bytearray(translated), dtype=np.uint8)
-        return self._id_of_code.take(_codes(text), mode="clip")
+        return self._id_of_code.take(codes(text), mode="clip")
+
+    def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
+        if type(self).encode is not CharTokenizer.encode:  # whose tokens may be others
+            return super().encode_texts(texts, unknown)
+        return self.encode("".join(texts), unknown), np.array(list(map(len, texts)), np.int64)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """The text of `ids`, integers of any shape: see `Tokenizer.decode`."""
@@ -296,8 +307,8 @@ class CharTokenizer(Tokenizer):
         if text.isascii():
             rest = text.encode("ascii").translate(None, self._ascii_known)
             return Counter({chr(code): count for code, count in Counter(rest).items()})
-        codes = _codes(text)
-        unknown = codes[~self._known_code.take(codes, mode="clip")]
+        points = codes(text)
+        unknown = points[~self._known_code.take(points, mode="clip")]
         values, counts = np.unique(unknown, return_counts=True)
         return Counter({chr(v): int(n) for v, n in zip(values, counts, strict=True)})
 
@@ -323,7 +334,7 @@ class CharTokenizer(Tokenizer):
 
     @cached_property
     def _codes(self) -> npt.NDArray[np.uint32]:
-        return _codes(self.characters)
+        return codes(self.characters)
 
     @cached_property
     def _id_of_code(self) -> Ids:
@@ -355,26 +366,3 @@ class CharTokenizer(Tokenizer):
     @cached_property
     def _ascii_of_id(self) -> bytes:
         return self.characters.encode("ascii").ljust(256, b"?")
-
-
-def _codes(text: str) -> npt.NDArray[np.uint32]:
-    """The code points of `text`; lone surrogates, which a command line can hold, pass as they are."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-
-
-def _check_vocabulary(characters: str) -> None:
-    if not isinstance(characters, str) or not characters:
-        raise InputError("a vocabulary must be a string of at least one character")
-    codes = _codes(characters).astype(np.int64)
-    steps = np.diff(codes)
-    if (steps == 0).any():
-        raise InputError("a vocabulary must not hold a character twice")
-    if (steps < 0).any():
-        raise InputError("the characters of a vocabulary must be in ascending order")
-    if ((codes >= 0xD800) & (codes < 0xE000)).any():
-        raise InputError("a vocabulary must not hold surrogates: they are not characters")
-
-
-def listed(unknown: Counter[str]) -> str:
-    shown = ", ".join(f"{c!r} ({n:,})" for c, n in unknown.most_common(8))
-    return shown + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")

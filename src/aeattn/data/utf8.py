@@ -1,4 +1,4 @@
-"""Characters and their bytes, for tokenizers whose tokens are bytes."""
+"""Characters: their code points, their bytes, and what makes a vocabulary of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aeattn.data.tokenizer import listed
 from aeattn.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,3 +32,28 @@ def whole_characters(text: str, unknown: Counter[str] | None = None, strict: boo
     if unknown is not None:
         unknown.update(found)
     return _SURROGATE.sub("\ufffd", text)
+
+
+def codes(text: str) -> npt.NDArray[np.uint32]:
+    """The code points of `text`; lone surrogates, which a command line can hold, pass as they are."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def check_vocabulary(characters: str) -> None:
+    """Raises InputError for characters that are no vocabulary: none, twice, in another order, or surrogates."""
+    if not isinstance(characters, str) or not characters:
+        raise InputError("a vocabulary must be a string of at least one character")
+    points = codes(characters).astype(np.int64)
+    steps = np.diff(points)
+    if (steps == 0).any():
+        raise InputError("a vocabulary must not hold a character twice")
+    if (steps < 0).any():
+        raise InputError("the characters of a vocabulary must be in ascending order")
+    if ((points >= 0xD800) & (points < 0xE000)).any():
+        raise InputError("a vocabulary must not hold surrogates: they are not characters")
+
+
+def listed(unknown: Counter[str]) -> str:
+    """The commonest of them, with their numbers, in a line."""
+    shown = ", ".join(f"{c!r} ({n:,})" for c, n in unknown.most_common(8))
+    return shown + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
