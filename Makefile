@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 LONG = tests/data/test_tales.py tests/training/test_compiled_cache.py tests/nn tests/integrations
 READY = $(VENV)/.ready
 
-.PHONY: demo test faults check check-style format results clean
+.PHONY: demo test faults check check-style format results site clean
 
 demo: $(READY)            ## train the default model for about a minute and let it write
 	$(BIN)/aeattn train tales --minutes 1 --batch 8
@@ -31,6 +31,9 @@ format: $(READY)
 results: $(READY)         ## train the recorded runs again (hours) and write results/
 	$(BIN)/python -m aeattn.benchmarks.records
 
+site: $(READY)            ## the documents as a site in ./site, links checked, without any network
+	$(BIN)/python tools/site.py
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aeattn needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -38,4 +41,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,74 +1,77 @@
-"""What the README tells people to type works."""
+"""What the README says that stands elsewhere is as it is there."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aeattn.cli import main, make_parser
-from aeattn.data import fetch, tales
+from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, summary_of, with_facts
+from aeattn.files import read_json
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-QUICK = {"train": ["--steps", "2", "--batch", "2", "--context", "32", "--compile", "off", "--quiet"]}
+FIRST = ROOT / "results" / "first"
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def test_its_figures_are_those_of_the_records() -> None:
+    assert with_facts(README, ROOT) == README, "run python -m aeattn.benchmarks.records --tables"
+    assert re.findall(r"<!-- from (\S+) -->", README) == ["results", "results/first", "pyproject.toml"]
 
 
-def _commands(program: str) -> list[list[str]]:
-    lines = [line for block in _blocks("sh") for line in block.splitlines()]
-    return [shlex.split(line) for line in lines if line.startswith(f"{program} ")]
+def test_no_other_figure_stands_in_it() -> None:
+    """Beside versions, sizes of examples and settings, which code blocks and names in backquotes have."""
+    text = re.sub(r"<!-- from .*?<!-- end -->", "", README, flags=re.DOTALL)
+    text = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+    assert re.findall(r"\d[\d.,]*\d|\d", text) == ["3.11"]
 
 
-def test_there_is_something_to_test() -> None:
-    assert {command[1] for command in _commands("make")} == {"demo", "test"}
-    assert {command[1] for command in _commands("aeattn")} == {"train", "generate", "evaluate", "size"}
-    assert len(_blocks("python")) == 4
+def test_the_repository_has_one_address() -> None:
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    assert f"git clone {urls['Repository']} &&" in clone(ROOT / "pyproject.toml")
+    assert all(url.startswith(urls["Repository"]) for name, url in urls.items() if name != "Documentation")
 
 
-@pytest.mark.parametrize("command", _commands("make"), ids=" ".join)
-def test_make_targets_are_there(command: list[str]) -> None:
-    subprocess.run([*command, "--dry-run"], cwd=ROOT, check=True, capture_output=True, timeout=60)
+def test_the_bargain_has_both_sides_and_conditions() -> None:
+    known, found = summary_of(FIRST), bargain(ROOT / "results")
+    assert known is not None
+    ours, standard = (next(arm for arm in known.arms if arm.id == name) for name in ("autoencoder", "standard"))
+    assert f"| {standard.mean:.4f} | {ours.mean:.4f} |" in found
+    assert f"| {standard.cost.cache_bytes:,.0f} | {ours.cost.latent_cache_bytes:,.0f} |" in found
+    speed = read_json(ROOT / "results" / "speed" / "generate.json", "record")
+    curves = speed["long_context"]["curves"]
+    at = speed["long_context"]["lengths"].index(8192)
+    for name in ("standard attention, full cache", "autoencoder, latent cache"):
+        assert f"| {curves[name]['chars_per_second'][at]:,.0f} |" in found
+    assert ("an earlier version of the decoding loop" in found) == ("engine" not in speed)
+    numbers = {int(n) for n in re.findall(r"\[(\d)\] \|", found)}
+    assert numbers == {int(n) for n in re.findall(r"^(\d)\. ", found, re.MULTILINE)} == {1, 2, 3, 4}
 
 
-def test_continuous_integration_runs_the_test_command() -> None:
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+def test_what_has_no_record_is_not_said(tmp_path: Path) -> None:
+    found = bargain(tmp_path)
+    assert found.count(MISSING) == 4
+    assert not re.search(r"\d,\d|\d\.\d", found.replace("8,192 characters of context", ""))
 
 
-def _quick(command: list[str]) -> list[str]:
-    """The command as it stands is valid; run it with less work."""
-    arguments = command[1:]
-    make_parser().parse_args(arguments)
-    if "--minutes" in arguments:
-        at = arguments.index("--minutes")
-        del arguments[at : at + 2]
-    return arguments + QUICK.get(arguments[0], [])
+def test_an_answer_says_how_much_of_it_is_there() -> None:
+    known = summary_of(FIRST)
+    assert known is not None
+    known = replace(known, conditions="At 460 thousand parameters.")
+    whole, sentence = answer(known), known.primary.sentence
+    assert whole == f"**{sentence[:1].upper()}{sentence[1:]}**\n\n{known.conditions}\n\n{PICTURE}"
+    half = replace(known, runs=replace(known.runs, done=1, wanted=2))
+    assert answer(half) == f"So far, with 1 of 2 runs done:\n\n{whole}"
+    nothing = replace(half, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
+    assert answer(nothing) == "Not measured yet: 1 of 2 runs are done."
+    assert answer(None) == "Not measured yet."
 
 
-def test_commands_and_python_examples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    generate = fetch.tales  # a hundredth of the text will do
-    monkeypatch.setattr(fetch, "tales", lambda size, *more: generate(size // 100, *more))
-    Path("my_book.txt").write_text(tales.generate(20_000)[0])
-    Path("another_book.txt").write_text(tales.generate(3_000, stream="valid")[0])
-    for command in _commands("aeattn"):
-        assert main(_quick(command)) == 0, command
-    names: dict[str, object] = {}
-    for block in _blocks("python")[1:]:  # the first is the idea in two lines, without its names
-        exec(compile(block, "README.md", "exec"), names)
-    assert capsys.readouterr().out
-
-
-def test_links_lead_somewhere() -> None:
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
-    for document in documents:
-        for target in re.findall(r"\]\((?!http)([^)#]+)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+@pytest.mark.parametrize("name", ["idea"])
+def test_pictures_are_those_that_are_drawn(name: str) -> None:
+    drawn: dict[str, object] = {"__file__": str(ROOT / "tools" / "picture.py"), "__name__": "picture"}
+    exec((ROOT / "tools" / "picture.py").read_text(encoding="utf-8"), drawn)
+    assert (ROOT / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8") == drawn["picture"]()  # type: ignore[operator]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from aeattn.benchmarks.results_page import page
 from aeattn.cli import make_parser
 from aeattn.compare.results import Summary
 from aeattn.report import write_report
-from aeattn.report.readme import PICTURE, answer, with_answer
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,11 +21,6 @@ RESULTS = ROOT / "results"
 
 def test_the_tables_are_those_of_the_records() -> None:
     assert (RESULTS / "README.md").read_text(encoding="utf-8") == page(RESULTS, list(RUNS))
-
-
-def test_the_answer_in_the_readme_is_that_of_the_records() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert with_answer(readme, RESULTS / "first") == readme
 
 
 def test_the_report_is_that_of_the_records(tmp_path: Path) -> None:
@@ -40,20 +33,6 @@ def test_the_report_is_that_of_the_records(tmp_path: Path) -> None:
 
 def first() -> Summary:
     return Summary.from_dict(json.loads((RESULTS / "first" / "summary.json").read_text(encoding="utf-8")), "first")
-
-
-def test_an_answer_says_how_much_of_it_is_there() -> None:
-    known = replace(first(), conditions="At 460 thousand parameters.")
-    losses = [c for c in known.contrasts if c.measure == "valid_nats"]
-    whole = answer(known)
-    sentence = known.primary.sentence
-    assert whole.startswith(f"**{sentence[:1].upper()}{sentence[1:]}**\n\n{known.conditions}\n\n{PICTURE}\n\n- ")
-    assert whole.count("\n- ") == len(losses) - 1
-    half = replace(known, runs=replace(known.runs, done=1, wanted=2))
-    assert answer(half) == f"So far, with 1 of 2 runs done:\n\n{whole}"
-    nothing = replace(half, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
-    assert answer(nothing) == "Not measured yet: 1 of 2 runs are done."
-    assert answer(None) == "Not measured yet."
 
 
 def test_recorded_commands_are_commands() -> None:

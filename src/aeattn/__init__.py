@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
     from aeattn.nn.projection import register_projection
+    from aeattn.nn.replace import replace_attention
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
@@ -42,6 +43,7 @@ _HOMES = {
     "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
+    "replace_attention": "aeattn.nn.replace",
     "size": "aeattn.nn.size",
     "train": "aeattn.training.train",
 }
@@ -61,6 +63,7 @@ __all__ = [
     "register_hook",
     "register_projection",
     "register_tokenizer",
+    "replace_attention",
     "size",
     "train",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from aeattn.compare.intervals import (
     two_level_bootstrap,
     two_way,
 )
-from aeattn.errors import InputError
 
 
 def test_the_paired_interval_is_that_of_the_paired_t_test() -> None:
@@ -128,12 +126,6 @@ def test_the_noise_floor_is_where_the_unpaired_t_test_turns() -> None:
 def test_perplexity() -> None:
     assert percent_perplexity(math.log(1.1)) == pytest.approx(10)
     assert percent_perplexity(-0.012) == pytest.approx(-1.193, abs=1e-3)
-
-
-def test_a_missing_scipy_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(InputError, match=r"pip install 'autoencoder-attention\[compare\]'"):
-        statistics.check_installed()
 
 
 def _losses(random: np.random.Generator, arms: int, seeds: int, books: int) -> Any:

@@ -122,7 +122,7 @@ def test_a_query_without_keys_gives_zeros_and_finite_gradients() -> None:
 def test_bad_shapes_are_named() -> None:
     module = AutoencoderAttention(16, 2, 4)
     with pytest.raises(ValueError, match=r"\(batch, time, 16\) is expected"):
-        module(torch.randn(6, 16))
+        module(torch.randn(6, 15))
     with pytest.raises(ValueError, match="key_padding_mask has shape"):
         module(torch.randn(2, 6, 16), key_padding_mask=torch.zeros(2, 5, dtype=torch.bool))
     with pytest.raises(ValueError, match="attn_mask has shape"):

@@ -23,7 +23,7 @@ from aeattn.benchmarks.timing import Say, Work, alternate
 from aeattn.benchmarks.train import VOCABULARY, model_pair
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.errors import InputError
-from aeattn.generation.engine import Engine, fast_engine, pick
+from aeattn.generation.engine import FAST_ENGINE, Engine, fast_engine, pick
 from aeattn.generation.sampling import Sampling
 from aeattn.generation.torch_engine import SimpleEngine
 from aeattn.nn.size import not_absorbable, parameters, size
@@ -63,6 +63,7 @@ def bench_generate(
         long_context=long_context(lengths, say),
         model={"run": None if run is None else run.name, "parameters": parameters(config)},
         environment=hardware.describe(),
+        engine=FAST_ENGINE,
     )
 
 

@@ -4,7 +4,7 @@
     python -m aeattn.benchmarks.records books-460k         this one, again
     python -m aeattn.benchmarks.records NAME --from RUN    the same from a run folder that its command has made
     python -m aeattn.benchmarks.records --tables           only what is made from the records: the tables in
-                                                           results/README.md, the answer in the README, docs/first
+                                                           results/README.md, figures in the README, docs/first
 
 To be called in a checkout of the repository. A record says what was run, on what, what came of it, and whether it
 succeeded; a failed run is recorded as failed and has no figures. `$AEATTN_CORPORA` must hold the texts, or the
@@ -23,10 +23,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from aeattn.benchmarks.readme import with_facts
 from aeattn.benchmarks.results_page import page, read
 from aeattn.files import Json
 from aeattn.report import write_report
-from aeattn.report.readme import with_answer
 
 BOOKS = ("books", "--recipe", "books10m", "--chars", "20500000")
 PLAYS = ("shakespeare", "--chars", "19900000", "--context", "256", "--preset", "460k", "--dropout", "0.1")
@@ -94,7 +94,7 @@ def write_documents(root: Path) -> None:
     """Everything that is made from the records of a checkout."""
     results, readme = root / "results", root / "README.md"
     (results / "README.md").write_text(page(results, list(RUNS)), encoding="utf-8")
-    readme.write_text(with_answer(readme.read_text(encoding="utf-8"), results / "first"), encoding="utf-8")
+    readme.write_text(with_facts(readme.read_text(encoding="utf-8"), root), encoding="utf-8")
     if (results / "first" / "summary.json").exists():
         write_report(results / "first", root / "docs" / "first")
 

@@ -147,12 +147,14 @@ class ProcessesBench:
 
 @dataclass(frozen=True)
 class GenerationBench:
-    """What `aeattn bench generate` finds: speed by sequences at once, and by length of the context."""
+    """What `aeattn bench generate` finds: speed by sequences at once, and by length of the context. `engine` says
+    what the fast decoding loop is compiled from: None in records of the loop before the present one."""
 
     batches: dict[str, Speed]
     long_context: LongContext
     model: Json
     environment: Json
+    engine: str | None = None
 
     def to_dict(self) -> Json:
         """For JSON, with the first number of sequences at the top level as well."""

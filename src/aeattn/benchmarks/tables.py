@@ -92,10 +92,8 @@ def paired(speed: Speed, name: str) -> Spread:
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """Bounds of the median at 95 %, from ranks; the extremes where there are too few values for that."""
-    try:
-        from scipy.stats import quantile_test
-    except ImportError:
-        return min(values), max(values)
+    from scipy.stats import quantile_test
+
     low, high = quantile_test(values).confidence_interval(0.95)
     return (low, high) if low == low and high == high else (min(values), max(values))
 

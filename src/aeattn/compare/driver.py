@@ -13,7 +13,6 @@ from aeattn.compare.declaration import Declaration
 from aeattn.compare.elsewhere import Elsewhere
 from aeattn.compare.executors import Chosen, Place
 from aeattn.compare.folder import Folder
-from aeattn.compare.intervals import check_installed
 from aeattn.compare.jobs import jobs
 from aeattn.compare.local import Here, worker_environment
 from aeattn.compare.plan import declared
@@ -49,7 +48,6 @@ def compare(
     Returns the folder and the summary, which is also written. Raises InputError, Stopped, NoRoom;
     what is done by then is kept, and summarised.
     """
-    check_installed()
     cores = available_cores()
     jobs_here = min(spec.jobs, cores) if at_once is None else at_once
     if executor is None and not 1 <= jobs_here <= cores:
@@ -115,7 +113,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             for c in declaration.contrasts
             if c.primary
         ),
-        f"smallest difference that matters: {declaration.smallest_effect:g} nats",
+        f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
         f"{len(declaration.arms)} arms x {len(seeds)} seeds = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]

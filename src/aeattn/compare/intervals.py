@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aeattn.errors import InputError
-
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -23,19 +21,10 @@ ROUNDING = 1e-14  # values that differ by less of their mean are the same
 
 
 def _scipy() -> Any:
-    """scipy.stats. Raises InputError where it is not installed."""
-    try:
-        from scipy import stats
-    except ImportError:
-        raise InputError(
-            "intervals need SciPy, which is not installed: pip install 'autoencoder-attention[compare]'"
-        ) from None
+    """scipy.stats, whose import takes a while."""
+    from scipy import stats
+
     return stats
-
-
-def check_installed() -> None:
-    """Raise InputError where SciPy is missing: before hours of training, not after."""
-    _scipy()
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,7 @@ def require_optuna() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise InputError(
-            "tuning.search = 'optuna' needs Optuna: pip install 'autoencoder-attention[compare]', or use a grid"
+            "tuning.search = 'optuna' needs Optuna: pip install 'autoencoder-attention[optuna]', or use a grid"
         ) from None
 
 

@@ -22,7 +22,7 @@ Finals = Mapping[str, Mapping[int, Record]]  # arm, seed
 
 def summarise(folder: Folder, declaration: Declaration, records: Records) -> Summary:
     """Everything that follows from the records of a declaration, as far as they are there. Failed runs count
-    nowhere. Raises InputError without SciPy."""
+    nowhere."""
     wanted = jobs(declaration, records)
     current = [records[job.name] for job in wanted if is_current(job, records)]
     finals = {arm.id: _done(current, arm.id) for arm in declaration.arms}

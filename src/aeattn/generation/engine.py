@@ -31,6 +31,7 @@ from aeattn.kernels.decode import library
 from aeattn.nn.size import not_compiled, use_latent_cache
 
 EngineKind = Literal["auto", "fast", "simple"]
+FAST_ENGINE = "C++"  # as records name it
 
 
 class Decoding(Protocol):

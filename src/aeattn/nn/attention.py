@@ -103,7 +103,9 @@ class Attention(nn.Module):
     epsilon is added; queries have a learned gain. `d_rotary` is the width of the decoupled rotary part. The
     sigmoid of what `gate` puts out, (B, T, H), is a gate a head; its weights begin at zero, the gates at one half.
     `value_table` has a vector (G C) for each token of a vocabulary, which is added to its value, times a learned
-    number that begins at zero (value embeddings, as the nanoGPT speedrun has them).
+    number that begins at zero (value embeddings, as the nanoGPT speedrun has them). `bias` adds vectors that begin
+    at zero to queries, before they are normalised, and to the output; others could say no
+    more: one on keys adds the same to all scores of a query, one on values the same to every mixed value.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Attention(nn.Module):
         key_epsilon: float,
         causal: bool = True,
         dropout: float = 0.0,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.query, self.key, self.value, self.output = query, key, value, output
@@ -137,6 +140,8 @@ class Attention(nn.Module):
         self.d_head, self.positions, self.causal, self.dropout = d_head, positions, causal, dropout
         self.query_epsilon, self.key_epsilon = query_epsilon, key_epsilon
         self.query_gain = nn.Parameter(torch.ones(n_heads, 1, d_head)) if qk_norm else None
+        self.query_bias = nn.Parameter(torch.zeros(n_heads, 1, d_head)) if bias else None
+        self.output_bias = nn.Parameter(torch.zeros(d_model)) if bias else None
         if positions == "alibi":
             self.log_slopes = nn.Parameter(alibi_slopes(n_heads).log())
         if positions == "decoupled":
@@ -160,7 +165,7 @@ class Attention(nn.Module):
         instead. With a cache, `x` holds only the new characters, and `mask` covers all keys.
         """
         if cache is not None:
-            mixed, output = self._attend_cached(x, ids, cache, mask), None
+            mixed, output = self._attend_cached(x, ids, cache, mask)[0], None
         else:
             q, k, v_code, gates = self.queries_and_keys(x)
             output = self.absorbed_output()
@@ -168,7 +173,28 @@ class Attention(nn.Module):
             mixed = self.attend(q, k, v.expand(-1, self.n_kv_heads, -1, -1), mask)
             mixed = mixed if gates is None else mixed * gates
         mixed = mixed if fully_masked is None else mixed.masked_fill(fully_masked, 0.0)
-        return self.merge(mixed) if output is None else F.linear(_side_by_side(mixed), output)
+        if output is None:
+            return self.merge(mixed)
+        return F.linear(_side_by_side(mixed), output, self.output_bias)
+
+    def with_weights(
+        self, x: Tensor, ids: Tensor | None = None, *, mask: Tensor | None = None,
+        fully_masked: Tensor | None = None, cache: LayerCache | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """`forward`, its slow twin, and the weights by which values are mixed, (B, H, Tq, Tk), after dropout."""
+        if cache is not None:
+            mixed, weights = self._attend_cached(x, ids, cache, mask)
+        else:
+            q, k, v_code, gates = self.queries_and_keys(x)
+            scores, v = wide(by_group(q, k.mT)), self.values(v_code, ids)
+            bias = self.bias(q.shape[2], k.shape[2], mask, x.device)
+            weights = (scores if bias is None else scores + bias).softmax(dim=-1)
+            weights = F.dropout(weights, self.dropout, self.training)
+            mixed = by_group(weights.to(v.dtype), v)
+            mixed = mixed if gates is None else mixed * gates
+        if fully_masked is not None:
+            mixed, weights = mixed.masked_fill(fully_masked, 0.0), weights.masked_fill(fully_masked, 0.0)
+        return self.merge(mixed), weights
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """Values (B, G, T, C) mixed for each query, in the fastest way that there is for them here."""
@@ -183,8 +209,11 @@ class Attention(nn.Module):
             return attend_fused(q, k, v, bias, dropout)
         return (attend_blockwise if self.causal else attend_plain)(q, k, v, bias, dropout)
 
-    def _attend_cached(self, x: Tensor, ids: Tensor | None, cache: LayerCache, mask: Tensor | None) -> Tensor:
-        """What new characters (B, T, D) find among themselves and all before them: (B, H, T, C)."""
+    def _attend_cached(
+        self, x: Tensor, ids: Tensor | None, cache: LayerCache, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What new characters (B, T, D) find among themselves and all before them, (B, H, Tq, C), and the weights
+        of what they find, (B, H, Tq, Tk)."""
         start = cache.length
         q_code, k_code, v_code, gates = self.codes(x)
         new, reading = self._kept_keys(k_code, self.queries(q_code, start), start, cache.latent)
@@ -200,7 +229,9 @@ class Attention(nn.Module):
         weights = self._cached_weights(reading, rotary_queries, kept, mask)
         mixed = by_group(weights, kept.get("values", kept["keys"]))
         mixed = mixed if gates is None else mixed * gates
-        return mixed if value_decoders is None else mixed @ for_each_head(value_decoders, self.n_heads, dim=0).mT
+        if value_decoders is not None:
+            mixed = mixed @ for_each_head(value_decoders, self.n_heads, dim=0).mT
+        return mixed, weights
 
     def _kept_keys(
         self, code: Tensor, queries: Tensor, start: int, latent: bool
@@ -272,6 +303,7 @@ class Attention(nn.Module):
     def queries(self, code: Tensor, start: int) -> Tensor:
         """Scaled queries (B, H, T, C) of their code (B, T, K), without the decoupled rotary part."""
         q = self.split(self.query.decode(code), self.n_heads)
+        q = q if self.query_bias is None else q + self.query_bias.to(q.dtype)
         if self.query_gain is not None:
             q = F.rms_norm(q, (self.d_head,), eps=self.query_epsilon) * self.query_gain.to(q.dtype)
         return (rotate(q, start) if self.positions == "rotary" else q) * self.scale
@@ -310,10 +342,8 @@ class Attention(nn.Module):
 
     def merge(self, mixed_BHTC: Tensor) -> Tensor:
         """Heads (B, H, T, C) back to the residual stream (B, T, D)."""
-        if self.output is None:
-            return mixed_BHTC.sum(dim=1)
-        merged: Tensor = self.output(_side_by_side(mixed_BHTC))
-        return merged
+        merged = mixed_BHTC.sum(dim=1) if self.output is None else self.output(_side_by_side(mixed_BHTC))
+        return merged if self.output_bias is None else merged + self.output_bias.to(merged.dtype)
 
     def split(self, x: Tensor, heads: int) -> Tensor:
         """(B, T, heads C) -> (B, heads, T, C)."""

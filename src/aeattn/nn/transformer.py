@@ -21,7 +21,9 @@ from aeattn.nn.projection import Linear, PerHead, Projection, make_projection
 from aeattn.nn.size import norm_epsilon, use_latent_cache, widths
 
 
-def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0) -> Attention:
+def make_attention(
+    config: ModelConfig, layer: int = 0, *, causal: bool = True, dropout: float = 0.0, bias: bool = False
+) -> Attention:
     """The attention of a layer, with the projections that the config names for it, and dropout of its weights."""
     query, key, value = (make_heads(config, role, layer) for role in ROLES)
     return Attention(
@@ -33,7 +35,7 @@ def make_attention(config: ModelConfig, layer: int = 0, *, causal: bool = True, 
         if config.value_embedding else None,
         positions=config.positions, d_rotary=config.d_rotary, qk_norm=config.qk_norm,
         query_epsilon=norm_epsilon(config, "query", layer), key_epsilon=norm_epsilon(config, "key", layer),
-        causal=causal, dropout=dropout,
+        causal=causal, dropout=dropout, bias=bias,
     )  # fmt: skip
 
 

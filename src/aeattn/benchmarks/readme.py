@@ -1,0 +1,171 @@
+"""What the README says that stands elsewhere: figures, from records, and the address of the repository."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from aeattn.benchmarks.results import GenerationBench, TrainingBench
+from aeattn.benchmarks.tables import Block, Table, interval, paired, to_markdown
+from aeattn.compare.folder import Folder
+from aeattn.compare.results import ArmSummary, Summary
+from aeattn.files import read_json
+
+PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
+STANDARD, OURS, PEER = "standard attention", "autoencoder attention", "nanoGPT"
+LENGTH = 8192  # of the context at which generation is compared
+MISSING = "not measured yet"
+
+
+def with_facts(readme: str, root: Path) -> str:
+    """The README of a checkout with each `<!-- from NAME -->` ... `<!-- end -->` filled anew."""
+    facts = {"results": bargain(root / "results"), "results/first": answer(summary_of(root / "results" / "first")),
+             "pyproject.toml": clone(root / "pyproject.toml")}  # fmt: skip
+
+    def filled(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{facts[match[2]]}\n{match[3]}"
+
+    return re.sub(r"(<!-- from (\S+) -->)\n(?:.*?\n)??(<!-- end -->)", filled, readme, flags=re.DOTALL)
+
+
+def clone(pyproject: Path) -> str:
+    """How to get the source, from where `[project.urls]` says that it is."""
+    address = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    return f"```sh\ngit clone {address} && cd {address.rsplit('/', 1)[-1]}\npip install .\n```"
+
+
+def summary_of(comparison: Path) -> Summary | None:
+    """What a comparison has found, or None where it has not been summarised."""
+    path = Folder(comparison).summary
+    return Summary.from_dict(read_json(path, str(path)), str(path)) if path.exists() else None
+
+
+# -- the answer of a comparison ----------------------------------------------------------------------------
+
+
+def answer(summary: Summary | None) -> str:
+    """The primary sentence of a comparison, as far as it has been run, with its conditions and its picture."""
+    if summary is None:
+        return f"{MISSING[:1].upper()}{MISSING[1:]}."
+    runs = summary.runs
+    primary = [c.sentence for c in summary.contrasts if c.primary and c.mean is not None]
+    if not primary:
+        return f"Not measured yet: {runs.done} of {runs.wanted} runs are done."
+    parts = [] if runs.done == runs.wanted else [f"So far, with {runs.done} of {runs.wanted} runs done:"]
+    parts += [f"**{primary[0][:1].upper()}{primary[0][1:]}**", summary.conditions, PICTURE]
+    return "\n\n".join(filter(None, parts))
+
+
+# -- what one pays, and what one gets ----------------------------------------------------------------------
+
+
+def bargain(results: Path) -> str:
+    """Loss, bytes of cache and speed beside standard attention, and under which conditions each was measured."""
+    rows: list[tuple[str, ...]] = []
+    conditions: list[str] = []
+    for found in (_loss_and_cache(results), _generation(results), _training(results), _peer(results)):
+        marked, said = found
+        rows += [(f"{name} [{len(conditions) + 1}]", *cells) for name, *cells in marked]
+        conditions.append(said)
+    table = Table(("", STANDARD, OURS, ""), rows)
+    blocks: list[Block] = [table, "\n".join(f"{n}. {said}" for n, said in enumerate(conditions, 1))]
+    return "\n".join(to_markdown(blocks))
+
+
+Rows = list[tuple[str, ...]]
+
+
+def _loss_and_cache(results: Path) -> tuple[Rows, str]:
+    summary = summary_of(results / "first")
+    primary = next((c for c in summary.contrasts if c.primary and c.mean is not None), None) if summary else None
+    if summary is None or primary is None or primary.mean is None or primary.interval is None:
+        return [("validation loss, nats/char", "", "", MISSING)], "No comparison has been run."
+    by_id = {arm.id: arm for arm in summary.arms}
+    ours, standard = by_id[primary.arm], by_id[primary.than]
+    low, high = primary.interval
+    kept = [_kept(standard), _kept(ours)]
+    rows: Rows = [
+        ("validation loss, nats/char", *(f"{arm.mean:.4f}" for arm in (standard, ours)),
+         f"{primary.mean:+.4f} [{low:+.4f}, {high:+.4f}]"),
+        ("KV cache, bytes a token", *(f"{n:,.0f}" for n in kept), f"{_times(kept[0] / kept[1])} smaller"),
+    ]  # fmt: skip
+    return rows, (
+        "Under the conditions below: means over seeds, and the paired difference with its 95 % interval; less is "
+        "better. Caches hold float32 numbers, and are counted over all layers."
+    )
+
+
+def _kept(arm: ArmSummary) -> float:
+    return arm.cost.latent_cache_bytes or arm.cost.cache_bytes or 0.0
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times"
+
+
+def _generation(results: Path) -> tuple[Rows, str]:
+    path = results / "speed" / "generate.json"
+    found = msgspec.json.decode(path.read_bytes(), type=GenerationBench) if path.exists() else None
+    name = f"generating, {LENGTH:,} characters of context, chars/s"
+    if found is None or LENGTH not in found.long_context.lengths:
+        return [(name, "", "", MISSING)], "Not measured."
+    at = found.long_context.lengths.index(LENGTH)
+    standard, ours = (
+        found.long_context.curves[who].chars_per_second[at]
+        for who in (f"{STANDARD}, full cache", "autoencoder, latent cache")
+    )
+    earlier = "" if found.engine else ", by an earlier version of the decoding loop than the one that is here"
+    row = (name, f"{standard:,.0f}", f"{ours:,.0f}", f"{_times(ours / standard)} as fast")
+    return [row], (
+        f"One sequence whose context is full, a model of the default size, the best of three{earlier}. "
+        f"`aeattn bench generate`, {_machine(found.environment)}."
+    )
+
+
+def _training(results: Path) -> tuple[Rows, str]:
+    found = _bench(results, "cost")
+    if found is None:
+        return [("training, chars/s", "", "", MISSING)], "Not measured."
+    speed = next(iter(found.contexts.values()))
+    ours, standard = speed.ours
+    medians = (f"{speed.ours[who].chars_per_second.median:,.0f}" for who in (standard, ours))
+    faster = interval(paired(speed, standard), 2)
+    row = ("training, chars/s", *medians, f"{faster} times as fast")
+    return [row], f"{_steps(found)}. `aeattn bench train --no-peers`, {_machine(found.environment)}."
+
+
+def _peer(results: Path) -> tuple[Rows, str]:
+    found = _bench(results, "train")
+    if found is None:
+        return [(f"training beside {PEER}, chars/s", "", "", MISSING)], "Not measured."
+    speed = next(iter(found.contexts.values()))
+    theirs = max(
+        (timed for name, timed in speed.peers.items() if name.startswith(f"{PEER},")),
+        key=lambda timed: timed.chars_per_second.median,
+    )
+    ours = next(iter(speed.ours.values()))
+    peer, own = (f"{timed.chars_per_second.median:,.0f}" for timed in (theirs, ours))
+    row = (f"training beside {PEER}, chars/s", f"{PEER}: {peer}", own,
+           f"{interval(paired(speed, PEER), 2)} times as fast")  # fmt: skip
+    return [row], (
+        f"{_steps(found)}, {PEER} with {theirs.parameters:,} parameters in the faster of its modes, ours with "
+        f"{ours.parameters:,}. `aeattn bench train`, {_machine(found.environment)}. [More](results/README.md)."
+    )
+
+
+def _bench(results: Path, name: str) -> TrainingBench | None:
+    path = results / "speed" / f"{name}.json"
+    return msgspec.json.decode(path.read_bytes(), type=TrainingBench) if path.exists() else None
+
+
+def _steps(found: TrainingBench) -> str:
+    shape = next(iter(found.contexts.values())).shape
+    each = f"{shape['batch']} x {shape['context']} characters"
+    return f"Steps of {each} in turn; the median of the rounds' ratios, and its 95 % interval"
+
+
+def _machine(environment: dict[str, object]) -> str:
+    return f"{environment['cpu']}, {environment['threads']} threads"
