@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from aeattn.config.run import weight_of_new
 from aeattn.errors import Damaged, Diverged
 from aeattn.files import remove
 from aeattn.runs import checkpoint
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
 
 LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
-SMOOTHING = 0.98  # of the average that spikes are told by
 RECENT = 0.9  # of the one that people are shown: the other trails some fifty updates behind, above validation
 DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
 
@@ -54,7 +54,7 @@ class State:
 
     def take(self, loss: float) -> None:
         """Count an update whose batch had this loss."""
-        self.smooth_nats = _averaged(self.smooth_nats, loss, max(1 - SMOOTHING, 1 / (self.step + 1)))
+        self.smooth_nats = _averaged(self.smooth_nats, loss, weight_of_new(self.step))
         self.recent_nats = _averaged(self.recent_nats, loss, max(1 - RECENT, 1 / (self.step + 1)))
         self.last_nats = loss
         self.step += 1
