@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,11 +97,11 @@ def _check_text(text: object, corpus: object, out: object) -> None:
 
 
 def _in_folder(config: RunConfig, out: Path, hooks: Sequence[Hook], quiet: bool) -> TextModel:
-    world = current()
+    begun, world = time.monotonic(), current()
     reporter = make_reporter(quiet, speaks=world.main)
     given = plan(config, out=out, say=reporter.note, world=world)
     try:
-        training = start(given, reporter, hooks, world)
+        training = start(given, reporter, hooks, world, begun=begun)
         training.run()
         return _model(training.trainer)
     finally:
@@ -113,11 +114,12 @@ def _in_memory(config: RunConfig, corpus: Corpus, hooks: Sequence[Hook], quiet: 
         raise InputError("spike_factor goes back to checkpoints: give out, a folder for them")
     if config.track:
         raise InputError("track keeps in a run's folder how far trackers are: give out, a folder for that")
-    world = current()
+    begun, world = time.monotonic(), current()
     reporter = make_reporter(quiet, speaks=world.main)
     text = world.agreed(lambda: prepare(corpus, None, reporter.note, spec=config.data.tokenizer))
     config = replace(config, data=replace(config.data, text=corpus.options))
     trainer = make_trainer(config.with_vocabulary(text.tokenizer.vocab_size), text, world)
+    trainer.begun = begun
     if world.main:
         shown: list[Hook] = [] if quiet else [built_in.Report(reporter, floor(corpus)), built_in.Sample()]
         trainer.hooks += [*shown, *(kind() for kind in built_in.REGISTERED), *hooks]
