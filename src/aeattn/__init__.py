@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
     from aeattn.training.hooks import Hook, register_hook
+    from aeattn.training.tracker import Tracker, register_tracker
 
 _HOMES = {
     "AttentionMaps": "aeattn.api.attention_maps",
@@ -41,11 +42,13 @@ _HOMES = {
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.api.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
+    "Tracker": "aeattn.training.tracker",
     "load": "aeattn.api.load",
     "register_executor": "aeattn.compare.executors",
     "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
+    "register_tracker": "aeattn.training.tracker",
     "replace_attention": "aeattn.nn.replace",
     "size": "aeattn.nn.size",
     "train": "aeattn.api.train",
@@ -61,12 +64,14 @@ __all__ = [
     "ModelConfig",
     "TextModel",
     "Tokenizer",
+    "Tracker",
     "__version__",
     "load",
     "register_executor",
     "register_hook",
     "register_projection",
     "register_tokenizer",
+    "register_tracker",
     "replace_attention",
     "size",
     "train",

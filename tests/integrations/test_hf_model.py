@@ -17,6 +17,7 @@ from tests.conftest import VARIANTS, lively_model, tiny_config
 
 transformers = pytest.importorskip("transformers")
 from aeattn.integrations import hf  # noqa: E402
+from aeattn.integrations.caches_aeattn import AeattnQuantizedCache  # noqa: E402
 from aeattn.integrations.modeling_aeattn import AeattnForCausalLM  # noqa: E402
 
 SOME = ("default", "learned", "rotary", "shared_per_head", "latent", "deep")
@@ -155,14 +156,41 @@ def test_compiled_steps_over_a_static_cache() -> None:
     assert torch.equal(torch.cat(written, dim=1), greedy(ours, ids, 10))
 
 
+QUANTISED = {
+    "fp8": ("", {}),
+    "quanto": ("optimum.quanto", {"nbits": 4, "residual_length": 4}),
+    "hqq": ("hqq", {"nbits": 8, "axis_key": 1, "axis_value": 1, "residual_length": 4}),
+}
+
+
+@pytest.mark.parametrize("backend", QUANTISED)
+@pytest.mark.parametrize("name", SOME)
 @torch.no_grad()
-def test_a_quantised_cache_where_there_is_no_convolution() -> None:
-    _, theirs = both(**VARIANTS["learned"])
+def test_quantised_caches(name: str, backend: str) -> None:
+    package, options = QUANTISED[backend]
+    if package and os.environ.get("AEATTN_FAULTS") != "full":
+        pytest.skip("its first use compiles for a minute")
+    if package:
+        pytest.importorskip(package)
+    _, theirs = both(**VARIANTS[name])
     ids = ids_of()
-    cache = transformers.QuantizedCache("fp8", config=theirs.config)
-    found = in_pieces(theirs, ids, cache)
-    assert not near(found, theirs(ids).logits)  # it is quantised,
-    assert (found - theirs(ids).logits).abs().mean() < 0.2  # and close
+    wanted = theirs(ids).logits
+    found = in_pieces(theirs, ids, AeattnQuantizedCache(backend, config=theirs.config, **options))
+    assert not near(found, wanted)  # it is quantised,
+    assert (found - wanted).abs().mean() < 0.2  # and close
+    written = _generate(cache_implementation="quantized", cache_config={"backend": backend, **options})
+    beams = _generate(cache_implementation="quantized", cache_config={"backend": backend, **options}, num_beams=2)
+    assert written(theirs, ids[:, :4]).shape == beams(theirs, ids[:, :4]).shape == (2, 14)
+
+
+def test_a_quantised_cache_with_many_bits_writes_as_ours() -> None:
+    if os.environ.get("AEATTN_FAULTS") != "full":
+        pytest.skip("its first use compiles for a minute")
+    pytest.importorskip("hqq")
+    ours, theirs = both()
+    options = {"backend": "hqq", "nbits": 8, "residual_length": 2, "q_group_size": 2}
+    written = _generate(cache_implementation="quantized", cache_config=options)(theirs, ids_of(2, 4))
+    assert torch.equal(written, greedy(ours, ids_of(2, 4), 10))
 
 
 def test_caches_that_cannot_be_are_refused() -> None:
@@ -170,6 +198,14 @@ def test_caches_that_cannot_be_are_refused() -> None:
     _, other = both(bottleneck=5)
     with pytest.raises(ValueError, match="full attention layers"):
         transformers.QuantizedCache("fp8", config=theirs.config)
+    with pytest.raises(ValueError, match="fp8 takes no nbits: leave it out"):
+        AeattnQuantizedCache("fp8", config=theirs.config, nbits=4)
+    with pytest.raises(ValueError, match="choose one of quanto, hqq, fp8"):
+        AeattnQuantizedCache("int8", config=theirs.config)
+    with pytest.raises(ValueError, match="cannot be cropped"):
+        AeattnQuantizedCache("fp8", config=theirs.config).crop(-1)
+    with pytest.raises(ValueError, match="leave it out, or move the model to a GPU"):
+        theirs.generate(ids_of(), cache_implementation="offloaded", max_new_tokens=2)
     plain = transformers.DynamicCache(config=both(conv=0)[1].config)
     with pytest.raises(ValueError, match="short convolution"):
         theirs(ids_of(), past_key_values=plain)
@@ -181,6 +217,35 @@ def test_caches_that_cannot_be_are_refused() -> None:
         theirs(ids_of(2, 17))
     with pytest.raises(ValueError, match="the context of 16"):
         theirs(ids_of(2, 13), past_key_values=cache)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
+@pytest.mark.parametrize("name", VARIANTS)
+@torch.no_grad()
+def test_flex_attention(name: str) -> None:
+    ours, theirs = both(**VARIANTS[name])
+    ids = ids_of()
+    padded = ids.clone()
+    padded[0, :3] = PADDING
+    theirs.set_attn_implementation("flex_attention")
+    with torch.compiler.set_stance("force_eager"):
+        assert near(theirs(ids).logits, ours(ids))
+        assert near(in_pieces(theirs, ids, transformers.DynamicCache(config=theirs.config)), ours(ids))
+        left = theirs(padded, attention_mask=(padded != PADDING).long()).logits
+    assert near(left[0, 3:], ours(ids[:1, 3:])[0])
+    with torch.enable_grad(), pytest.raises(ValueError, match="no backward pass on a CPU"):
+        theirs(ids)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
+@pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
+@torch.no_grad()
+def test_flex_attention_as_it_is_compiled() -> None:
+    ours, theirs = both(**VARIANTS["decoupled"])
+    theirs.set_attn_implementation("flex_attention")
+    assert near(theirs(ids_of()).logits, ours(ids_of()))
+    assert torch.equal(_generate()(theirs, ids_of(2, 4)), greedy(ours, ids_of(2, 4), 10))
 
 
 @torch.no_grad()

@@ -128,7 +128,7 @@ def _flags(cls: type[Any], above: str) -> list[tuple[str, str]]:
     for each in settings_of(cls):
         if isinstance(each.type, type) and is_dataclass(each.type):
             found += _flags(each.type, f"{above}{each.name}.")
-        elif each.flag and above:
+        elif each.flag and each.name != "preset":
             found.append((each.name, above + each.name))
     return found
 
@@ -157,8 +157,7 @@ def _run_config(config: Config | None, preset: str | None, changes: Json) -> Run
             raise InputError("both config and preset say what to begin with: give one of them")
         config = {**(config or {}), "preset": preset}
     if isinstance(config, RunConfig):
-        flat = {f"{section}.{name}": value for section, part in changes.items() for name, value in part.items()}
-        return config.changed(flat) if flat else config
+        return RunConfig.from_dict(overlay(config.to_dict(), changes)) if changes else config
     if isinstance(config, str):
         if config not in PRESETS and (config in NAMES or Path(config).exists()):
             raise InputError(f"{config!r} is a text, not a preset: write corpus={config!r}")
@@ -207,6 +206,8 @@ def _in_memory(
 ) -> TextModel:
     if config.training.spike_factor:
         raise InputError("spike_factor goes back to checkpoints: give out, a folder for them")
+    if config.track:
+        raise InputError("track keeps in a run's folder how far trackers are: give out, a folder for that")
     world = current()
     reporter = make_reporter(quiet, speaks=world.main)
     try:

@@ -27,6 +27,8 @@ BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
 
 LONGEST_SAMPLE = 100_000  # characters: a minute or two, in which nothing is learnt
 
+SMOOTHING = 0.98  # of the training loss
+
 
 @dataclass(frozen=True, repr=False)
 class TrainingConfig(Shown):
@@ -162,6 +164,14 @@ class RunConfig(Shown):
     plugins: tuple[str, ...] = setting(
         (), "files or entry points that add projections, tokenizers, hooks", metavar="FILE", flag=True, saved=False
     )
+    track: tuple[str, ...] = setting(
+        (), "who else is told of metrics and samples: tensorboard, wandb, mlflow, trackio, or NAME:PROJECT",
+        metavar="NAME", flag=True, saved=False,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        names = [name.strip() for names in self.track for name in names.split(",")]
+        object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, names))))
 
     @property
     def text_seed(self) -> int:
@@ -210,3 +220,9 @@ class RunConfig(Shown):
         if isinstance(model, dict) and "vocab_size" in model:
             raise InputError("model: vocab_size comes from the text: leave it out")
         return cls.from_dict(values)
+
+
+def weight_of_new(step: int) -> float:
+    """The share that the loss of an update, counted from 0, has in the smoothed training loss after it: that of a
+    plain mean until there are enough losses."""
+    return max(1 - SMOOTHING, 1 / (step + 1))

@@ -30,6 +30,10 @@ from .configuration_aeattn import NARROW, AeattnConfig
 from .projections_aeattn import make_projection, norm_epsilon
 
 ROTARY_BASE = 10_000.0
+NO_BACKWARD = (
+    "flex_attention has no backward pass on a CPU: call the model within torch.no_grad(), or choose another with "
+    'attn_implementation="sdpa"'
+)
 
 
 def by_group(x_BHTC: Tensor, y_BGCS: Tensor) -> Tensor:
@@ -154,11 +158,19 @@ class AeattnAttention(nn.Module):
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, norms: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """Mixed values (B, T, H, C) by the implementation that the config names, and weights or None."""
-        if norms is not None or self.config._attn_implementation in (None, "eager"):
+        chosen = self.config._attn_implementation
+        if norms is not None or chosen in (None, "eager"):
             return attend_eager(self, q, k, v, bias, key_norms=norms)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, attend_eager)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(chosen, attend_eager)
         k, v = for_each_head(k, self.heads), for_each_head(v, self.heads)
-        found: tuple[Tensor, Any] = attend(self, q, k, v, bias, dropout=0.0, scaling=1.0)
+        mask: Tensor | None = bias
+        more: dict[str, Tensor] = {}
+        if chosen == "flex_attention":  # a mask has no heads there
+            if q.device.type == "cpu" and q.requires_grad:
+                raise ValueError(NO_BACKWARD)
+            mask, more = None, {"position_bias": bias.expand(len(q), self.heads, -1, -1).contiguous()}
+            q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        found: tuple[Tensor, Any] = attend(self, q, k, v, mask, dropout=0.0, scaling=1.0, **more)
         return found
 
     def _attend_past(
@@ -169,7 +181,7 @@ class AeattnAttention(nn.Module):
         k = self._by_heads(stored, self.keeps_key_codes)
         v = k if self.reads_key_codes else self._by_heads(values, self.keeps_value_codes)
         if self.keeps_key_codes:
-            q = q @ for_each_head(self.key.decoders(self.groups), self.heads, dim=0)
+            q = q @ for_each_head(self.key.decoders(self.groups, q), self.heads, dim=0)
         if (
             self.norms and q_rotary is not None
         ):  # the rotary part is not divided by the norm: an addition to the scores
@@ -179,7 +191,7 @@ class AeattnAttention(nn.Module):
         inverse = norms[:, 0].mT.unsqueeze(-1) if self.norms else None  # (B, G, T, 1)
         mixed, weights = self._attend(q, k, v, bias, inverse)
         if self.keeps_value_codes:
-            decoders = for_each_head(self.value.decoders(self.groups), self.heads, dim=0)
+            decoders = for_each_head(self.value.decoders(self.groups, q), self.heads, dim=0)
             mixed = (mixed.transpose(1, 2) @ decoders.mT).transpose(1, 2)
         return mixed, weights
 

@@ -21,7 +21,7 @@ from aeattn.runs.folder import RunFolder, config_content
 from aeattn.runs.load import read_run
 from aeattn.runs.weights import Arrays, Limits, check_weights, from_bytes, limits_of, tensors, to_bytes
 
-CODE = ("configuration_aeattn.py", "projections_aeattn.py", "attention_aeattn.py", "modeling_aeattn.py")
+CODE = tuple(f"{name}_aeattn.py" for name in ("configuration", "projections", "attention", "caches", "modeling"))
 AUTO_MAP = {
     "AutoConfig": "configuration_aeattn.AeattnConfig",
     "AutoModel": "modeling_aeattn.AeattnModel",

@@ -24,10 +24,15 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention_aeattn import AeattnAttention, alibi_slopes
+from .caches_aeattn import AeattnQuantizedCache
 from .configuration_aeattn import AeattnConfig
 from .projections_aeattn import Projection, gelu
 
 logger = logging.get_logger(__name__)
+OFFLOADED = (
+    "cache_implementation={!r} keeps a cache in memory for a model on a GPU; this one is in memory itself: "
+    "leave it out, or move the model to a GPU"
+)
 BEYOND = "{} tokens are more than the context of {}: give a shorter prompt, or ask for fewer new tokens"
 
 
@@ -106,6 +111,7 @@ class AeattnPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["AeattnBlock"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
+    _supports_flex_attn = True
     _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": AeattnBlock, "attentions": AeattnAttention}  # noqa: RUF012
 
@@ -282,6 +288,19 @@ class AeattnForCausalLM(AeattnPreTrainedModel, GenerationMixin):
             return None
         n_keys, _ = past_key_values.get_mask_sizes(1, 0)
         return F.pad(attention_mask, (0, n_keys - attention_mask.shape[1]))
+
+    def _prepare_cache_for_generation(
+        self, generation_config: Any, model_kwargs: dict[str, Any], *args: Any, **known: Any
+    ) -> None:
+        """`cache_implementation="quantized"` means a cache that has a place for all that is kept."""
+        kind = generation_config.cache_implementation
+        if kind and kind.startswith("offloaded") and self.device.type == "cpu":
+            raise ValueError(OFFLOADED.format(kind))
+        if kind != "quantized" or model_kwargs.get("past_key_values") is not None:
+            super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **known)
+            return
+        options = {**(generation_config.cache_config or {}), "config": self.config}
+        model_kwargs["past_key_values"] = AeattnQuantizedCache(**options)
 
     def _prepare_generated_length(self, generation_config: Any, *args: Any, **known: Any) -> Any:
         """What is generated ends with the context."""

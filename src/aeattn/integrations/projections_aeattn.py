@@ -70,18 +70,18 @@ class Projection(nn.Module):
             return whole + self.correction.decode(narrow)
         return self.decoder(code) if self.kind in NARROW else code
 
-    def decoders(self, groups: int) -> Tensor:
-        """The part of the decoder that is each head's, (G, O / G, K): its weight, or what stands in its place."""
-        return decoder_weight(self.decoder, self.d_code).reshape(groups, -1, self.d_code)
+    def decoders(self, groups: int, like: Tensor) -> Tensor:
+        """The part of the decoder that is each head's, (G, O / G, K), of the device and type of `like`."""
+        return decoder_weight(self.decoder, self.d_code, like).reshape(groups, -1, self.d_code)
 
 
-def decoder_weight(decoder: nn.Module, width: int) -> Tensor:
-    """The matrix (O, K) that a layer multiplies with, K = `width`, whatever stands in the place of `nn.Linear`."""
-    if type(decoder) is nn.Linear and type(decoder.weight) in (nn.Parameter, Tensor):
-        return decoder.weight
-    weight = next(decoder.parameters())
-    dtype = weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
-    ones: Tensor = decoder(torch.eye(width, dtype=dtype, device=weight.device))
+def decoder_weight(decoder: nn.Module, width: int, like: Tensor) -> Tensor:
+    """The matrix (O, K) that a layer multiplies with, K = `width`, whatever stands in the place of `nn.Linear`,
+    and wherever its weight is kept until it is called."""
+    own = type(decoder) is nn.Linear and type(decoder.weight) in (nn.Parameter, Tensor)
+    if own and not hasattr(decoder, "_hf_hook"):  # of accelerate, which keeps weights elsewhere
+        return decoder.weight  # type: ignore[return-value]
+    ones: Tensor = decoder(torch.eye(width, dtype=like.dtype, device=like.device))
     return ones.mT
 
 
@@ -100,8 +100,8 @@ class PerHead(nn.Module):
         parts = code.split([head.d_code for head in self._each()], dim=-1)
         return torch.cat([head.decode(part) for head, part in zip(self._each(), parts, strict=True)], dim=-1)
 
-    def decoders(self, groups: int) -> Tensor:
-        return torch.cat([head.decoders(1) for head in self._each()])
+    def decoders(self, groups: int, like: Tensor) -> Tensor:
+        return torch.cat([head.decoders(1, like) for head in self._each()])
 
     def _each(self) -> list[Projection]:
         return [head for head in self.heads if isinstance(head, Projection)]
