@@ -21,7 +21,7 @@ class GenerationConfig(Shown):
     temperature: float = setting(0.8, "0 is greedy", metavar="X", flag=True)
     top_k: int | None = setting(None, "draw from the N likeliest alone", metavar="N", flag=True)
     top_p: float | None = setting(None, "draw from the likeliest that make up X", metavar="X", flag=True)
-    seed: int = setting(0, "of what is drawn", metavar="N", flag=True)
+    seed: int = setting(0, "seed of what is drawn", metavar="N", flag=True)
     stop: tuple[str, ...] = setting((), "end before this text; may be repeated", metavar="S", flag=True)
     engine: EngineKind = setting("auto", "compiled, or PyTorch", flag=True)
     cache: CacheKind = setting("auto", "codes, or keys and values", flag=True)

@@ -14,11 +14,13 @@ from collections import deque
 from collections.abc import Callable
 
 from aeattn.terminal.escaping import escape_controls
-from aeattn.terminal.progress import Status, describe, one_line
+from aeattn.terminal.progress import Status, one_line, screen
+from aeattn.terminal.wrapping import WIDTH
 
 Redraw = Callable[[str], None]
 EVERY_SECONDS = 0.5
 NOTES, WARNINGS = 3, 20  # of each, the newest that are shown
+BAR_SIGNS = "━─ "  # of a terminal's bar; a page has one of its own
 
 
 def in_notebook() -> bool:
@@ -66,7 +68,7 @@ class NotebookReporter:
         self._draw()
 
     def sample(self, step: int, text: str) -> None:
-        self._sample = f"sample after {step:,} steps: {one_line(text)}"
+        self._sample = f"sample after {step:,} updates: {one_line(text)}"
         self._draw()
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class NotebookReporter:
             lines += map(_escaped, self._notes)
             if (status := self._status) is not None:
                 bar = f'<progress value="{status.step}" max="{status.steps}" aria-label="updates"></progress>'
-                lines += [bar, _escaped(describe(status))]
+                lines += [bar, *(_escaped(line.lstrip(BAR_SIGNS)) for line in screen(status, WIDTH))]
             if self._sample:
                 lines.append(f"<em>{_escaped(self._sample)}</em>")
         return f'<div style="color:inherit;font-family:monospace">{"<br>".join(lines)}</div>'
