@@ -47,10 +47,11 @@ class Coder:
         self._of_byte: ByteTable | None = None
         texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
         self._partial = np.array(["\ufffd" in text for text in texts])  # tokens that may be a part of a character
+        self._first_partial = int(np.argmax(self._partial)) if self._partial.any() else tokenizer.vocab_size
         self._flat = self._of_text("".join(texts))
-        self._lengths = np.array([len(text) for text in texts], np.int64)
-        self._starts = np.cumsum(self._lengths) - self._lengths
-        if tokenizer.dtype == np.uint8 and (self._lengths == 1).all() and not self._partial.any():
+        self._lengths = np.array([len(text) for text in texts], np.int32)
+        self._starts = (np.cumsum(self._lengths) - self._lengths).astype(np.int32)
+        if tokenizer.dtype == np.uint8 and (self._lengths == 1).all():
             self._of_byte = ByteTable(np.pad(self._flat, (0, 256 - tokenizer.vocab_size)))
 
     def pieces(self, ids: Ids | Stretch) -> Iterator[Bytes]:
@@ -58,20 +59,25 @@ class Coder:
         decoder = Decoder(self.tokenizer)
         for first in range(0, len(ids), BLOCK):
             piece = np.asarray(ids[first : first + BLOCK])
-            if self._of_byte is not None:
-                yield self._of_byte.take(piece.view(np.uint8))
-            elif decoder.waits or self._partial[piece].any():
+            if decoder.waits or self._has_partial(piece):
                 yield self._of_text(decoder.push(piece))
+            elif self._of_byte is not None:
+                yield self._of_byte.take(piece.view(np.uint8))
             else:
                 yield self._of_tokens(piece)
         if decoder.waits:
             yield self._of_text(decoder.close())
 
+    def _has_partial(self, ids: Ids) -> bool:
+        """Whether any may be a part of a character."""
+        return bool(len(ids) and int(ids.max()) >= self._first_partial and self._partial[ids].any())
+
     def _of_tokens(self, ids: Ids) -> Bytes:
         """Those of tokens that are whole characters, by tables: the library would take ten times as long."""
         lengths = self._lengths[ids]
-        before = self._starts[ids] - (np.cumsum(lengths) - lengths)
-        codes: Bytes = self._flat[np.repeat(before, lengths) + np.arange(lengths.sum())]
+        ends = np.cumsum(lengths, dtype=np.int32)
+        before = self._starts[ids] - (ends - lengths)
+        codes: Bytes = self._flat[np.repeat(before, lengths) + np.arange(lengths.sum(), dtype=np.int32)]
         return codes
 
     def _of_text(self, text: str) -> Bytes:
