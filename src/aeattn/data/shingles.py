@@ -172,7 +172,7 @@ class Wanted:
     def __init__(self, texts: Texts, coder: Coder, bits: int) -> None:
         self._bits = min(bits, MOST_ANCHOR_BITS)
         more = np.uint64((1 << (bits - self._bits)) - 1)  # the rest of the sampling goes by the hash
-        self._near = np.zeros(1 << _NEAR_BITS, np.bool_)  # of the hash of half a passage, most differ in already
+        self._near = np.zeros(1 << _NEAR_BITS, np.bool_)  # of a part of a passage, in which most differ already
         self._begins = np.zeros(1 << _BEGIN_BITS, np.bool_)  # of the first eight codes
         hashes: list[Hashes] = [np.empty(0, np.uint64)]
         documents: list[Places] = [np.empty(0, np.int64)]
@@ -182,7 +182,7 @@ class Wanted:
             kept = hashed & more == 0
             hashes.append(hashed[kept])
             documents.append(of[kept])
-            self._near[_top(_hash(codes, places[kept], SHINGLE // 2), _NEAR_BITS)] = True
+            self._near[_glance(codes, places[kept])] = True
             if not self._bits and len(places):
                 self._begins[_beginnings(codes)[places]] = True
         self.hashes, self.documents = np.concatenate(hashes), np.concatenate(documents)
@@ -191,7 +191,7 @@ class Wanted:
     def find(self, codes: Bytes, first: int) -> tuple[Places, Places]:
         """Which of `distinct` occur in a block, as often as they do, and the document of each."""
         places = chosen(codes, self._bits) if self._bits else self._likely(codes)
-        near = self._near[_top(_hash(codes, places, SHINGLE // 2), _NEAR_BITS)]
+        near = self._near[_glance(codes, places)]
         places, documents = inside(codes, places[near], first)
         hashed = _hash(codes, places, SHINGLE)
         at = np.searchsorted(self.distinct, hashed)
@@ -204,6 +204,16 @@ class Wanted:
         if len(codes) < SHINGLE:
             return np.empty(0, np.int64)
         return np.flatnonzero(self._begins[_beginnings(codes)[: len(codes) - SHINGLE + 1]])
+
+
+def _glance(codes: Bytes, places: Places) -> Places:
+    """A number below 2**_NEAR_BITS of some of the codes of each passage: the first, the last, and some between."""
+    mixed = np.zeros(len(places), np.uint64)
+    if len(places):
+        eight = np.ndarray((len(codes) - 7,), "<u8", buffer=np.ascontiguousarray(codes), strides=(1,))
+        for first in (0, SHINGLE // 2 - 4, SHINGLE - 8):
+            mixed = (mixed ^ eight[places + first]) * _MULTIPLIER
+    return _top(mixed, _NEAR_BITS)
 
 
 def _beginnings(codes: Bytes) -> Places:
