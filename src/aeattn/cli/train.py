@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_quiet,
+    add_run,
+    add_settings,
+    add_sources,
+    add_yes,
+    config_of,
+    whole,
+)
 from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
@@ -48,7 +58,8 @@ def resume(options: argparse.Namespace) -> int:
     def make_plan(world: World) -> ResumePlan:
         from aeattn.training.plan import plan_resume
 
-        return plan_resume(options.run, options.steps, options.accept_changes, say=_say, world=world)
+        steps, accept, track = options.steps, options.accept_changes, options.track
+        return plan_resume(options.run, steps, accept, say=_say, world=world, track=track)
 
     def check() -> Path:
         from aeattn.runs.folder import RunFolder
@@ -158,6 +169,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
                         help="tales (default), books, shakespeare, bookcorpus, hf:NAME, or paths")  # fmt: skip
     add_settings(parser, "", only=("preset",))
     add_sources(parser)
+    add_settings(parser, "", only=("track",))
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
     length = parser.add_mutually_exclusive_group()
     add_settings(length, "training", only=("steps", "minutes"))
@@ -177,6 +189,8 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole, metavar="N", help="train to this many updates in all")
     parser.add_argument("--accept-changes", action="store_true",
                         help="though text, config or versions are not as they were")  # fmt: skip
+    parser.add_argument("--track", action="append", metavar="NAME",
+                        help="trackers in place of those that the run had; none for none")  # fmt: skip
     _add_processes(parser)
     add_quiet(parser)
     add_yes(parser)
@@ -189,5 +203,33 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-TRAIN = Command("train", "train a character model on text", _train_options, train)
-RESUME = Command("resume", "go on with an interrupted run", _resume_options, resume)
+TRAIN = Command(
+    "train",
+    "train a character model on text",
+    _train_options,
+    train,
+    examples=(
+        Example("aeattn train --minutes 2", "two minutes, from start to finish, on built-in stories"),
+        Example(
+            "aeattn train my_book.txt --preset 1m --chars 20M --out runs/mine",
+            "a larger model on a text of one's own",
+        ),
+        Example(
+            "aeattn train shakespeare --bottleneck 16 --set model.tied=true",
+            "a narrower code, and a setting that has no option",
+        ),
+        Example(
+            "aeattn train --config results/shakespeare-460k.json", "repeat a record, or a run by its config.json"
+        ),
+    ),
+)
+RESUME = Command(
+    "resume",
+    "go on with an interrupted run",
+    _resume_options,
+    resume,
+    examples=(
+        Example("aeattn resume runs/tales-460k", "go on where it was interrupted"),
+        Example("aeattn resume runs/tales-460k --steps 10000", "go on for longer than was planned"),
+    ),
+)

@@ -30,7 +30,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
-from aeattn.terminal.tables import lines_of
+from aeattn.terminal.tables import sentences_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -38,6 +38,7 @@ from aeattn.training.plan import Plan, ResumePlan
 from aeattn.training.processes import check_alike
 from aeattn.training.saving import Save
 from aeattn.training.signals import Stop
+from aeattn.training.tracking import Track
 from aeattn.training.trainer import Trainer
 from aeattn.training.world import ALONE, World
 
@@ -75,13 +76,11 @@ def start(
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
-    reporter.note(
-        f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
-        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
-    )
+    kind = "" if text.train.chars_per_token == 1 else f", tokens of {text.train.chars_per_token:.3g} characters"
+    reporter.note(f"model: {parameters:,} parameters, vocabulary size {text.tokenizer.vocab_size:,}{kind}")
+    reporter.note(f"run folder: {run.path}")
     found = text_quality(plan.corpus, text)
-    for line in lines_of(("text", "training", "validation"), found.rows()):
+    for line in sentences_of(("", "training", "validation"), found.rows()):
         reporter.note(line)
     environment = {
         **hardware.describe(),
@@ -119,7 +118,8 @@ def add_hooks(
     if trainer.world.main:
         more = [*(kind() for kind in hooks.REGISTERED), *more]
         sample = [] if trainer.sharded else [hooks.Sample()]  # for which all would have to compute
-        trainer.hooks += [hooks.Report(reporter, floor_nats), *sample, hooks.Log(run), *more]
+        tracked = [Track(run, trainer.config.track)] if trainer.config.track else []
+        trainer.hooks += [hooks.Report(reporter, floor_nats), *sample, hooks.Log(run), *tracked, *more]
     trainer.hooks.append(save)
     return save
 
@@ -145,6 +145,7 @@ def resume(
     text = _same_text(plan, before, reporter, world)
     if plan.steps is not None:
         config = _longer(config, plan.steps, found)
+    config = replace(config, track=plan.track)
     trainer, floor_nats = make_trainer(config, text, world, shard), floor(plan.corpus)
     world.on_main(lambda: _make_ready(run, trainer))
     for warning in [
@@ -195,7 +196,8 @@ def facts(config: RunConfig, text: Prepared) -> Json:
     values = config.to_dict()
     for name in ("corpus", "valid", "tokenizer"):
         values["data"].pop(name, None)
-    values.pop("plugins", None)
+    for name in ("plugins", "track"):
+        values.pop(name, None)
     found = {"config": values, "text": text_facts(text), "tokenizer": text.tokenizer.digest}
     return {"packages": hardware.describe()["packages"], **found}
 
