@@ -73,7 +73,7 @@ def _sentence(parser: Parser) -> str:
 def _argument(action: argparse.Action) -> Sequence[str]:
     shown = action.metavar or ("" if action.nargs == 0 else " | ".join(map(str, action.choices or [action.dest])))
     many = " ..." if action.nargs in ("*", "+") else ""
-    shown = _choices(shown)
+    shown = _choices(str(shown))
     names = [f"{name} {shown}{many}".strip() for name in action.option_strings] or [f"{shown}{many}"]
     return ", ".join(f"`{name}`" for name in names), (action.help or "").replace("%%", "%")
 
