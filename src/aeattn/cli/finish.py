@@ -18,8 +18,8 @@ LATE = 1.1  # times the minutes that were asked for
 
 def finish(training: Training, score: Score) -> Sequence[str]:
     """Draw the learning curve, let the model generate, and return the lines to show."""
+    from aeattn.api.load import load
     from aeattn.report import curve
-    from aeattn.runs.load import load
 
     run, trainer, floor = training.run_folder, training.trainer, training.floor_nats
     settings = trainer.config.training
