@@ -90,10 +90,11 @@ def train(
 
     Stable: all arguments; settings are those of docs/reference.md.
 
-    >>> model = aeattn.train(text="once upon a time there was a fox. " * 40, steps=4, batch=2, context=16,
-    ...                      d_model=16, n_heads=2, bottleneck=4, d_ff=24, compile="off", quiet=True)
-    >>> len(model.generate("once", chars=10))
-    14
+    Examples:
+        >>> model = aeattn.train(text="once upon a time there was a fox. " * 40, steps=4, batch=2, context=16,
+        ...                      d_model=16, n_heads=2, bottleneck=4, d_ff=24, compile="off", quiet=True)
+        >>> len(model.generate("once", chars=10))
+        14
     """
     if sum(length is not None for length in (steps, minutes, chars)) > 1:
         raise InputError("more than one of steps, minutes and chars is given: give one of them")
