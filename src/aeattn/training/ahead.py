@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aeattn.config.text import TextOptions
 from aeattn.data.watch import clock
-from aeattn.generation.text_model import TextModel
+from aeattn.generation.model_writer import model_writer
 from aeattn.runs.random_state import untouched
 from aeattn.training.evaluate import sample_windows, score_windows
 
@@ -124,7 +124,7 @@ def _time_sample(trainer: Trainer) -> float:
     settings, model = trainer.config.training, trainer.model
     if trainer.sharded or settings.sample_every == 0 or not settings.sample_chars:
         return 0.0
-    writer = TextModel(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
+    writer = model_writer(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
     with untouched(trainer.device):
         writer.generate(chars=1)
         begun = time.perf_counter()
