@@ -17,21 +17,28 @@ from aeattn.cli.options import (
     add_yes,
     whole,
 )
-from aeattn.terminal.tables import figure, print_json, print_table, say
+from aeattn.terminal.tables import figure, print_json, print_next, print_table, print_text, print_title
 
 if TYPE_CHECKING:
     from aeattn.files import Json
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    from aeattn.terminal.work import Work
     from aeattn.training.evaluate_run import evaluate_run
 
-    result = evaluate_run(
-        options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
-        baseline=not options.no_baseline, column=getattr(options, "data.column"),
-        rows=getattr(options, "data.rows") or "auto", split=getattr(options, "data.split"), say=say,
-    )  # fmt: skip
-    print_json(result) if options.json else _print(result)
+    with Work() as work:
+        result = evaluate_run(
+            options.run, options.text, device=options.device, stride=options.stride,
+            sliding=not options.no_sliding, baseline=not options.no_baseline,
+            column=getattr(options, "data.column"), rows=getattr(options, "data.rows") or "auto",
+            split=getattr(options, "data.split"), say=work.note, work=work,
+        )  # fmt: skip
+    if options.json:
+        print_json(result)
+    else:
+        _print(result)
+        print_next(f"aeattn inspect {options.run}", f"aeattn report {options.run}")
     return 0
 
 
@@ -41,15 +48,43 @@ def _print(result: Json) -> None:
     scores = [*result["files"], {**result, "name": "all"}]
     if "sliding" in result:
         stride = result["sliding"]["stride"]
-        scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
+        scores.append({**result["sliding"], "name": f"all, sliding by {stride}"})
     measures = ("nats_per_char", "bits_per_char", "nats_per_byte", "bits_per_byte")
     rows = [(s["name"], f"{s['chars']:,}", *(figure(s[measure], ".4f") for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
         bits = result["ngram_bits_per_byte"][order]
         losses = (nats, nats / math.log(2), bits * math.log(2), bits)
-        rows.append((f"{order}-gram model, for scale", "", *(f"{loss:.4f}" for loss in losses)))
+        rows.append((f"{order}-gram model", "", *(f"{loss:.4f}" for loss in losses)))
+    print_title("Loss: negative log-likelihood, lower is better")
     print_table(("text", "characters", "nats/char", "bits/char", "nats/byte", "bits/byte"), rows)
-    print_table(("of the text", ""), Quality.from_dict(result["quality"]).rows())
+    print_text(*_legend(result))
+    print_title("The text, as the model reads it")
+    print_table(("", ""), Quality.from_dict(result["quality"]).rows(), words=2)
+    print_text(_conclusion(result))
+
+
+def _legend(result: Json) -> list[str]:
+    lines = ["Each file and `all`: fixed windows, neighbours of the model's whole context."]
+    if "sliding" in result:
+        lines.append(
+            "Sliding: every prediction sees at least the context less the stride, where there is as much."
+        )
+    if result.get("ngram_nats_per_char"):
+        lines.append(
+            "n-gram models count the run's training text: what a model must beat to have learnt anything."
+        )
+    return [" ".join(lines), ""]
+
+
+def _conclusion(result: Json) -> str:
+    """What is to be learnt from the table, in a sentence."""
+    nats, counted = result["nats_per_char"], result.get("ngram_nats_per_char")
+    said = f"The model predicts this text at {nats:.4f} nats/char ({result['bits_per_char']:.4f} bits/char)"
+    if not counted:
+        return f"{said}."
+    order, best = min(counted.items(), key=lambda item: item[1])
+    side = "less" if nats < best else "more"
+    return f"{said}, {abs(nats - best):.4f} nats/char {side} than the best n-gram model ({order}-gram)."
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
