@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
-from aeattn.terminal.tables import lines_of
+from aeattn.terminal.tables import sentences_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -64,25 +65,31 @@ class Training:
 
 
 def start(
-    plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE, shard: bool = False
+    plan: Plan,
+    reporter: Reporter,
+    more: Sequence[Hook] = (),
+    world: World = ALONE,
+    shard: bool = False,
+    begun: float | None = None,
 ) -> Training:
     """Read the text, build the model, and only then make the run folder, which the main process locks.
-    `more` hooks are called before checkpoints are written. Raises InputError."""
+    `more` hooks are called before checkpoints are written; minutes count from when all of it had `begun`, by the
+    monotonic clock, or from now on. Raises InputError."""
+    begun = time.monotonic() if begun is None else begun
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer, world=world)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     if plan.chars is not None:
         config = config.with_chars(plan.chars, text.train.chars_per_token)
     trainer = make_trainer(config, text, world, shard)
+    trainer.begun = begun
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
-    reporter.note(
-        f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
-        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
-    )
+    kind = "" if text.train.chars_per_token == 1 else f", tokens of {text.train.chars_per_token:.3g} characters"
+    reporter.note(f"model: {parameters:,} parameters, vocabulary size {text.tokenizer.vocab_size:,}{kind}")
+    reporter.note(f"run folder: {run.path}")
     found = text_quality(plan.corpus, text)
-    for line in lines_of(("text", "training", "validation"), found.rows()):
+    for line in sentences_of(("", "training", "validation"), found.rows()):
         reporter.note(line)
     environment = {
         **hardware.describe(),

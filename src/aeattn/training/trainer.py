@@ -37,7 +37,6 @@ from aeattn.training.saving import State
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.world import ALONE, World, check_batch
 
-SMOOTHING = 0.98
 T = TypeVar("T")
 
 
@@ -60,7 +59,8 @@ class Trainer:
         settings = config.training
         check_batch(settings.batch, world)
         self.text, self.world = text, world
-        self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
+        self.evaluation = Evaluate()
+        self.hooks: list[Hook] = [Guard(), self.evaluation, *hooks]
         self.compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
@@ -83,6 +83,8 @@ class Trainer:
         )
         self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
+        self.begun = time.monotonic()  # all that `minutes` are counted from
+        self.minutes = settings.minutes
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._clock = 0.0
         self._drawn_from = random_states(self.device)  # before the update that is being made
@@ -154,6 +156,7 @@ class Trainer:
         try:
             whole = self._evaluate()
             self.state.valid_nats = whole.nats_per_char
+            self.state.train_eval_nats = self.evaluation.of_training(self)
             self.evaluated(whole)
             for hook in self.hooks:
                 hook.end(self, whole)
@@ -209,7 +212,10 @@ class Trainer:
     @property
     def train_nats(self) -> float | None:
         """The smoothed training loss in nats a character."""
-        nats = self.state.smooth_nats
+        return self.per_char(self.state.smooth_nats)
+
+    def per_char(self, nats: float | None) -> float | None:
+        """A training loss in nats a character, of one in nats a token."""
         return None if nats is None else nats / self.text.train.chars_per_token
 
     # -- what goes wrong ---------------------------------------------------------------------------------
@@ -256,9 +262,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        share = max(1 - SMOOTHING, 1 / (step + 1))  # a plain mean until there are enough losses
-        self.state.smooth_nats = (1 - share) * (self.state.smooth_nats or 0.0) + share * loss
-        self.state.step = step + 1
+        self.state.take(loss)
         self.state.seconds = time.perf_counter() - self._clock
 
     def _gradients(self, windows: Tensor) -> float:
