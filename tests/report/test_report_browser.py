@@ -90,8 +90,9 @@ def test_axe_core_finds_no_violation(browser: Any, report: Path, width: int, sch
 def test_a_phone_shows_short_tables_as_cards_and_says_where_there_is_more(browser: Any, report: Path) -> None:
     page, _ = _open(browser, report, 360, "light")
     cells = """() => [...document.querySelectorAll('#variants .cards:not(details *) td')]
-        .filter(c => c.offsetWidth).map(c => [getComputedStyle(c, '::before').content, c.scrollWidth <= c.clientWidth,
-                   [...c.querySelectorAll('span')].every(s => s.getClientRects().length === 1)])"""
+        .filter(cell => cell.offsetWidth).map(cell => [
+            getComputedStyle(cell, '::before').content, cell.scrollWidth <= cell.clientWidth,
+            [...cell.querySelectorAll('span')].every(piece => piece.getClientRects().length === 1)])"""
     shown = page.evaluate(cells)
     assert any("KV-cache bytes a token" in label for label, _, _ in shown)
     assert all(fits and whole for _, fits, whole in shown)
