@@ -6,7 +6,17 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_settings, add_texts, add_yes, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_device,
+    add_json,
+    add_run,
+    add_settings,
+    add_texts,
+    add_yes,
+    whole,
+)
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -50,8 +60,20 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
     add_settings(parser, "data", only=("column", "rows", "split"))
     add_yes(parser)
-    add_device(parser, "auto")
+    add_device(parser)
     add_json(parser)
 
 
-COMMAND = Command("evaluate", "measure how well a model predicts a text", _options, evaluate)
+COMMAND = Command(
+    "evaluate",
+    "measure how well a model predicts a text",
+    _options,
+    evaluate,
+    examples=(
+        Example("aeattn evaluate runs/tales-460k tales", "on text of the same corpus that it has not seen"),
+        Example(
+            "aeattn evaluate runs/mine another_book.txt --no-sliding --no-baseline",
+            "the loss with fixed windows alone: the fastest",
+        ),
+    ),
+)

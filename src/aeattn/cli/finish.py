@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 def finish(training: Training, score: Score) -> Sequence[str]:
     """Draw the learning curve, let the model generate, and return the lines to show."""
+    from aeattn.api.load import load
     from aeattn.report import curve
-    from aeattn.runs.load import load
 
     run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
     lines = [f"\n{passage.strip()}\n"]
     if (nats := score.nats_per_char) is not None:
-        above = "" if floor is None else f", {nats - floor:.4f} above the lowest possible"
+        above = "" if floor is None else f", {nats - floor:.4f} above the entropy of the corpus"
         bits = (
             f"{score.bits_per_char:.4f} bits/char, {score.nats_per_byte:.4f} nats/byte, "
             f"{score.bits_per_byte:.4f} bits/byte over {score.chars:,} characters"
