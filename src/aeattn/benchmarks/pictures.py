@@ -10,6 +10,7 @@ from aeattn.benchmarks.results import GenerationBench, LongContext, Speed, Train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.ticker import Locator
 
 OWN, PEER, INK = "#0b6e99", "#9aa5b1", "#374151"
 PARTS = ("#0b6e99", "#56a3c2", "#c2410c", "#e8a15a", "#6b7280", "#111827", "#d1d5db")
@@ -111,7 +112,7 @@ def _draw_curves(axes: Axes, found: LongContext, figure: str, title: str) -> Non
     _finish(axes, title)
 
 
-def _locator() -> object:
+def _locator() -> Locator:
     from matplotlib.ticker import LogLocator
 
     return LogLocator(subs=(1.0, 2.0, 5.0))
