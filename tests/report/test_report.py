@@ -28,7 +28,7 @@ from aeattn.report.answer import answer
 from aeattn.report.attention import NAMES, attention_blocks
 from aeattn.report.blocks import Cell, Figures, Page, Samples, Section, Table, Text, to_markdown
 from aeattn.report.charts import curve, whole_text
-from aeattn.report.curve import draw, learning_curve, recent
+from aeattn.report.curve import ALIKE, TRAIN, draw, learning_curve, recent
 from aeattn.report.data import load, over_seeds
 from aeattn.report.forest import contrast_row, forest_figures
 from aeattn.report.maps import map_figure
@@ -563,6 +563,9 @@ def test_a_loss_on_the_whole_text_is_no_point_of_a_curve_on_a_part_of_it(tmp_pat
     assert [nats for _, nats in curve_.valid] == pytest.approx([1.4, 1.3])
     assert curve_.whole == [(0.0003, 1.6)]
     assert not learning_curve(points).whole
+    assert curve_.train_name == TRAIN
+    alike = learning_curve([*points, Point(3, 300, 0.1, 2.0, 1.6, 200, train_eval_nats=1.55)])
+    assert (list(alike.train), alike.train_name) == ([(0.0003, 1.55)], ALIKE)
     folder = make(tmp_path / "c", seeds=(1, 2))
     for record in load(folder.path).records:
         if record.phase == "final":
