@@ -30,7 +30,11 @@ def watch(folder: Path, kill_at: int | None, log: int) -> None:
 
     def open_(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
         opened = real_open(file, mode, *rest, **options)
-        if isinstance(file, int) or not set(mode) & set("wax+") or not counter.concerns(os.fspath(file)):
+        if (
+            isinstance(file, int)
+            or not set(mode) & set("wax+")
+            or not counter.concerns(os.fspath(file))
+        ):
             return opened
         return _TornFile(opened, counter, os.fspath(file))
 
@@ -48,7 +52,10 @@ class _Counter:
 
     def audit(self, name: str, arguments: tuple[Any, ...]) -> None:
         if name in _AUDITED:
-            inside_a_folder_being_removed = name in ("os.remove", "os.rmdir") and arguments[1] not in (-1, None)
+            inside_a_folder_being_removed = name in (
+                "os.remove",
+                "os.rmdir",
+            ) and arguments[1] not in (-1, None)
             if inside_a_folder_being_removed or self.concerns(arguments[0]):
                 self.happens(name, arguments[0])
         if name == "open" and isinstance(arguments[0], str | bytes):
@@ -60,7 +67,9 @@ class _Counter:
         if not (self.concerns(path) or what in ("os.remove", "os.rmdir")):
             return
         with self.lock:
-            os.write(self.log, f"{what} {os.path.basename(os.fsdecode(path))}\n".encode())
+            os.write(
+                self.log, f"{what} {os.path.basename(os.fsdecode(path))}\n".encode()
+            )
             if self.count == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.count += 1

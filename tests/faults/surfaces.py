@@ -13,10 +13,36 @@ from typing import Any
 from aeattn.cli import main
 from tests.compare import made_up
 
-TEXT = "the quick brown fox jumps over the lazy dog. and then she said nothing at all\n" * 30
-MODEL = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 24, "bottleneck": 4, "context": 16}
-TRAINING = {"batch": 2, "compile": "off", "precision": "fp32", "device": "cpu", "sample_chars": 5}
-ONE_STEP = ("--steps", "1", "--batch", "2", "--compile", "off", "--device", "cpu", "--quiet")
+TEXT = (
+    "the quick brown fox jumps over the lazy dog. and then she said nothing at all\n"
+    * 30
+)
+MODEL = {
+    "d_model": 16,
+    "n_layers": 1,
+    "n_heads": 2,
+    "d_ff": 24,
+    "bottleneck": 4,
+    "context": 16,
+}
+TRAINING = {
+    "batch": 2,
+    "compile": "off",
+    "precision": "fp32",
+    "device": "cpu",
+    "sample_chars": 5,
+}
+ONE_STEP = (
+    "--steps",
+    "1",
+    "--batch",
+    "2",
+    "--compile",
+    "off",
+    "--device",
+    "cpu",
+    "--quiet",
+)
 Command = tuple[str, ...]
 
 
@@ -44,8 +70,20 @@ def _comparison(root: Path) -> None:
 
 def _run(root: Path) -> None:
     text = write(root / "text.txt", TEXT)
-    config = write(root / "good.json", json.dumps({"model": MODEL, "training": TRAINING}))
-    _must(["train", str(text), "--config", str(config), "--out", str(root / "run"), *ONE_STEP])
+    config = write(
+        root / "good.json", json.dumps({"model": MODEL, "training": TRAINING})
+    )
+    _must(
+        [
+            "train",
+            str(text),
+            "--config",
+            str(config),
+            "--out",
+            str(root / "run"),
+            *ONE_STEP,
+        ]
+    )
 
 
 def _must(arguments: Sequence[str]) -> None:
@@ -53,7 +91,11 @@ def _must(arguments: Sequence[str]) -> None:
 
 
 def _settings(root: Path) -> dict[str, Any]:
-    data = {"corpus": [str(write(root / "text.txt", TEXT))], "tokenizer": "characters", "text": {"lower": True}}
+    data = {
+        "corpus": [str(write(root / "text.txt", TEXT))],
+        "tokenizer": "characters",
+        "text": {"lower": True},
+    }
     return {"model": MODEL, "training": TRAINING, "data": data}
 
 
@@ -88,7 +130,9 @@ def _declared(root: Path) -> None:
     _spec(root)
     values = json.loads((root / "spec.toml.json").read_text())
     (root / "s.toml").write_bytes(as_toml(values))
-    _must(["compare", str(root / "s.toml"), "--plan", "--out", str(root / "c"), "--quiet"])
+    _must(
+        ["compare", str(root / "s.toml"), "--plan", "--out", str(root / "c"), "--quiet"]
+    )
     folder = Folder(root / "c")
     for job in jobs(read_declaration(folder), {})[:4]:
         folder.write_record(done(job, 1.5))
@@ -101,11 +145,17 @@ def _texts(root: Path) -> None:
     _run(root)
     rows = [{"id": i, "text": TEXT[: 400 + i]} for i in range(4)]
     write(root / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write(root / "a.csv", "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in rows))
+    write(
+        root / "a.csv",
+        "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in rows),
+    )
     pq.write_table(pa.Table.from_pylist(rows), root / "a.parquet")
     (root / "a.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
     write(root / "books" / "b.txt", TEXT)
-    write(root / "books" / "MANIFEST.tsv", "file\ttitle\tauthor\nb.txt\tA Book\tSomebody\n")
+    write(
+        root / "books" / "MANIFEST.tsv",
+        "file\ttitle\tauthor\nb.txt\tA Book\tSomebody\n",
+    )
 
 
 def _tokenizer(root: Path) -> None:

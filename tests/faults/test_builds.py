@@ -61,14 +61,18 @@ def answer(process: subprocess.Popen[str]) -> str:
     return output.strip().splitlines()[-1]
 
 
-def test_a_build_that_is_killed_at_any_moment_goes_on(texts: Path, tmp_path: Path, tally: Tally) -> None:
+def test_a_build_that_is_killed_at_any_moment_goes_on(
+    texts: Path, tmp_path: Path, tally: Tally
+) -> None:
     whole, draw = answer(start(texts, tmp_path / "whole.ids")), random.Random(7)
     for _ in range(20 if FULL else 1):
         store, partial = tmp_path / "a.ids", tmp_path / ".a.ids.partial"
         sizes = sorted(draw.sample(range(1, 800_000), 3 if FULL else 1))
         for size in sizes:
             process = start(texts, store)
-            while process.poll() is None and (not partial.exists() or partial.stat().st_size < size):
+            while process.poll() is None and (
+                not partial.exists() or partial.stat().st_size < size
+            ):
                 time.sleep(0.002)
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -82,11 +86,15 @@ def test_a_build_that_is_killed_at_any_moment_goes_on(texts: Path, tmp_path: Pat
         (tmp_path / "a.ids.json").unlink()
 
 
-def test_two_processes_build_the_same_store(texts: Path, tmp_path: Path, tally: Tally) -> None:
+def test_two_processes_build_the_same_store(
+    texts: Path, tmp_path: Path, tally: Tally
+) -> None:
     for number in range(10 if FULL else 1):
         both = [start(texts, tmp_path / f"{number}.ids") for _ in range(2)]
         answers = {answer(process) for process in both}
-        assert tally.count("stores built twice at once right", len(answers) == 1), answers
+        assert tally.count("stores built twice at once right", len(answers) == 1), (
+            answers
+        )
         assert sorted(path.name for path in tmp_path.glob(f"*{number}.ids*")) == [
             f"{number}.ids",
             f"{number}.ids.json",
