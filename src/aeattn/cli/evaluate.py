@@ -60,7 +60,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
     add_settings(parser, "data", only=("column", "rows", "split"))
     add_yes(parser)
-    add_device(parser, "auto")
+    add_device(parser)
     add_json(parser)
 
 
