@@ -19,9 +19,7 @@ class Tally:
     """How many faults of each kind were injected, and how many ended well; the largest difference of all."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, dict[str, int]] = defaultdict(
-            lambda: {"tried": 0, "right": 0}
-        )
+        self.counts: dict[str, dict[str, int]] = defaultdict(lambda: {"tried": 0, "right": 0})
         self.largest_difference = 0.0
         self.skipped: dict[str, str] = {}
 
@@ -53,10 +51,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     tally = Tally()
     yield tally
     files = {item.path for item in request.session.items}
-    whole = (
-        files >= set(Path(__file__).parent.glob("test_*.py"))
-        and not request.config.option.keyword
-    )
+    whole = files >= set(Path(__file__).parent.glob("test_*.py")) and not request.config.option.keyword
     if FULL and whole:
         path = ROOT / "results" / "faults.json"
         path.write_text(json.dumps(tally.record(), indent=1) + "\n", encoding="utf-8")

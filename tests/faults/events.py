@@ -30,11 +30,7 @@ def watch(folder: Path, kill_at: int | None, log: int) -> None:
 
     def open_(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
         opened = real_open(file, mode, *rest, **options)
-        if (
-            isinstance(file, int)
-            or not set(mode) & set("wax+")
-            or not counter.concerns(os.fspath(file))
-        ):
+        if isinstance(file, int) or not set(mode) & set("wax+") or not counter.concerns(os.fspath(file)):
             return opened
         return _TornFile(opened, counter, os.fspath(file))
 
@@ -67,9 +63,7 @@ class _Counter:
         if not (self.concerns(path) or what in ("os.remove", "os.rmdir")):
             return
         with self.lock:
-            os.write(
-                self.log, f"{what} {os.path.basename(os.fsdecode(path))}\n".encode()
-            )
+            os.write(self.log, f"{what} {os.path.basename(os.fsdecode(path))}\n".encode())
             if self.count == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             self.count += 1

@@ -46,11 +46,7 @@ class Result:
     @property
     def complaint(self) -> str:
         """The one line of a refusal or a failure."""
-        lines = [
-            line
-            for line in self.errors.strip().splitlines()
-            if line.startswith("aeattn: ")
-        ]
+        lines = [line for line in self.errors.strip().splitlines() if line.startswith("aeattn: ")]
         assert "Traceback" not in self.errors, self.errors
         assert len(lines) == 1, self.errors
         return lines[0]
@@ -83,9 +79,7 @@ class Server:
 
     def start(self, folder: Path, *arguments: str, **faults: Any) -> int:
         """The same, without waiting for its end; returns the process id."""
-        return int(
-            self._ask({"folder": str(folder), "arguments": arguments, **faults})["pid"]
-        )
+        return int(self._ask({"folder": str(folder), "arguments": arguments, **faults})["pid"])
 
     def wait(self, pid: int) -> Result:
         return Result(**self._ask({"wait": pid}))
@@ -113,9 +107,7 @@ class Bench:
     def make(cls, folder: Path, cache: Path) -> Self:
         text = folder / "text.txt"
         text.write_text(tales.generate(6_000)[0])
-        (folder / "brief.toml").write_text(
-            "[training]\nsample_chars = 8\neval_chars = 100\nspike_every = 3\n"
-        )
+        (folder / "brief.toml").write_text("[training]\nsample_chars = 8\neval_chars = 100\nspike_every = 3\n")
         return cls(Server(cache), text)
 
     def train(self, out: Path, settings: list[str] = USUAL, **faults: Any) -> Result:
@@ -144,8 +136,7 @@ class Bench:
         """Resume; where the fault came before there was a run, start again, as the refusal says."""
         result = self.resume(out)
         if result.code == 2 and (
-            "start it again" in result.complaint
-            or "config.json is not there" in result.complaint
+            "start it again" in result.complaint or "config.json is not there" in result.complaint
         ):
             result = self.train(out, settings)
         return result
@@ -157,11 +148,7 @@ def difference(run: Path, whole: Path) -> float:
     files = [sorted(str(p.relative_to(r)) for p in r.rglob("*")) for r in (run, whole)]
     if files[0] != files[1]:
         return float("inf")
-    return max(
-        _file_difference(run / name, whole / name)
-        for name in files[0]
-        if (run / name).is_file()
-    )
+    return max(_file_difference(run / name, whole / name) for name in files[0] if (run / name).is_file())
 
 
 def _file_difference(ours: Path, theirs: Path) -> float:
@@ -170,17 +157,11 @@ def _file_difference(ours: Path, theirs: Path) -> float:
     if ours.name in ("environment.json", "learning_curve.png", "config.json"):
         return 0.0  # commands and dates; drawn from the metrics; compared with the checkpoint's copy
     if ours.name == "state.json":
-        same = _timeless(json.loads(ours.read_text())) == _timeless(
-            json.loads(theirs.read_text())
-        )
+        same = _timeless(json.loads(ours.read_text())) == _timeless(json.loads(theirs.read_text()))
         return 0.0 if same else float("inf")
     if ours.read_bytes() == theirs.read_bytes():
         return 0.0
-    return (
-        _tensor_difference(ours, theirs)
-        if ours.suffix == ".safetensors"
-        else float("inf")
-    )
+    return _tensor_difference(ours, theirs) if ours.suffix == ".safetensors" else float("inf")
 
 
 def _timeless(state: dict[str, Any]) -> dict[str, Any]:
@@ -188,18 +169,10 @@ def _timeless(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metrics_difference(ours: Path, theirs: Path) -> float:
-    pairs = [
-        [json.loads(line) for line in p.read_text().splitlines()]
-        for p in (ours, theirs)
-    ]
+    pairs = [[json.loads(line) for line in p.read_text().splitlines()] for p in (ours, theirs)]
     if [sorted(a) for a in pairs[0]] != [sorted(b) for b in pairs[1]]:
         return float("inf")
-    numbers = [
-        abs(a[k] - b[k])
-        for a, b in zip(*pairs, strict=True)
-        for k in a
-        if k != "seconds"
-    ]
+    numbers = [abs(a[k] - b[k]) for a, b in zip(*pairs, strict=True) for k in a if k != "seconds"]
     return max(numbers, default=0.0)
 
 
@@ -207,16 +180,8 @@ def _tensor_difference(ours: Path, theirs: Path) -> float:
     a, b = load(ours.read_bytes()), load(theirs.read_bytes())
     if a.keys() != b.keys():
         return float("inf")
-    differences = [
-        (a[k].double() - b[k].double()).abs().max().item()
-        for k in a
-        if a[k].shape == b[k].shape
-    ]
-    return (
-        max(differences)
-        if len(differences) == len(a) and torch.tensor(differences).any()
-        else float("inf")
-    )
+    differences = [(a[k].double() - b[k].double()).abs().max().item() for k in a if a[k].shape == b[k].shape]
+    return max(differences) if len(differences) == len(a) and torch.tensor(differences).any() else float("inf")
 
 
 def leftovers(run: Path) -> list[Path]:

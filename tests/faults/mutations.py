@@ -48,9 +48,7 @@ _places, _odds = st.integers(0, 1 << 20), st.integers(0, len(ODD) - 1)
 
 
 def changes(of: Sequence[str]) -> st.SearchStrategy[list[Change]]:
-    return st.lists(
-        st.builds(Change, _places, st.sampled_from(of), _odds), min_size=1, max_size=3
-    )
+    return st.lists(st.builds(Change, _places, st.sampled_from(of), _odds), min_size=1, max_size=3)
 
 
 tree_changes, byte_changes = changes(_ON_TREES), changes(_ON_BYTES)
@@ -93,11 +91,7 @@ def _change(inside: Any, key: Any, change: Change) -> None:
         inside.insert(key, copy.deepcopy(value))
     elif change.what == "rename" and isinstance(inside, dict) and key != "":
         inside[odd if isinstance(odd, str) else str(change.odd)] = inside.pop(key)
-    elif (
-        change.what == "scale"
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-    ):
+    elif change.what == "scale" and isinstance(value, int | float) and not isinstance(value, bool):
         inside[key] = -value if change.odd % 2 else value * 10**6
     elif change.what == "text":
         inside[key] = as_json(value)[:200].decode()
@@ -124,17 +118,11 @@ def _damaged(content: bytes, change: Change) -> bytes:
     at, some = change.place % (len(content) + 1), 1 + change.odd
     insert = as_json(ODD[change.odd])[:2000]
     how: dict[str, Callable[[], bytes]] = {
-        "flip": lambda: (
-            content[:at]
-            + bytes(b ^ 1 << some % 8 for b in content[at : at + 1])
-            + content[at + 1 :]
-        ),
+        "flip": lambda: content[:at] + bytes(b ^ 1 << some % 8 for b in content[at : at + 1]) + content[at + 1 :],
         "cut": lambda: content[:at],
         "remove": lambda: content[:at] + content[at + some :],
         "twice": lambda: content[: at + some] + content[at:],
-        "zeros": lambda: (
-            content[:at] + bytes(len(content[at : at + some])) + content[at + some :]
-        ),
+        "zeros": lambda: content[:at] + bytes(len(content[at : at + some])) + content[at + some :],
         "insert": lambda: content[:at] + insert + content[at:],
     }
     return how[change.what]()
@@ -165,13 +153,7 @@ def _quoted(text: str) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return (
-            "{"
-            + ", ".join(
-                f"{_quoted(key)} = {_toml(below)}" for key, below in value.items()
-            )
-            + "}"
-        )
+        return "{" + ", ".join(f"{_quoted(key)} = {_toml(below)}" for key, below in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, str):

@@ -42,9 +42,7 @@ class Ended:
 
 def call(arguments: Sequence[str]) -> Ended:
     """A command in this process, with work and memory bounded."""
-    streams = [
-        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)
-    ]
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)]
     ended = Ended(None)
     with (
         contextlib.redirect_stdout(streams[0]),
@@ -73,8 +71,7 @@ def broken(ended: Ended) -> list[str]:
     last = lines[-1] if lines else ""
     wrong = {
         f"exit code {ended.code}: {last}": ended.code not in (0, 2),
-        f"no line of ours is last: {last!r}": ended.code == 2
-        and not last.startswith("aeattn"),
+        f"no line of ours is last: {last!r}": ended.code == 2 and not last.startswith("aeattn"),
         f"a line of {len(last)} characters": len(last) > COMPLAINT,
         "a traceback": "Traceback" in ended.said,
         f"a warning of no use: {ended.said}": "Warning: " in ended.said,
@@ -102,21 +99,9 @@ class Place:
     def lost(self) -> list[str]:
         """What was there before and is not, or is otherwise, or was added outside the named folder."""
         after = snapshot(self.root)
-        kept = {
-            path: sum_
-            for path, sum_ in self._before.items()
-            if path.name not in self.may_change
-        }
-        gone = [
-            f"changed or lost: {path}"
-            for path, sum_ in kept.items()
-            if after.get(path) != sum_
-        ]
-        added = [
-            f"added: {path}"
-            for path in after
-            if path not in self._before and not self._is_named(path)
-        ]
+        kept = {path: sum_ for path, sum_ in self._before.items() if path.name not in self.may_change}
+        gone = [f"changed or lost: {path}" for path, sum_ in kept.items() if after.get(path) != sum_]
+        added = [f"added: {path}" for path in after if path not in self._before and not self._is_named(path)]
         return gone + added
 
     def _is_named(self, path: Path) -> bool:
@@ -137,9 +122,7 @@ def _sum(path: Path) -> str:
 @contextlib.contextmanager
 def _bounded_memory() -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_AS)
-    taken = (
-        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    )
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, before[1]))
     try:
         yield

@@ -71,12 +71,8 @@ def _be_child(task: dict[str, Any], ends: dict[str, int]) -> None:
         _limit(task)
         events.watch(Path(task["folder"]), task.get("kill_at"), ends["events"])
         if "kill_after" in task:
-            threading.Thread(
-                target=_kill_after, args=(task["kill_after"],), daemon=True
-            ).start()
-        if task.get(
-            "brief", True
-        ):  # without the picture and the passage at the end, which take most of the time
+            threading.Thread(target=_kill_after, args=(task["kill_after"],), daemon=True).start()
+        if task.get("brief", True):  # without the picture and the passage at the end, which take most of the time
             _patch("aeattn.cli.finish:finish", lambda training, score: [])
         if "kill_at_update" in task:
             _kill_at_update(task["kill_at_update"], task.get("settled", False))
@@ -114,10 +110,7 @@ def _pipe_without_reader() -> int:
 
 def _limit(task: dict[str, Any]) -> None:
     if megabytes := task.get("memory_mb"):
-        here = (
-            int(Path("/proc/self/statm").read_text().split()[0])
-            * resource.getpagesize()
-        )
+        here = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (here + megabytes * 2**20,) * 2)
     if size := task.get("file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

@@ -13,10 +13,7 @@ from typing import Any
 from aeattn.cli import main
 from tests.compare import made_up
 
-TEXT = (
-    "the quick brown fox jumps over the lazy dog. and then she said nothing at all\n"
-    * 30
-)
+TEXT = "the quick brown fox jumps over the lazy dog. and then she said nothing at all\n" * 30
 MODEL = {
     "d_model": 16,
     "n_layers": 1,
@@ -70,9 +67,7 @@ def _comparison(root: Path) -> None:
 
 def _run(root: Path) -> None:
     text = write(root / "text.txt", TEXT)
-    config = write(
-        root / "good.json", json.dumps({"model": MODEL, "training": TRAINING})
-    )
+    config = write(root / "good.json", json.dumps({"model": MODEL, "training": TRAINING}))
     _must(
         [
             "train",
@@ -130,9 +125,7 @@ def _declared(root: Path) -> None:
     _spec(root)
     values = json.loads((root / "spec.toml.json").read_text())
     (root / "s.toml").write_bytes(as_toml(values))
-    _must(
-        ["compare", str(root / "s.toml"), "--plan", "--out", str(root / "c"), "--quiet"]
-    )
+    _must(["compare", str(root / "s.toml"), "--plan", "--out", str(root / "c"), "--quiet"])
     folder = Folder(root / "c")
     for job in jobs(read_declaration(folder), {})[:4]:
         folder.write_record(done(job, 1.5))

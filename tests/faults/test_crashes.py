@@ -41,16 +41,10 @@ def _survives(
     """Kill, go on, compare; returns what is wrong."""
     killed = kill()
     result = bench.go_on(out, settings)
-    distance = (
-        difference(out, bench.whole(settings)) if result.code == 0 else float("inf")
-    )
+    distance = difference(out, bench.whole(settings)) if result.code == 0 else float("inf")
     right = tally.difference(KIND, distance) and not leftovers(out)
     shutil.rmtree(out)
-    return (
-        None
-        if right
-        else f"{killed.events[-1:]} {killed.code}: {result.code} {result.errors} {distance}"
-    )
+    return None if right else f"{killed.events[-1:]} {killed.code}: {result.code} {result.errors} {distance}"
 
 
 def _chosen(number: int, quick: int, seed: int, apart: int = 1) -> list[int]:
@@ -64,16 +58,12 @@ def _chosen(number: int, quick: int, seed: int, apart: int = 1) -> list[int]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_at_a_file_event(
-    way: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_killed_at_a_file_event(way: str, bench: Bench, tally: Tally, out: Path) -> None:
     settings = WAYS[way]
     number = len(bench.train(out.with_name("count"), settings).events)
     assert number > 60
     wrong = []
-    for at in _chosen(
-        number, 6 if way == "usual" else 1, seed=1, apart=1 if way == "usual" else 4
-    ):
+    for at in _chosen(number, 6 if way == "usual" else 1, seed=1, apart=1 if way == "usual" else 4):
         wrong.append(
             _survives(
                 bench,
@@ -87,9 +77,7 @@ def test_killed_at_a_file_event(
 
 
 @pytest.mark.parametrize("way", ["usual", "undecided", "spikes"])
-def test_killed_in_the_middle_of_an_update(
-    way: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_killed_in_the_middle_of_an_update(way: str, bench: Bench, tally: Tally, out: Path) -> None:
     settings, wrong = WAYS[way], []
     for at in _chosen(12, 1, seed=2, apart=2):
         wrong.append(
@@ -113,8 +101,7 @@ def test_killed_while_it_resumes(bench: Bench, tally: Tally, out: Path) -> None:
     number = len(bench.resume(out).events)
     shutil.rmtree(out)
     wrong = [
-        _survives(bench, tally, out, USUAL, lambda at=at: twice(at))
-        for at in _chosen(number, 2, seed=3, apart=2)
+        _survives(bench, tally, out, USUAL, lambda at=at: twice(at)) for at in _chosen(number, 2, seed=3, apart=2)
     ]
     assert not [line for line in wrong if line]
 
@@ -129,18 +116,10 @@ def test_killed_at_any_time(bench: Bench, tally: Tally, out: Path) -> None:
     for _ in range(30 if FULL else 2):
         seconds = moments.uniform(0.0, 1.2)
         bench.train(out, settings, kill_after=seconds, brief=False)
-        result = (
-            bench.resume(out, brief=False) if (out / "config.json").exists() else None
-        )
+        result = bench.resume(out, brief=False) if (out / "config.json").exists() else None
         if result is None:
             result = bench.train(out, settings, brief=False)
-        distance = (
-            difference(out, bench.whole(settings)) if result.code == 0 else float("inf")
-        )
-        wrong += (
-            []
-            if tally.difference(KIND, distance)
-            else [f"{seconds}: {result.errors} {distance}"]
-        )
+        distance = difference(out, bench.whole(settings)) if result.code == 0 else float("inf")
+        wrong += [] if tally.difference(KIND, distance) else [f"{seconds}: {result.errors} {distance}"]
         shutil.rmtree(out)
     assert not wrong

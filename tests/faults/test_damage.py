@@ -20,9 +20,7 @@ from tests.faults.harness import FULL, Bench, difference
 KIND = "damaged files recognised"
 
 
-def _damages(
-    content: bytes, random_places: random.Random, flips: int
-) -> Iterator[tuple[str, bytes]]:
+def _damages(content: bytes, random_places: random.Random, flips: int) -> Iterator[tuple[str, bytes]]:
     """Cut at every class of places, one bit flipped at every class of places, zeros, more than there was."""
     end = len(content)
     for at in sorted({0, 1, 7, 8, 9, end // 3, end // 2, end - 4096, end - 2, end - 1}):
@@ -43,17 +41,13 @@ def _damages(
         yield f"flipped at {at}", bytes(flipped)
     yield (
         "a page of zeros",
-        content[: end // 2]
-        + bytes(min(4096, end - end // 2))
-        + content[end // 2 + 4096 :],
+        content[: end // 2] + bytes(min(4096, end - end // 2)) + content[end // 2 + 4096 :],
     )
     yield "all zeros", bytes(end)
     yield "one byte more", content + b"\0"
 
 
-def test_every_damage_to_a_checkpoint_is_recognised(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_every_damage_to_a_checkpoint_is_recognised(bench: Bench, tally: Tally, out: Path) -> None:
     run = RunFolder(Path(shutil.copytree(bench.whole(), out)))
     limits = limits_of(run.read_config().model)
     newest = checkpoint.all_checkpoints(run)[-1]
@@ -73,9 +67,7 @@ def test_every_damage_to_a_checkpoint_is_recognised(
     assert not missed
 
 
-def test_every_damage_to_the_published_weights_is_recognised(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_every_damage_to_the_published_weights_is_recognised(bench: Bench, tally: Tally, out: Path) -> None:
     run = RunFolder(Path(shutil.copytree(bench.whole(), out)))
     config, content = run.read_config().model, run.model.read_bytes()
     load_model(run, config)
@@ -92,9 +84,7 @@ def test_every_damage_to_the_published_weights_is_recognised(
 
 
 @pytest.mark.parametrize("name", [*checkpoint.FILES, checkpoint.STATE])
-def test_resumption_falls_back_and_is_exact(
-    name: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_resumption_falls_back_and_is_exact(name: str, bench: Bench, tally: Tally, out: Path) -> None:
     wrong = []
     for how in ("cut", "flipped", "gone") if FULL else ("flipped",):
         bench.train(out, kill_at_update=10, settled=True)
@@ -103,18 +93,11 @@ def test_resumption_falls_back_and_is_exact(
         (newest / name).unlink()
         if how != "gone":
             content[len(content) // 2] ^= 16
-            (newest / name).write_bytes(
-                content if how == "flipped" else content[: len(content) // 2]
-            )
+            (newest / name).write_bytes(content if how == "flipped" else content[: len(content) // 2])
         result = bench.resume(out)
-        loud = (
-            f"checkpoint {newest} is damaged: {name}" in result.errors
-            and "falling back" in result.errors
-        )
+        loud = f"checkpoint {newest} is damaged: {name}" in result.errors and "falling back" in result.errors
         distance = difference(out, bench.whole()) if result.code == 0 else float("inf")
-        if not (
-            tally.count(KIND, loud) and tally.difference("fallbacks exact", distance)
-        ):
+        if not (tally.count(KIND, loud) and tally.difference("fallbacks exact", distance)):
             wrong.append(f"{how} {result.errors} {distance}")
         assert older.exists() or distance == 0
         shutil.rmtree(out)
@@ -130,9 +113,7 @@ def test_nothing_whole_left_is_said(bench: Bench, tally: Tally, out: Path) -> No
     assert tally.count("refusals right", right), result.errors
 
 
-def test_logs_that_were_torn_are_put_right(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_logs_that_were_torn_are_put_right(bench: Bench, tally: Tally, out: Path) -> None:
     bench.train(out, kill_at_update=10, settled=True)
     for name, how in (
         ("metrics.jsonl", lambda b: b[: len(b) // 3] + b"\0\xff{"),

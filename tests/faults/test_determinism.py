@@ -35,15 +35,9 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 def test_any_number_of_workers_gives_the_same_batches(
     workers: int, alone: list[np.ndarray], tally: Tally, pool: ProcessPoolExecutor
 ) -> None:
-    with (
-        nullcontext(pool)
-        if workers == 3
-        else ProcessPoolExecutor(workers, mp_context=SPAWN) as some
-    ):
+    with nullcontext(pool) if workers == 3 else ProcessPoolExecutor(workers, mp_context=SPAWN) as some:
         sums = list(some.map(sum_of, [7] * STEPS, reversed(range(STEPS))))
-    right = sums[::-1] == [
-        hashlib.sha256(batch.tobytes()).hexdigest() for batch in alone
-    ]
+    right = sums[::-1] == [hashlib.sha256(batch.tobytes()).hexdigest() for batch in alone]
     assert tally.count("batch orders right", right)
 
 
@@ -60,6 +54,4 @@ def test_any_number_of_processes_shares_the_same_global_batches(
 
 
 def test_another_seed_gives_other_batches(alone: list[np.ndarray]) -> None:
-    assert not all(
-        map(np.array_equal, [batches_of(8).at(step) for step in range(STEPS)], alone)
-    )
+    assert not all(map(np.array_equal, [batches_of(8).at(step) for step in range(STEPS)], alone))

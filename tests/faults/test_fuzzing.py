@@ -74,12 +74,8 @@ def _change(path: Path, in_tree: list[Change] | None, in_bytes: list[Change]) ->
     if in_tree is None or path.suffix not in (".json", ".jsonl"):
         path.write_bytes(damaged(path.read_bytes(), in_bytes))
     elif path.suffix == ".jsonl":
-        lines = mutated(
-            [json.loads(line) for line in path.read_text().splitlines()], in_tree
-        )
-        path.write_bytes(
-            b"\n".join(map(as_json, lines if isinstance(lines, list) else [lines]))
-        )
+        lines = mutated([json.loads(line) for line in path.read_text().splitlines()], in_tree)
+        path.write_bytes(b"\n".join(map(as_json, lines if isinstance(lines, list) else [lines])))
     else:
         path.write_bytes(as_json(mutated(json.loads(path.read_text()), in_tree)))
 
@@ -93,14 +89,7 @@ def _as_toml(path: Path) -> None:
 
 
 def _try(surface: Surface, root: Path, data: st.DataObject) -> list[str]:
-    files = sorted(
-        {
-            path
-            for pattern in surface.files
-            for path in root.glob(pattern)
-            if path.is_file()
-        }
-    )
+    files = sorted({path for pattern in surface.files for path in root.glob(pattern) if path.is_file()})
     changed = data.draw(st.sampled_from(files))
     _change(
         changed,
@@ -110,8 +99,7 @@ def _try(surface: Surface, root: Path, data: st.DataObject) -> list[str]:
     for path in root.glob("*.toml.json"):
         _as_toml(path)
     command = [
-        part.format(root) if "{}" in part else part
-        for part in data.draw(st.sampled_from(surface.commands))
+        part.format(root) if "{}" in part else part for part in data.draw(st.sampled_from(surface.commands))
     ]
     with Place(root, root / surface.named, frozenset(surface.may_change)) as place:
         ended = call(command)
@@ -173,18 +161,14 @@ def test_changed_caches(
         shutil.rmtree(spoilt, ignore_errors=True)
         shutil.copytree(tmp_path / "whole", spoilt, symlinks=True)
         use_cache(monkeypatch, spoilt)
-        files = sorted(
-            p for p in spoilt.rglob("*") if p.is_file() and "compiled" not in p.parts
-        )
+        files = sorted(p for p in spoilt.rglob("*") if p.is_file() and "compiled" not in p.parts)
         _change(
             data.draw(st.sampled_from(files)),
             data.draw(st.none() | tree_changes),
             data.draw(byte_changes),
         )
         ended = call(command)
-        wrong = broken(ended) + (
-            [] if ended.out == expected else [f"other figures: {ended.said}"]
-        )
+        wrong = broken(ended) + ([] if ended.out == expected else [f"other figures: {ended.said}"])
         found.add(tally.count("changed caches", not wrong), wrong)
 
     check()
@@ -222,9 +206,7 @@ WORDS = [
     "@:/",
     "a@b:c",
 ]
-odd_words = st.sampled_from(WORDS) | st.text(max_size=30).map(
-    lambda text: text.replace("\0", "0")
-)
+odd_words = st.sampled_from(WORDS) | st.text(max_size=30).map(lambda text: text.replace("\0", "0"))
 
 
 @pytest.mark.timeout(7200)
@@ -240,9 +222,7 @@ def test_odd_arguments(
     @given(st.sampled_from(ARGUMENTS), odd_words)
     def check(arguments: tuple[str, ...], word: str) -> None:
         with Place(root, root / "out", frozenset({"attention.png"})) as place:
-            ended = call(
-                [part.replace("{}", str(root)).replace("?", word) for part in arguments]
-            )
+            ended = call([part.replace("{}", str(root)).replace("?", word) for part in arguments])
         wrong = broken(ended) + place.lost()
         shutil.rmtree(root / "out", ignore_errors=True)
         found.add(tally.count("odd arguments", not wrong), wrong, arguments, word)

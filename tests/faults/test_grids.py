@@ -55,14 +55,8 @@ def _wait_for(happens: Callable[[], bool]) -> None:
 
 def _done(out: Path) -> dict[str, float]:
     """When each record that is done was written."""
-    found = {
-        path: json.loads(path.read_text()) for path in (out / "records").glob("*.json")
-    }
-    return {
-        path.stem: path.stat().st_mtime
-        for path, record in found.items()
-        if record["status"] == "done"
-    }
+    found = {path: json.loads(path.read_text()) for path in (out / "records").glob("*.json")}
+    return {path.stem: path.stat().st_mtime for path, record in found.items() if record["status"] == "done"}
 
 
 def _driver(spec: str, out: Path, cluster: Any) -> subprocess.Popen[str]:
@@ -91,18 +85,13 @@ def test_a_worker_that_is_killed_costs_no_run(
         with distributed.Client(cluster, set_as_default=False) as client:
             _wait_for(lambda: any(client.processing().values()))
             time.sleep(2)
-            worker, _ = next(
-                (w, tasks) for w, tasks in client.processing().items() if tasks
-            )
+            worker, _ = next((w, tasks) for w, tasks in client.processing().items() if tasks)
             os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     address = f"dask:{cluster.scheduler_address}"
-    assert (
-        main(["compare", spec, "--out", str(out), "--on", address, "--json", "--quiet"])
-        == 0
-    )
+    assert main(["compare", spec, "--out", str(out), "--on", address, "--json", "--quiet"]) == 0
     killer.join()
     assert json.loads(capsys.readouterr().out)["runs"] == {
         "wanted": 4,
@@ -112,9 +101,7 @@ def test_a_worker_that_is_killed_costs_no_run(
     }
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_driver_that_is_stopped_goes_on(
     number: int,
     code: int,
@@ -130,24 +117,16 @@ def test_a_driver_that_is_stopped_goes_on(
     _, said = driver.communicate(timeout=60)
     before = _done(out)
     assert driver.returncode == code
-    assert (
-        number != signal.SIGINT
-        or "what came home is kept, the same command goes on" in said
-    )
+    assert number != signal.SIGINT or "what came home is kept, the same command goes on" in said
     with distributed.Client(cluster, set_as_default=False) as client:
         _wait_for(lambda: not any(client.processing().values()))
     address = f"dask:{cluster.scheduler_address}"
-    assert (
-        main(["compare", spec, "--out", str(out), "--on", address, "--json", "--quiet"])
-        == 0
-    )
+    assert main(["compare", spec, "--out", str(out), "--on", address, "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"]["done"] == 4
     assert before.items() <= _done(out).items()
 
 
-def test_jobs_of_submitit(
-    spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_jobs_of_submitit(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert (
         main(

@@ -28,9 +28,7 @@ EXPLODING = [
 
 
 @pytest.mark.parametrize("every", ["1", "4"])
-def test_a_loss_that_is_no_number_names_step_and_batch(
-    every: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_a_loss_that_is_no_number_names_step_and_batch(every: str, bench: Bench, tally: Tally, out: Path) -> None:
     result = bench.train(out, [*EXPLODING, "--checkpoint-every", every])
     named = re.search(
         r"at step (\d+), before the update; the last good state is checkpoint step-(\d+); the batch was windows "
@@ -43,9 +41,7 @@ def test_a_loss_that_is_no_number_names_step_and_batch(
     assert int(named[2]) == checkpoint.step_of(kept[-1]) <= int(named[1])
     for folder in kept:
         for name in (checkpoint.WEIGHTS, checkpoint.OPTIMIZER):
-            assert all(
-                bool(t.isfinite().all()) for t in load_file(folder / name).values()
-            )
+            assert all(bool(t.isfinite().all()) for t in load_file(folder / name).values())
     again = bench.resume(out)
     assert tally.count(
         KIND,
@@ -53,9 +49,7 @@ def test_a_loss_that_is_no_number_names_step_and_batch(
     )
 
 
-def test_spikes_are_passed_over_and_counted(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_spikes_are_passed_over_and_counted(bench: Bench, tally: Tally, out: Path) -> None:
     settings = [*USUAL, "--spike-factor", "1.01", "--learning-rate", "0.1"]
     result = bench.train(out, settings)
     assert result.code == 0, result.errors
@@ -63,37 +57,23 @@ def test_spikes_are_passed_over_and_counted(
         r"loss is [\d.]+ at step \d+, windows at .*: back to step (\d+), and on behind",
         result.errors,
     )
-    state = json.loads(
-        (out / "checkpoints" / "step-00000012" / "state.json").read_text()
-    )
+    state = json.loads((out / "checkpoints" / "step-00000012" / "state.json").read_text())
     assert tally.count(KIND, state["rollbacks"] == len(told) > 0), result.errors
     assert all(int(step) % 3 == 0 for step in told)
     assert state["passed_over"] >= state["rollbacks"]
 
 
-def test_a_spike_detector_that_finds_nothing_changes_nothing(
-    bench: Bench, out: Path
-) -> None:
+def test_a_spike_detector_that_finds_nothing_changes_nothing(bench: Bench, out: Path) -> None:
     assert bench.train(out, [*USUAL, "--spike-factor", "1000"]).code == 0
     weights = [load_file(run / "model.safetensors") for run in (out, bench.whole())]
-    assert all(
-        bool((weights[0][name] == weights[1][name]).all()) for name in weights[0]
-    )
+    assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
 
 
-def test_interruptions_change_nothing_in_what_is_passed_over(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_interruptions_change_nothing_in_what_is_passed_over(bench: Bench, tally: Tally, out: Path) -> None:
     """More checkpoints, at other steps, and two kills: the same way back."""
     settings = [*USUAL, "--spike-factor", "1.01", "--learning-rate", "0.1"]
     for at in (4, 6):
-        run = (
-            bench.train
-            if at == 4
-            else lambda out, settings, **faults: bench.resume(out, **faults)
-        )
+        run = bench.train if at == 4 else lambda out, settings, **faults: bench.resume(out, **faults)
         assert run(out, settings, kill_at_update=at, settled=True).code == -9
     assert bench.resume(out).code == 0
-    assert tally.difference(
-        "crash points survived", difference(out, bench.whole(settings))
-    )
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))

@@ -37,18 +37,14 @@ def text(tmp_path: Path) -> Path:
 
 
 def _trained(text: Path, out: Path, *more: str) -> str:
-    process = start(
-        ["train", str(text), *TINY, "--out", str(out), *more], environment()
-    )
+    process = start(["train", str(text), *TINY, "--out", str(out), *more], environment())
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     return errors
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_each_of_three_is_killed_and_three_go_on(
-    rank: int, text: Path, out: Path, tally: Tally
-) -> None:
+def test_each_of_three_is_killed_and_three_go_on(rank: int, text: Path, out: Path, tally: Tally) -> None:
     """With as many processes, to the very bits of the uninterrupted run."""
     settings = [
         "--steps",
@@ -62,9 +58,7 @@ def test_each_of_three_is_killed_and_three_go_on(
     ]
     whole = out.with_name("whole")
     _trained(text, whole, *settings)
-    process = start(
-        ["train", str(text), *TINY, "--out", str(out), *settings], environment()
-    )
+    process = start(["train", str(text), *TINY, "--out", str(out), *settings], environment())
     wait_for(out / "metrics.jsonl", process)
     time.sleep(random.Random(rank).uniform(0, 0.5))
     os.kill(children(process)[rank], signal.SIGKILL)
@@ -107,9 +101,7 @@ def test_torchrun_goes_on_by_itself(text: Path, out: Path, tally: Tally) -> None
     assert tally.difference("crash points survived", difference(out, whole))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("to", ["the launcher", "one process"])
 def test_a_signal_saves_once_and_ends_all(
     to: str, number: int, code: int, text: Path, out: Path, tally: Tally
@@ -122,38 +114,25 @@ def test_a_signal_saves_once_and_ends_all(
     os.kill(process.pid if to == "the launcher" else children(process)[1], number)
     _, errors = process.communicate(timeout=60)
     (said,) = lines_of_ours(errors)
-    right = (
-        process.returncode == code
-        and f"after saving a checkpoint; go on with `aeattn resume {out}`" in said
-    )
+    right = process.returncode == code and f"after saving a checkpoint; go on with `aeattn resume {out}`" in said
     assert tally.count("signals right", right), errors
 
 
-def test_when_the_launcher_is_killed_all_save_and_end(
-    text: Path, out: Path, tally: Tally
-) -> None:
+def test_when_the_launcher_is_killed_all_save_and_end(text: Path, out: Path, tally: Tally) -> None:
     process = start(
         ["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"],
         environment(),
     )
     wait_for(out / "metrics.jsonl", process)
     process.kill()
-    _, errors = process.communicate(
-        timeout=60
-    )  # until nobody has its pipes open any more
-    assert tally.count(
-        "processes that end together", "after saving a checkpoint" in errors
-    ), errors
+    _, errors = process.communicate(timeout=60)  # until nobody has its pipes open any more
+    assert tally.count("processes that end together", "after saving a checkpoint" in errors), errors
     assert any((out / "checkpoints").iterdir())
 
 
-def test_one_that_is_silent_is_named_in_time(
-    text: Path, out: Path, tally: Tally
-) -> None:
+def test_one_that_is_silent_is_named_in_time(text: Path, out: Path, tally: Tally) -> None:
     env = environment(AEATTN_TIMEOUT="5")
-    process = start(
-        ["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"], env
-    )
+    process = start(["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"], env)
     wait_for(out / "metrics.jsonl", process)
     os.kill(children(process)[1], signal.SIGSTOP)
     _, errors = process.communicate(timeout=60)
@@ -164,16 +143,12 @@ def test_one_that_is_silent_is_named_in_time(
     )
 
 
-def test_those_who_never_come_are_missed_in_time(
-    text: Path, out: Path, tally: Tally
-) -> None:
+def test_those_who_never_come_are_missed_in_time(text: Path, out: Path, tally: Tally) -> None:
     env = ranks(2, AEATTN_TIMEOUT="3")[0]
     process = start(["train", str(text), *TINY, "--out", str(out)], env)
     _, errors = process.communicate(timeout=60)
     (said,) = lines_of_ours(errors)
-    assert tally.count(
-        "refusals", process.returncode == 2 and "have not met at 127.0.0.1" in said
-    ), errors
+    assert tally.count("refusals", process.returncode == 2 and "have not met at 127.0.0.1" in said), errors
 
 
 def test_a_port_in_use(text: Path, out: Path, tally: Tally) -> None:
@@ -186,29 +161,20 @@ def test_a_port_in_use(text: Path, out: Path, tally: Tally) -> None:
         process = start(["train", str(text), *TINY, "--out", str(out)], env)
         _, errors = process.communicate(timeout=60)
     (said,) = lines_of_ours(errors)
-    assert tally.count(
-        "refusals", process.returncode == 2 and "is in use: choose another port" in said
-    ), errors
+    assert tally.count("refusals", process.returncode == 2 and "is in use: choose another port" in said), errors
 
 
 def test_another_text_is_named(text: Path, out: Path, tally: Tally) -> None:
     other = text.with_name("other.txt")
     other.write_text(text.read_text()[:-1] + "e")
     texts = [text, other]
-    started = [
-        start(["train", str(texts[int(env["RANK"])]), *TINY, "--out", str(out)], env)
-        for env in ranks(2)
-    ]
+    started = [start(["train", str(texts[int(env["RANK"])]), *TINY, "--out", str(out)], env) for env in ranks(2)]
     errors = "".join(process.communicate(timeout=90)[1] for process in started)
     (said,) = lines_of_ours(errors)
-    assert tally.count(
-        "refusals", "process 1 of 2" in said and "another text to" in said
-    ), errors
+    assert tally.count("refusals", "process 1 of 2" in said and "another text to" in said), errors
 
 
-def test_a_model_in_parts_trains_and_goes_on_as_a_whole_one(
-    text: Path, out: Path, tally: Tally
-) -> None:
+def test_a_model_in_parts_trains_and_goes_on_as_a_whole_one(text: Path, out: Path, tally: Tally) -> None:
     settings = ["--steps", "20", "--checkpoint-every", "10"]
     whole = out.with_name("whole")
     _trained(text, whole, *settings)
@@ -225,9 +191,4 @@ def test_a_model_in_parts_trains_and_goes_on_as_a_whole_one(
 
 def _close(one: Path, two: Path) -> bool:
     pairs = list(zip(metrics(one), metrics(two), strict=True))
-    return all(
-        abs(a[k] - b[k]) < 2e-6
-        for a, b in pairs
-        for k in ("train_nats", "valid_nats")
-        if k in a
-    )
+    return all(abs(a[k] - b[k]) < 2e-6 for a, b in pairs for k in ("train_nats", "valid_nats") if k in a)

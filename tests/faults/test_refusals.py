@@ -58,9 +58,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "another version of torch: it was 1.0, is ",
     ),
     "aeattn": (
-        lambda r: _edit(
-            r / "environment.json", "packages", "autoencoder-attention", value="0.0.9"
-        ),
+        lambda r: _edit(r / "environment.json", "packages", "autoencoder-attention", value="0.0.9"),
         "another version of autoencoder-attention: it was 0.0.9",
     ),
     "format": (
@@ -68,27 +66,21 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "run format 99, .*update aeattn",
     ),
     "vocabulary": (
-        lambda r: (r / "tokenizer.json").write_text(
-            json.dumps({"kind": "characters", "characters": list("abc")})
-        ),
+        lambda r: (r / "tokenizer.json").write_text(json.dumps({"kind": "characters", "characters": list("abc")})),
         r"tokenizer.json has 3 tokens, config.json \d+: it is another run's, or damaged: restore it",
     ),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_has_changed_is_shown_and_refused(
-    name: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_what_has_changed_is_shown_and_refused(name: str, bench: Bench, tally: Tally, out: Path) -> None:
     shutil.copytree(bench.whole(), out)
     change, message = CHANGES[name]
     change(out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     result = bench.resume(out)
     right = result.code == 2 and bool(re.search(message, result.complaint))
-    right = right and before == {
-        path: path.read_bytes() for path in out.rglob("*") if path.is_file()
-    }
+    right = right and before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert tally.count(KIND, right), result.errors
 
 
@@ -101,14 +93,8 @@ def test_another_text_is_refused_and_can_be_accepted(
     assert bench.server.run(out, *arguments, kill_at_update=6, settled=True).code == -9
     text.write_text(bench.text.read_text().replace("e", "é", 1))
     refused = bench.resume(out)
-    right = (
-        refused.code == 2 and "another text to train on: it was " in refused.complaint
-    )
-    right = (
-        right
-        and "another vocabulary" in refused.complaint
-        and "'é' are new" in refused.complaint
-    )
+    right = refused.code == 2 and "another text to train on: it was " in refused.complaint
+    right = right and "another vocabulary" in refused.complaint and "'é' are new" in refused.complaint
     assert tally.count(KIND, right), refused.errors
     assert bench.resume(out, "--accept-changes").code == 0
     assert bench.resume(out).code == 0  # what was accepted stays accepted
@@ -123,21 +109,15 @@ def test_a_changed_config_can_be_accepted(bench: Bench, out: Path) -> None:
     assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 9
 
 
-def test_more_steps_are_no_change_to_be_refused(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_more_steps_are_no_change_to_be_refused(bench: Bench, tally: Tally, out: Path) -> None:
     bench.train(out, kill_at_update=6, settled=True)
     assert bench.resume(out, "--steps", "15", kill_at_update=6, settled=True).code == -9
     assert bench.resume(out).code == 0
     fewer = bench.resume(out, "--steps", "3")
-    assert tally.count(
-        KIND, fewer.code == 2 and "the run is at step 15" in fewer.complaint
-    ), fewer.errors
+    assert tally.count(KIND, fewer.code == 2 and "the run is at step 15" in fewer.complaint), fewer.errors
 
 
-def test_what_was_accepted_without_need_is_exact(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_what_was_accepted_without_need_is_exact(bench: Bench, tally: Tally, out: Path) -> None:
     shutil.copytree(bench.whole(), out)
     assert bench.resume(out, "--accept-changes").code == 0
     assert tally.difference("fallbacks exact", difference(out, bench.whole()))
@@ -157,10 +137,7 @@ def _tensors(path: Path, spoil: Callable[[dict[str, torch.Tensor]], object]) -> 
 
 
 def _many_tensors(path: Path) -> None:
-    names = ",".join(
-        f'"t{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}'
-        for i in range(1_000_000)
-    )
+    names = ",".join(f'"t{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for i in range(1_000_000))
     header = f"{{{names}}}".encode()
     _header(path, len(header), header)
 
@@ -191,9 +168,7 @@ WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"shape \(17,\)",
     ),
     "wrong type": (
-        lambda p: _tensors(
-            p, lambda t: t.update({"norm.weight": torch.ones(16, dtype=torch.int64)})
-        ),
+        lambda p: _tensors(p, lambda t: t.update({"norm.weight": torch.ones(16, dtype=torch.int64)})),
         "norm.weight is of type torch.int64, not torch.float32",
     ),
     "missing": (
@@ -216,12 +191,8 @@ def test_hostile_weights(name: str, bench: Bench, tally: Tally, out: Path) -> No
     shutil.copytree(bench.whole(), out)
     spoil, message = WEIGHTS[name]
     spoil(out / "model.safetensors")
-    result = bench.server.run(
-        out, "generate", str(out), "--chars", "3", memory_mb=MEMORY_MB
-    )
-    right = result.code == 2 and bool(
-        re.search(f"model.safetensors.*{message}", result.complaint)
-    )
+    result = bench.server.run(out, "generate", str(out), "--chars", "3", memory_mb=MEMORY_MB)
+    right = result.code == 2 and bool(re.search(f"model.safetensors.*{message}", result.complaint))
     assert tally.count(KIND, right), result.errors
 
 
@@ -246,9 +217,7 @@ def test_hostile_checkpoints_with_true_checksums(
         state.pop("checksum")
         (folder / "state.json").write_bytes(to_json(sealed(state)))
     result = bench.resume(out, memory_mb=MEMORY_MB)
-    assert tally.count(KIND, result.code == 2 and name in result.complaint), (
-        result.errors
-    )
+    assert tally.count(KIND, result.code == 2 and name in result.complaint), result.errors
 
 
 TWICE = '{"kind": "characters", "characters": ["a", "a"]}'
@@ -292,19 +261,13 @@ def test_hostile_files(name: str, bench: Bench, tally: Tally, out: Path) -> None
     shutil.copytree(bench.whole(), out)
     file, content, message = FILES[name]
     content = content() if callable(content) else content
-    (out / file).write_bytes(
-        content if isinstance(content, bytes) else content.encode()
-    )
+    (out / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     for command in (
         ["generate", str(out), "--chars", "3"],
         ["resume", str(out), "--quiet"],
     ):
         result = bench.server.run(out, *command, memory_mb=MEMORY_MB)
-        right = (
-            result.code == 2
-            and bool(re.search(message, result.complaint))
-            and len(result.complaint) < 1000
-        )
+        right = result.code == 2 and bool(re.search(message, result.complaint)) and len(result.complaint) < 1000
         assert tally.count(KIND, right), result.errors[:2000]
 
 
@@ -322,16 +285,12 @@ CONFIGS: dict[str, tuple[str, object, str]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_configs_of_no_possible_model(
-    name: str, bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_configs_of_no_possible_model(name: str, bench: Bench, tally: Tally, out: Path) -> None:
     shutil.copytree(bench.whole(), out)
     field, value, message = CONFIGS[name]
     _edit(out / "config.json", "model", field, value=value)
     result = bench.resume(out, "--accept-changes", memory_mb=MEMORY_MB)
-    assert tally.count(
-        KIND, result.code == 2 and bool(re.search(message, result.complaint))
-    ), result.errors
+    assert tally.count(KIND, result.code == 2 and bool(re.search(message, result.complaint))), result.errors
 
 
 TOML: dict[str, tuple[str, str]] = {
@@ -351,9 +310,7 @@ TOML: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", TOML)
-def test_hostile_config_files(
-    name: str, bench: Bench, tally: Tally, out: Path, tmp_path: Path
-) -> None:
+def test_hostile_config_files(name: str, bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:
     content, message = TOML[name]
     (tmp_path / "a.toml").write_text(content)
     arguments = [
@@ -365,11 +322,7 @@ def test_hostile_config_files(
         str(out),
     ]
     result = bench.server.run(out, *arguments, memory_mb=MEMORY_MB)
-    right = (
-        result.code == 2
-        and bool(re.search(message, result.complaint))
-        and not out.exists()
-    )
+    right = result.code == 2 and bool(re.search(message, result.complaint)) and not out.exists()
     assert tally.count(KIND, right), result.errors[:1000]
 
 
@@ -377,10 +330,6 @@ def test_nothing_is_ever_unpickled() -> None:
     words = re.compile(
         r"from pickle|pickle\.(load|Unpickler)|import (joblib|shelve|marshal)|torch\.load|allow_pickle"
     )  # a benchmark writes one for another program
-    sources = [
-        path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")
-    ]
-    lines = [
-        line for text in sources for line in text.splitlines() if words.search(line)
-    ]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    lines = [line for text in sources for line in text.splitlines() if words.search(line)]
     assert lines == []

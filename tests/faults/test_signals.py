@@ -37,30 +37,22 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
-def test_a_signal_is_survived_exactly(
-    number: int, code: int, bench: Bench, tally: Tally, out: Path
-) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_survived_exactly(number: int, code: int, bench: Bench, tally: Tally, out: Path) -> None:
     settings = ["--steps", "300", *LONG[2:], "--dropout", "0.1"]
     pid = bench.start(out, settings)
     _wait_for((out / "metrics.jsonl").exists)
     os.kill(pid, number)
     result = bench.server.wait(pid)
     right = (
-        result.code == code
-        and f"after saving a checkpoint; go on with `aeattn resume {out}`"
-        in result.complaint
+        result.code == code and f"after saving a checkpoint; go on with `aeattn resume {out}`" in result.complaint
     )
     assert tally.count("signals right", right), result.errors
     saved = checkpoint.all_checkpoints(RunFolder(out))
     assert len(saved) == 1
     assert bench.resume(out).code == 0
     shutil.rmtree(saved[0])  # which the uninterrupted run has not
-    assert tally.difference(
-        "crash points survived", difference(out, bench.whole(settings))
-    )
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
 
 
 def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> None:
@@ -72,11 +64,7 @@ def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> 
     assert Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"  # it is still there
     os.kill(pid, signal.SIGTERM)
     result = bench.server.wait(pid)
-    right = (
-        result.code == 143
-        and "stopped at once" in result.complaint
-        and "saved" not in result.errors
-    )
+    right = result.code == 143 and "stopped at once" in result.complaint and "saved" not in result.errors
     assert tally.count("signals right", right), result.errors
 
 
@@ -89,11 +77,7 @@ PHASES = {
 
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-HEARD = [
-    (phase, *SIGNALS[(i + j) % 2])
-    for i, phase in enumerate(PHASES)
-    for j in range(2 if FULL else 1)
-]
+HEARD = [(phase, *SIGNALS[(i + j) % 2]) for i, phase in enumerate(PHASES) for j in range(2 if FULL else 1)]
 
 
 @pytest.mark.parametrize(("phase", "number", "code"), HEARD)
@@ -108,14 +92,10 @@ def test_every_phase_hears_a_signal(
     right = result.code == code and said in result.complaint
     assert tally.count("signals right", right), result.errors
     assert bench.resume(out).code == 0
-    assert tally.difference(
-        "crash points survived", difference(out, bench.whole(settings))
-    )
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
 
 
-def test_a_step_of_many_micro_batches_is_left(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_a_step_of_many_micro_batches_is_left(bench: Bench, tally: Tally, out: Path) -> None:
     settings = [*USUAL, "--accumulate", "3"]
     pid = bench.start(out, settings, micro_batch_seconds=1.0)
     _wait_for((out / "config.json").exists)
@@ -127,14 +107,10 @@ def test_a_step_of_many_micro_batches_is_left(
         result.code == 143 and "after saving a checkpoint" in result.complaint,
     )
     assert bench.resume(out).code == 0
-    assert tally.difference(
-        "crash points survived", difference(out, bench.whole(settings))
-    )
+    assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
 
 
-def test_a_kill_after_a_broken_off_evaluation(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_a_kill_after_a_broken_off_evaluation(bench: Bench, tally: Tally, out: Path) -> None:
     """The evaluation is made again by whoever resumes, once."""
     name, call = PHASES["evaluation"]
     assert bench.train(out, signal_in=(name, call, signal.SIGTERM)).code == 143
@@ -159,25 +135,17 @@ def test_what_comes_before_and_after_updates_hears_signals(
         assert bench.resume(out).code == 0
 
 
-def test_a_signal_before_the_run_begins(
-    bench: Bench, tally: Tally, out: Path, tmp_path: Path
-) -> None:
+def test_a_signal_before_the_run_begins(bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:
     waits = tmp_path / "waits.py"
     waits.write_text("import time\ntime.sleep(60)")
-    pid = bench.server.start(
-        out, "train", str(bench.text), "--plugin", str(waits), "--out", str(out)
-    )
+    pid = bench.server.start(out, "train", str(bench.text), "--plugin", str(waits), "--out", str(out))
     time.sleep(0.5)
     os.kill(pid, signal.SIGTERM)
     result = bench.server.wait(pid)
-    assert tally.count("signals right", result.code == 143 and not out.exists()), (
-        result.errors
-    )
+    assert tally.count("signals right", result.code == 143 and not out.exists()), result.errors
 
 
-def test_the_second_of_two_processes_is_refused(
-    bench: Bench, tally: Tally, out: Path
-) -> None:
+def test_the_second_of_two_processes_is_refused(bench: Bench, tally: Tally, out: Path) -> None:
     pid = bench.start(out, LONG)
     _wait_for((out / "metrics.jsonl").exists)
     resumed, trained = bench.resume(out), bench.train(out)
@@ -185,9 +153,7 @@ def test_the_second_of_two_processes_is_refused(
         "refusals right",
         resumed.code == 2 and "is in use by another process" in resumed.complaint,
     )
-    assert tally.count(
-        "refusals right", trained.code == 2 and "holds another run" in trained.complaint
-    )
+    assert tally.count("refusals right", trained.code == 2 and "holds another run" in trained.complaint)
     os.kill(pid, signal.SIGKILL)
     assert bench.server.wait(pid).code == -9
     again = bench.resume(out, "--steps", "5")
@@ -198,23 +164,17 @@ def test_two_starts_at_once(bench: Bench, tally: Tally, out: Path) -> None:
     for _ in range(10 if FULL else 2):
         both = [bench.start(out) for _ in range(2)]
         results = [bench.server.wait(pid) for pid in both]
-        assert tally.count(
-            "refusals right", sorted(r.code for r in results) == [0, 2]
-        ), results
+        assert tally.count("refusals right", sorted(r.code for r in results) == [0, 2]), results
         assert tally.difference("crash points survived", difference(out, bench.whole()))
         shutil.rmtree(out)
 
 
-def test_resumption_from_another_folder(
-    bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumption_from_another_folder(bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bench.text.parent)
     config = RunConfig.from_settings({"data": {"corpus": [bench.text.name, "*.txt"]}})
     located = planning.plan(config, out=out).config.data
     assert located.corpus == (str(bench.text), str(bench.text.parent / "*.txt"))
-    named = planning.plan(
-        RunConfig.from_settings({"data": {"corpus": ["tales"]}}), out=out
-    )
+    named = planning.plan(RunConfig.from_settings({"data": {"corpus": ["tales"]}}), out=out)
     assert named.config.data.corpus == ("tales",)
 
 

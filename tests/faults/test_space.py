@@ -59,9 +59,7 @@ def _stopped_well(out: Path, result: Result) -> str | None:
         return f"{result.complaint} {leftovers(out)}"
     if not (out / "config.json").exists():
         return "files without a run" if out.exists() and any(out.iterdir()) else None
-    found, warnings = checkpoint.newest(
-        RunFolder(out), limits_of(RunFolder(out).read_config().model)
-    )
+    found, warnings = checkpoint.newest(RunFolder(out), limits_of(RunFolder(out).read_config().model))
     named = found is None or found.path.name in result.complaint or result.code == 2
     return None if named and not warnings else f"{warnings} {result.complaint}"
 
@@ -71,16 +69,12 @@ def _survived(bench: Bench, tally: Tally, out: Path, result: Result) -> str | No
     problem = None if result.code == 0 else _stopped_well(out, result)
     again = bench.go_on(out) if out.exists() else bench.train(out)
     distance = difference(out, bench.whole()) if again.code == 0 else float("inf")
-    right = tally.count(KIND, problem is None) and tally.difference(
-        "exact after a full disk", distance
-    )
+    right = tally.count(KIND, problem is None) and tally.difference("exact after a full disk", distance)
     shutil.rmtree(out)
     return None if right else f"{problem} {again.errors} {distance}"
 
 
-def test_a_disk_that_is_full_at_some_point(
-    bench: Bench, tally: Tally, small_disk: Path
-) -> None:
+def test_a_disk_that_is_full_at_some_point(bench: Bench, tally: Tally, small_disk: Path) -> None:
     out, ballast, wrong = small_disk / "run", small_disk / "ballast", []
     for free in range(8, 420, 10 if FULL else 90):
         ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free * 1024))
@@ -101,50 +95,33 @@ def test_files_that_may_not_grow(bench: Bench, tally: Tally, out: Path) -> None:
     assert not wrong
 
 
-def test_a_disk_that_is_full_when_it_resumes(
-    bench: Bench, tally: Tally, small_disk: Path
-) -> None:
+def test_a_disk_that_is_full_when_it_resumes(bench: Bench, tally: Tally, small_disk: Path) -> None:
     out = small_disk / "run"
     assert bench.train(out, kill_at_update=6, settled=True).code == -9
     (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free))
     result = bench.resume(out)
-    assert tally.count(
-        "refusals right", result.code == 2 and _stopped_well(out, result) is None
-    ), result.errors
+    assert tally.count("refusals right", result.code == 2 and _stopped_well(out, result) is None), result.errors
     (small_disk / "ballast").unlink()
     assert bench.resume(out).code == 0
     assert tally.difference("exact after a full disk", difference(out, bench.whole()))
 
 
-def test_a_disk_that_may_only_be_read(
-    bench: Bench, tally: Tally, small_disk: Path
-) -> None:
+def test_a_disk_that_may_only_be_read(bench: Bench, tally: Tally, small_disk: Path) -> None:
     out = small_disk / "run"
     assert bench.train(out, kill_at_update=6, settled=True).code == -9
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for result in (bench.resume(out), bench.train(small_disk / "other")):
         right = result.code == 2 and "Read-only file system" in result.complaint
         assert tally.count("refusals right", right), result.errors
-    assert (
-        bench.server.run(
-            out, "generate", str(out), "--chars", "5", "--engine", "simple"
-        ).code
-        == 0
-    )
+    assert bench.server.run(out, "generate", str(out), "--chars", "5", "--engine", "simple").code == 0
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert bench.resume(out).code == 0
     assert tally.difference("exact after a full disk", difference(out, bench.whole()))
 
 
-def test_a_disk_that_is_too_small_from_the_start(
-    bench: Bench, tally: Tally, small_disk: Path
-) -> None:
+def test_a_disk_that_is_too_small_from_the_start(bench: Bench, tally: Tally, small_disk: Path) -> None:
     result = bench.train(small_disk / "run", ["--steps", "2", "--d-ff", "4000"])
-    right = (
-        result.code == 2
-        and "are free: make room" in result.complaint
-        and not any(small_disk.iterdir())
-    )
+    right = result.code == 2 and "are free: make room" in result.complaint and not any(small_disk.iterdir())
     assert tally.count("refusals right", right), result.errors
 
 
