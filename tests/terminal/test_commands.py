@@ -89,6 +89,45 @@ def test_evaluating_and_inspecting_through_pipes(trained: str, folder: Path) -> 
     assert json.loads(done.stdout)["chars"] > 0
 
 
+SPEC = """
+title = "two arms"
+seeds = [1, 2]
+[budget]
+chars = 2000
+[base]
+preset = "460k"
+[base.data]
+corpus = ["text.txt"]
+[base.model]
+d_model = 32
+n_layers = 1
+d_ff = 32
+bottleneck = 8
+context = 32
+[arms.standard]
+model = { query = "linear", key = "linear", value = "linear" }
+[arms.autoencoder]
+model = { key = "autoencoder" }
+[[contrasts]]
+arm = "autoencoder"
+than = "standard"
+primary = true
+"""
+
+
+@pytest.mark.parametrize("columns", [79, 120])
+def test_a_plan_says_how_long_it_takes(folder: Path, columns: int) -> None:
+    (folder / "spec.toml").write_text(SPEC)
+    code, screen = on_terminal(["compare", "spec.toml", "--plan", "--out", f"plan{columns}"], columns, folder)
+    lines = lines_of(screen)
+    assert code == 0, screen
+    assert len(longest(lines)) <= WIDTH
+    shown = " ".join(" ".join(lines).split())
+    assert "estimate: about " in shown
+    assert "warning: two seeds only: a 95 % confidence interval" in shown
+    assert f"aeattn compare spec.toml --out plan{columns}" in shown
+
+
 def test_generated_text_is_broken_between_words_on_a_terminal_alone(trained: str, folder: Path) -> None:
     arguments = ["generate", "run", "--chars", "300", "--prompt", "word " * 40, "--engine", "simple"]
     code, screen = on_terminal(arguments, 79, folder)
