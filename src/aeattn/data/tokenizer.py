@@ -47,6 +47,10 @@ class Tokenizer(Protocol):
     them; `decode` shows a part of one as U+FFFD.
 
     `learns` says whether `make` looks at the text, `reads_file` whether its argument is a path.
+
+    Shapes: N ids, V tokens.
+
+    Stable: all of this.
     """
 
     learns, reads_file = True, False
@@ -129,7 +133,19 @@ T = TypeVar("T", bound=type[Tokenizer])
 
 
 def register_tokenizer(*kinds: str) -> Callable[[T], T]:
-    """Decorate a class of tokenizers with the names under which settings and files know it."""
+    """A decorator: the names under which settings and files know a class of tokenizers.
+
+    Args:
+        *kinds: One name or more.
+
+    Returns:
+        A function that takes the class and returns it.
+
+    Raises:
+        InputError: A name that another class has.
+
+    Stable: all of this.
+    """
 
     def register(cls: T) -> T:
         for kind in kinds:
