@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 import aeattn
 from aeattn.cli import main
-from aeattn.config.run import RunConfig
+from aeattn.config.run import DataConfig, RunConfig
+from aeattn.config.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer, Tokenizer, make_tokenizer
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import to_bytes
@@ -29,9 +30,11 @@ from aeattn.integrations.hf_tokenizer import to_hf_tokenizer  # noqa: E402
 TEXT = "once upon a time\nthere was a king, and «he» ate 3 pies.  "
 
 
-def make_run(path: Path, tokenizer: Tokenizer, **changes: object) -> Path:
+def make_run(path: Path, tokenizer: Tokenizer, text: TextOptions | None = None, **changes: object) -> Path:
     """A run folder as training leaves it."""
-    config = RunConfig(model=tiny_config(vocab_size=tokenizer.vocab_size, context=48, **changes), preset="460k")
+    data = DataConfig(text=text or TextOptions())
+    model = tiny_config(**{"vocab_size": tokenizer.vocab_size, "context": 48, **changes})
+    config = RunConfig(model=model, data=data, preset="460k")
     run = RunFolder(path)
     run.create(config, tokenizer, {"device": "cpu"})
     run.publish(to_bytes(lively_model(config.model).state_dict()))
@@ -87,6 +90,14 @@ def test_the_auto_classes_load_it_and_it_writes_as_ours(run: Path, exported: Pat
     assert rows == [ours.generate(prompt, chars=20, temperature=0.0) for prompt in ("once upon a time", "king")]
 
 
+def test_a_text_without_a_prompt_follows_the_end_of_a_line(run: Path, exported: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(exported)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    found = tokenizer.decode(model.generate(max_new_tokens=20, do_sample=False)[0], skip_special_tokens=True)
+    assert found == aeattn.load(run, engine="simple").generate("\n", chars=20, temperature=0.0)[1:]
+    assert model.config.before_text == tokenizer("\n")["input_ids"][0]
+
+
 def test_pipelines_write_as_ours(run: Path, exported: Path) -> None:
     writer = transformers.pipeline("text-generation", model=str(exported), device="cpu")
     found = writer("once upon", max_new_tokens=20, do_sample=False)[0]["generated_text"]
@@ -137,11 +148,12 @@ def test_tokenizers_give_the_same_ids_and_every_text_back(spec: str, tmp_path: P
     to_hf_tokenizer(ours, 48).save_pretrained(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     unknown = "" if spec == "char" else "漢字 😀\x00\u00a0\r\n\t  é"
-    for text in (TEXT, "  a  king\n\n", "<|pad|>", unknown, "Zürich"):
+    for text in (TEXT, "  a  king\n\n", "<|pad|><|document|>", unknown, "Zürich"):
         ids = theirs(text)["input_ids"]
         assert ids == ours.encode(text).tolist(), text
         assert theirs.decode(ids, skip_special_tokens=True) == ours.decode(np.array(ids, np.int64))
     assert theirs.pad_token_id == ours.vocab_size
+    assert theirs.bos_token_id == theirs.eos_token_id == ours.vocab_size + 1
     assert theirs(["a", "king"], padding=True)["input_ids"][0][:3] == [ours.vocab_size] * 3 or spec == "bpe:270"
 
 

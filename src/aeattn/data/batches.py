@@ -163,6 +163,23 @@ def sliding_windows(
         yield _windows_at(ids, firsts, stop, context, scored_from=context - stride, whole=start)
 
 
+def rolling_windows(ids: Ids, before: int, context: int, batch: int = 64) -> Iterator[tuple[Int64, Int64]]:
+    """Windows that score every token of a document once, the first after the token `before`, as
+    lm-evaluation-harness has them: neighbouring ones, of which the last is moved back until it is whole.
+
+    Yields what `sliding_windows` does.
+    """
+    joined = np.concatenate([np.array([before], np.int64), ids])
+    whole, rest = divmod(len(ids), context)
+    for first in range(0, whole, batch):
+        firsts = context * np.arange(first, min(first + batch, whole))
+        yield _windows_at(joined, firsts, len(joined), context, scored_from=0, whole=0)
+    if rest:
+        last = max(0, len(ids) - context)
+        unscored = context - rest if whole else 0
+        yield _windows_at(joined, np.array([last]), len(joined), context, scored_from=unscored, whole=-1)
+
+
 def count_windows(chars: int, context: int, stride: int) -> int:
     """How many windows `sliding_windows` makes of a document."""
     predictions = chars - 1

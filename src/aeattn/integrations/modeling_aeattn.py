@@ -185,8 +185,10 @@ class AeattnModel(AeattnPreTrainedModel):
     ) -> BaseModelOutputWithPast:  # fmt: skip
         """`attention_mask` is (B, Tk), zero where there is no token, on one side of a row; or (B, 1, Tq, Tk), of
         booleans or to be added to the scores. Raises ValueError beyond the context."""
-        if input_ids is not None:  # padding has the first id after the vocabulary, and no row of its own
-            input_ids = input_ids.masked_fill(input_ids == self.config.vocab_size, 0)
+        if input_ids is not None:  # padding, and where a text begins, have ids after the vocabulary, and no rows
+            size = self.config.vocab_size
+            input_ids = input_ids.masked_fill(input_ids == size, 0)
+            input_ids = input_ids.masked_fill(input_ids == size + 1, self.config.before_text)
         x = self._embed(input_ids, inputs_embeds)
         cache = self._cache(past_key_values, use_cache)
         past = 0 if cache is None else cache.get_seq_length()
