@@ -1,5 +1,5 @@
-"""The formulae of docs/attention.md once more, in NumPy and in double precision: a witness that shares no line with
-the package. One token at a time, one head at a time, nothing kept, nothing absorbed.
+"""The formulae of docs/attention.md once more, in NumPy and in double precision: a witness that shares no
+line with the package. One token at a time, one head at a time, nothing kept, nothing absorbed.
 
 `config` is an exported config.json, `weights` are the tensors of its model.safetensors.
 """
