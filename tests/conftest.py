@@ -9,7 +9,7 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -82,13 +82,14 @@ def _own_registries() -> Iterator[None]:
     """What a test registers is gone after it."""
     from aeattn.config import projections
     from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
-    from aeattn.training import hooks
+    from aeattn.training import hooks, tracker, trackers  # noqa: F401
 
-    kinds, tokenizers, registered = dict(projections._KINDS), dict(tokenizer.TOKENIZERS), list(hooks.REGISTERED)
+    registries: list[dict[str, Any]] = [projections._KINDS, tokenizer.TOKENIZERS, tracker.TRACKERS]
+    before, registered = [dict(registry) for registry in registries], list(hooks.REGISTERED)
     yield
-    for registry, before in ((projections._KINDS, kinds), (tokenizer.TOKENIZERS, tokenizers)):
+    for registry, values in zip(registries, before, strict=True):
         registry.clear()
-        registry.update(before)  # type: ignore[arg-type]
+        registry.update(values)
     hooks.REGISTERED[:] = registered
 
 

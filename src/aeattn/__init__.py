@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aeattn.nn.transformer import LanguageModel
     from aeattn.runs.load import load
     from aeattn.training.hooks import Hook, register_hook
+    from aeattn.training.tracker import Tracker, register_tracker
     from aeattn.training.train import train
 
 _HOMES = {
@@ -38,11 +39,13 @@ _HOMES = {
     "ModelConfig": "aeattn.config.model",
     "TextModel": "aeattn.generation.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
+    "Tracker": "aeattn.training.tracker",
     "load": "aeattn.runs.load",
     "register_executor": "aeattn.compare.executors",
     "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
     "register_tokenizer": "aeattn.data.tokenizer",
+    "register_tracker": "aeattn.training.tracker",
     "replace_attention": "aeattn.nn.replace",
     "size": "aeattn.nn.size",
     "train": "aeattn.training.train",
@@ -57,12 +60,14 @@ __all__ = [
     "ModelConfig",
     "TextModel",
     "Tokenizer",
+    "Tracker",
     "__version__",
     "load",
     "register_executor",
     "register_hook",
     "register_projection",
     "register_tokenizer",
+    "register_tracker",
     "replace_attention",
     "size",
     "train",

@@ -257,7 +257,7 @@ def _concluded(spec: Declaration, contrast: ResolvedContrast, finals: Any, seeds
     found = estimate(list(differences.values()))
     return ContrastResult(
         **vars(contrast), labels=(spec.arm(contrast.arm).label, spec.arm(contrast.than).label),
-        unit="nats" if is_loss else "characters/s", n=found.n, seeds=tuple(seeds), lost=0,
+        unit="nats/char" if is_loss else "chars/s", n=found.n, seeds=tuple(seeds), lost=0,
         differences=differences, mean=found.mean, interval=found.interval, p=found.p,
         baseline=1.3 if is_loss else 30_000.0,
         bootstrap=Bootstrap(found.interval, found.n, 7) if is_loss else None,

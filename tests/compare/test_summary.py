@@ -54,7 +54,7 @@ def test_a_clear_difference(declare_in: Declare) -> None:
     wanted = stats.ttest_1samp([-0.011, -0.012, -0.013], 0).confidence_interval()
     assert contrast.interval == pytest.approx(tuple(wanted))
     assert summary.answer == (
-        "auto is better than standard attention by 0.0120 nats [0.0095, 0.0145] at equal width, "
+        "auto is better than standard attention by 0.0120 nats/char [0.0095, 0.0145] at equal width, "
         "1.2 % of perplexity."
     )
     assert summary.arms[0].mean == pytest.approx(1.305)
@@ -64,19 +64,19 @@ def test_a_clear_difference(declare_in: Declare) -> None:
 def test_the_other_way_round(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(-0.011, -0.012, -0.013))
     assert summary.contrasts[0].verdict == "worse"
-    assert "auto is worse than standard attention by 0.0120 nats" in summary.answer
+    assert "auto is worse than standard attention by 0.0120 nats/char" in summary.answer
 
 
 def test_losses_that_are_near_enough_are_equivalent(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(0.011, 0.012, 0.013), smallest_effect=0.05)
     assert summary.contrasts[0].verdict == "equivalent"
     assert summary.answer == (
-        "auto and standard attention are equivalent within 0.05 nats at equal width: "
-        "-0.0120 nats [-0.0145, -0.0095]; auto is better by less than that."
+        "auto and standard attention are equivalent within 0.05 nats/char at equal width: "
+        "-0.0120 nats/char [-0.0145, -0.0095]; auto is better by less than that."
     )
     summary = _summary(declare_in, _less(0.001, -0.001, 0.0003), amend=True, smallest_effect=0.005)
     assert summary.answer.startswith(
-        "auto and standard attention are equivalent within 0.005 nats at equal width: "
+        "auto and standard attention are equivalent within 0.005 nats/char at equal width: "
     )
     assert "than that" not in summary.answer
 
@@ -84,7 +84,10 @@ def test_losses_that_are_near_enough_are_equivalent(declare_in: Declare) -> None
 def test_a_difference_that_is_not_shown_to_matter(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(0.011, 0.012, 0.013), smallest_effect=0.012)
     assert summary.contrasts[0].verdict == "better"
-    assert "it is not shown to exceed 0.012 nats, the declared smallest difference that matters" in summary.answer
+    assert (
+        "it is not shown to exceed 0.012 nats/char, the declared smallest difference that matters"
+        in summary.answer
+    )
 
 
 def test_no_difference(declare_in: Declare) -> None:
@@ -109,7 +112,7 @@ def test_a_measure_that_one_arm_lacks_is_no_missing_run(declare_in: Declare) -> 
     contrasts = [{"arm": "auto", "than": "standard", "measure": "latent_cache_bytes"}]
     [contrast] = _summary(declare_in, dict(STANDARD), contrasts=contrasts).contrasts
     assert contrast.verdict == "not measured"
-    assert contrast.sentence.endswith("one of the two has no latent cache, so nothing is compared.")
+    assert contrast.sentence.endswith("one of the two has no latent KV cache, so nothing is compared.")
 
 
 @pytest.mark.parametrize("by", ["parameters", "flops", "wall-clock"])
@@ -121,7 +124,7 @@ def test_an_arm_that_was_not_matched_is_never_called_equal(by: str, declare_in: 
     summary = summarise(folder, declaration, _records(declaration, _less(0.011, 0.012, 0.013)))
     sentence = summary.contrasts[-1].sentence
     assert sentence.startswith(
-        "auto is better than standard attention by 0.0120 nats [0.0095, 0.0145] though not at"
+        "auto is better than standard attention by 0.0120 nats/char [0.0095, 0.0145] though not at"
     )
     assert any("of the others" in note for note in summary.notes)
 

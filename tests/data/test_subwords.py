@@ -19,7 +19,7 @@ from tokenizers import Tokenizer as Library
 
 from aeattn.config.run import DataConfig
 from aeattn.config.text import TextOptions
-from aeattn.data import build, documents, subwords, tokenizer_bpe, tokenizer_gpt2
+from aeattn.data import build, documents, small, subwords, tokenizer_bpe, tokenizer_gpt2
 from aeattn.data.decoder import Decoder
 from aeattn.data.store import build_store
 from aeattn.data.subwords_check import ALPHABET, LETTERS, SPACES, cuts
@@ -190,6 +190,7 @@ class Killed(BaseException):
 def test_a_store_that_is_killed_goes_on_to_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "JOURNAL_SECONDS", 0.0)
     monkeypatch.setattr(documents, "CHUNK_CHARS", 997)
+    monkeypatch.setattr(small, "SMALL_BYTES", -1)
     texts = [documents.Document("a", text=TEXT), documents.Document("b", text=TEXT[7:])]
     calls = 0
     encode = FileTokenizer.encode

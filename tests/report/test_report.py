@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -23,19 +22,24 @@ from aeattn.compare.results import ContrastResult
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.report import write_report
+from aeattn.report.answer import answer
 from aeattn.report.attention import NAMES, attention_blocks
-from aeattn.report.blocks import Cell, Page, Section, Table, Text, to_markdown
-from aeattn.report.charts import contrast_row, curve, whole_text
+from aeattn.report.blocks import Cell, Page, Samples, Section, Table, Text, to_markdown
+from aeattn.report.charts import curve, whole_text
 from aeattn.report.curve import draw, learning_curve
 from aeattn.report.data import load, over_seeds
+from aeattn.report.forest import contrast_row, forest_figures
+from aeattn.report.maps import map_figure
+from aeattn.report.page import make_page
 from aeattn.report.snapshots import at_loss
 from aeattn.report.svg import Chart, Scale, short, spread
 from aeattn.runs.folder import RunFolder
-from tests.compare.made_up import ARMS, HOSTILE, STEPS, make, with_gini
+from tests.compare.made_up import ARMS, HOSTILE, STEPS, make, measured, with_gini
 from tests.conftest import tiny_config
 
-SECTIONS = ["Arms", "Learning curves", "Contrasts", "Cost against loss", "Learning rates", "Sizes",
-            "What attention does", "What the models write", "Protocol", "Records"]  # fmt: skip
+SECTIONS = ["Variants", "Learning curves", "Differences", "Cost of training", "Learning rates",
+            "What attention does", "Samples", "Pre-registered", "Protocol", "Records"]  # fmt: skip
+BRIEF = ["Variants", "Learning curves", "Pre-registered", "Caveats"]  # in Markdown
 
 
 class Reader(HTMLParser):
@@ -78,11 +82,68 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reader, str, 
 def test_the_answer_comes_first_and_every_section_is_there(whole: tuple[Path, Reader, str, str]) -> None:
     _, reader, html, markdown = whole
     answer = json.loads((whole[0] / "summary.json").read_text())["answer"]
-    assert answer[1:] in html.split("<section")[0]
-    assert html.index(answer[1:]) < html.index("<svg") < html.index("<table")
+    first, then = html.split("</section>")[:2]
+    assert answer[1:] in first
+    assert first.index('<p class="answer">') < first.index("<svg") < first.index(answer[1:])
+    assert "<table" in then
     assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
-    assert [line[3:] for line in markdown.splitlines() if line.startswith("## ")] == SECTIONS
-    assert answer in markdown
+    assert [line[3:] for line in markdown.splitlines() if line.startswith("## ")] == BRIEF
+    assert answer[1:] in markdown
+
+
+def test_the_answer_is_one_sentence_of_25_words_with_the_cache_beside_it(tmp_path: Path) -> None:
+    comparison = load(make(tmp_path / "c").path)
+    said = answer(comparison)
+    assert said.startswith("No difference between autoencoder on q, k and v and") or " than standard" in said
+    assert "with 25 % of its KV cache." in said
+    assert len(said.split()) <= 25
+    long = replace(
+        comparison.contrasts[0], labels=("a variant with a name of very many words, " * 3, "another one")
+    )
+    assert comparison.summary is not None
+    wordy = replace(comparison, summary=replace(comparison.summary, contrasts=(long,)))
+    assert "KV cache" not in answer(wordy)
+    several = replace(
+        comparison.summary, contrasts=(replace(long, verdict="worse"), replace(long, verdict="better"))
+    )
+    assert answer(replace(comparison, summary=several)) == "Of 2 primary differences: 1 worse, 1 better."
+
+
+def test_which_way_is_better_is_written_at_the_ends_of_each_axis(whole: tuple[Path, Reader, str, str]) -> None:
+    comparison = load(whole[0])
+    losses, speeds = forest_figures(comparison, comparison.contrasts, comparison.groups[0])
+    for figure, ends in ((losses, ("better", "worse")), (speeds, ("worse", "better"))):
+        for svg in (figure.svg, figure.narrow):
+            assert re.findall(r">\u2190 (\w+)<.*>(\w+) \u2192<", str(svg)) == [ends]
+        assert figure.alt.startswith(f"Left is {ends[0]}, right is {ends[1]}. ")
+    assert "minus standard attention" in str(losses.svg)
+    assert " less " not in str(losses.svg)
+
+
+def test_names_do_not_stand_on_the_zero_line_of_a_narrow_picture(whole: tuple[Path, Reader, str, str]) -> None:
+    comparison = load(whole[0])
+    svg = str(forest_figures(comparison, comparison.contrasts, comparison.groups[0])[0].narrow)
+    lines = [tuple(map(float, ends)) for ends in re.findall(r'class="zero" d="M[\d.]+ ([\d.]+)V([\d.]+)"', svg)]
+    heights = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" class="(?:name|under|figure)', svg)]
+    assert len(lines) == 3
+    assert not [y for y in heights for top, bottom in lines if top <= y - 4 <= bottom]
+
+
+def test_the_first_table_has_loss_cache_and_speed(whole: tuple[Path, Reader, str, str]) -> None:
+    table = next(b for b in make_page(whole[0]).sections[0].blocks if isinstance(b, Table))
+    assert table.columns[:5] == [
+        "variant", "#nats/char", "#minus standard attention", "#KV-cache bytes a token", "#training chars/s"
+    ]  # fmt: skip
+    kept = {row[0].text: row[3].value for row in table.rows}
+    assert kept == {label: 3072 if label == "standard attention" else 768 for label, _, _ in ARMS.values()}
+    assert table.cards
+
+
+def test_no_picture_is_shown_twice_and_none_is_empty(whole: tuple[Path, Reader, str, str]) -> None:
+    drawn = re.findall(r"<svg [^>]*role=\"img\".*?</svg>", whole[2], flags=re.DOTALL)
+    bodies = [re.sub(r'(id|labelledby|path)="[^"]*"', "", svg) for svg in drawn]
+    assert len(set(bodies)) == len(bodies)
+    assert all(re.search(r'class="(dot|map|band)', svg) for svg in drawn)
 
 
 def test_nothing_comes_from_outside(whole: tuple[Path, Reader, str, str]) -> None:
@@ -128,19 +189,21 @@ def test_the_first_picture_is_a_file_of_its_own(whole: tuple[Path, Reader, str, 
     assert not addresses
 
 
-def test_the_markdown_has_the_same_tables(whole: tuple[Path, Reader, str, str]) -> None:
-    _, reader, _, markdown = whole
-    headings = reader.all("th")
-    rows = [line for line in markdown.splitlines() if line.startswith("| ")]
-    tables = len([line for line in markdown.splitlines() if re.fullmatch(r"(\|(---|--:))+\|", line)])
-    assert tables == len(reader.all("table"))
-    assert len(rows) == len(reader.all("tr"))
-    assert len(headings) == sum(row.count(" | ") + 1 for row in _heads(markdown))
-
-
-def _heads(markdown: str) -> list[str]:
-    lines = markdown.splitlines()
-    return [before for before, line in pairwise(lines) if line.startswith(("|---", "|--:"))]
+def test_the_markdown_is_short_and_its_pictures_are_files_beside_it(whole: tuple[Path, Reader, str, str]) -> None:
+    folder, _, _, markdown = whole
+    tables = [line for line in markdown.splitlines() if re.fullmatch(r"(\|(---|--:))+\|", line)]
+    assert len(tables) == 2
+    assert len(markdown) < 6000
+    assert "(report.html)" in markdown
+    pictures = re.findall(r"^!\[(.*)\]\(([\w-]+\.svg)\)$", markdown, flags=re.MULTILINE)
+    assert [name for _, name in pictures] == [
+        "report.svg", "report-loss-bytes.svg", "report-curves-training.svg", "report-curves-half.svg"
+    ]  # fmt: skip
+    for alt, name in pictures:
+        assert len(alt) > 20
+        root = ElementTree.parse(folder / name).getroot()
+        words = "".join(root.itertext())
+        assert all(label in words for label, _, _ in ARMS.values())  # the legend, where there is one
 
 
 def test_every_record_and_every_arm_is_named(whole: tuple[Path, Reader, str, str]) -> None:
@@ -149,7 +212,7 @@ def test_every_record_and_every_arm_is_named(whole: tuple[Path, Reader, str, str
     assert len(names) == len(ARMS) * (6 + 3)
     for name in names:
         assert name in html
-        assert name in markdown
+    assert all(label in markdown for label, _, _ in ARMS.values())
     assert "failed (diverged): loss is nan at step 12" in html
 
 
@@ -175,7 +238,9 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_other_comparisons(case: str, tmp_path: Path) -> None:
     reader, html, _ = _report(make(tmp_path / "c", **CASES[case]).path)
-    assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
+    assert [text for text in reader.text["h2"] if text in SECTIONS] == [
+        name for name in SECTIONS if not (name == "Differences" and case == "one arm")
+    ]
     assert "nan" not in " ".join(str(a) for name, a in reader.tags if name in ("path", "polyline", "text"))
     assert ("one seed" in html) == (case == "one seed")
     assert ("was not measured in these runs" in html) == (case == "no analysis")
@@ -189,7 +254,8 @@ def test_partial_folders(tmp_path: Path) -> None:
     next(folder.records.glob("final-*")).write_text("{torn")
     next(folder.analysis.glob("*")).write_text("[]")
     _, html, markdown = _report(folder.path)
-    for text in ("There is no answer yet", "Nothing has been concluded yet", "is damaged"):
+    assert "Nothing has been concluded yet" in html
+    for text in ("There is no answer yet", "is damaged"):
         assert text in html
         assert text in markdown
 
@@ -200,7 +266,8 @@ def test_a_folder_that_has_only_been_declared(tmp_path: Path) -> None:
         path.unlink()
     reader, html, _ = _report(folder.path)
     assert "There are no records yet" in html
-    assert [text for text in reader.text["h2"] if text in SECTIONS] == SECTIONS
+    assert {"Variants", "Pre-registered", "Protocol"} <= set(reader.text["h2"])
+    assert not reader.all("svg")
 
 
 def test_failed_runs_are_not_averaged(tmp_path: Path) -> None:
@@ -227,7 +294,8 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path) -> None:
         assert "\u202e" not in text
     title = markdown.splitlines()[0]
     assert "\\<script>" in title
-    fenced = re.findall(r"^(`{3,})\n(.*?)\n\1$", markdown, flags=re.DOTALL | re.MULTILINE)
+    samples = to_markdown(Page("p", "", "", None, [], [], [Section("S", [Samples("t", [("h", HOSTILE)])], True)]))
+    fenced = re.findall(r"^(`{3,})\n(.*?)\n\1$", samples, flags=re.DOTALL | re.MULTILINE)
     assert any(HOSTILE[:30] in text and len(fence) == 4 for fence, text in fenced)
 
 
@@ -310,6 +378,9 @@ def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", seeds=(1, 2, 3), arms=("standard", "autoencoder"))
     material = load(folder.path)
     tables = {t.title: t for t in attention_blocks(material) if isinstance(t, Table)}
+    ends = tables["Attention at the end of training (equal steps)"]
+    assert list(ends.columns) == ["measure", "#standard attention", "#autoencoder on q, k and v"]
+    assert [row[0].text for row in ends.rows] == ["seeds", *NAMES.values()]
     first = [
         [json.loads((folder.analysis / f"final-{arm}-seed{seed}.json").read_text()) for seed in (1, 2, 3)]
         for arm in ("standard", "autoencoder")
@@ -320,12 +391,12 @@ def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
     heads = tables["Every head"]
     [row] = [row for row in heads.rows if row[0].text == "autoencoder on q, k and v" and row[1].text == "2/3"]
     assert row[2 + list(NAMES).index("gini")].value == pytest.approx(ginis[1].mean())
-    paired = {(r[2].text, r[3].text): r for r in tables["Every head, arm against arm, paired by seed"].rows}
+    paired = {(r[2].text, r[3].text): r for r in tables["Every head, variant minus variant, paired by seed"].rows}
     assert set(paired) == {(f"{i}/{j}", at) for i in (1, 2) for j in (1, 2, 3) for at in ("steps", "loss")}
     difference = paired["2/3", "steps"][4 + list(NAMES).index("gini")]
     assert difference.value == pytest.approx((ginis[1] - ginis[0]).mean())
     assert "[" in difference.text
-    codes = tables["Every code, arm against arm, paired by seed"]
+    codes = tables["Every code, variant minus variant, paired by seed"]
     assert [row[2].text for row in codes.rows if row[3].text == "steps"] == [
         "1/key",
         "1/value",
@@ -334,6 +405,21 @@ def test_every_head_and_code_arm_against_arm(tmp_path: Path) -> None:
     ]
     assert codes.rows[0][4].value == pytest.approx(0.2)  # effective rank, as it was made up
     assert codes.rows[0][7].text == "-"
+
+
+def test_a_map_has_its_characters_and_its_weights() -> None:
+    inspected = measured(0.5, np.random.default_rng(0), maps=True)
+    assert inspected.maps is not None
+    figure = map_figure("a run", inspected.maps)
+    assert figure is not None
+    svg = str(figure.svg)
+    assert svg.count('class="map"') == 2 * 3
+    assert svg.count(">once\u2423upon\u2423a\u2423time\u2423the<") == 2 * 2 * 3  # above each and left of each
+    assert all(packed in svg for layer in inspected.maps.weights for packed in layer)
+    assert "layer 2, head 3" in svg
+    assert "2 layers of 3 heads on the passage \u201conce upon a time the\u201d" in figure.alt
+    assert map_figure("damaged", replace(inspected.maps, weights=(("AAAA",),))) is not None
+    assert map_figure("damaged", replace(inspected.maps, weights=(("?",),))) is None
 
 
 def test_percent_of_what_is_negative_keeps_its_direction() -> None:
@@ -370,7 +456,7 @@ def test_charts_are_clipped_to_a_rectangle() -> None:
 
 def test_markdown_keeps_cells_apart() -> None:
     table = Table("t", ["a", "#b"], [[Cell("x | y\nz"), Cell("1", 1.0)]])
-    text = to_markdown(Page("p", "", "", None, [], [], [Section("S", [table, Text("w", ["i"])])]))
+    text = to_markdown(Page("p", "", "", None, [], [], [Section("S", [table, Text("w", ["i"])], True)]))
     assert "| x \\| y z | 1 |" in text
     assert "|---|--:|" in text
     assert "- i" in text
@@ -409,6 +495,7 @@ def test_a_loss_on_the_whole_text_is_no_point_of_a_curve_on_a_part_of_it(tmp_pat
     assert whole is not None
     assert (whole.at, whole.nats) == (20_040_000, pytest.approx(1.7))
     _, html, markdown = _report(folder.path)
+    assert len(markdown) < 6000
     assert html.count("on the whole validation text, after training") > 1
     assert "losses on two texts do not compare" in markdown
 
@@ -426,17 +513,18 @@ def test_losses_on_another_text_are_not_read_at_equal_loss(tmp_path: Path) -> No
 
 def test_runs_that_shared_the_machine_are_not_compared_in_time(tmp_path: Path) -> None:
     folder = make(tmp_path / "c", seeds=(1, 2))
-    assert "characters/s" in _costs_of(_report(folder.path)[2])
+    assert "training chars/s" in _costs_of(_report(folder.path)[1])
     for record in load(folder.path).records:
         folder.write_record(replace(record, started="2026-11-22T10:00:00", finished="2026-11-22T11:00:00"))
     _, html, markdown = _report(folder.path)
     assert "Runs shared the machine" in markdown
-    assert "characters/s" not in _costs_of(markdown).replace("seconds and characters/s are not compared", "")
-    assert "Loss against seconds" not in html
+    assert "training chars/s" not in _costs_of(html)
+    assert "training FLOPs/char" in markdown
+    assert "Loss against training seconds" not in html
 
 
-def _costs_of(markdown: str) -> str:
-    return markdown.split("## Cost against loss")[1].split("\n## ")[0]
+def _costs_of(html: str) -> str:
+    return html.split('<section id="cost-of-training"')[1].split("</section>")[0]
 
 
 def test_the_conditions_stand_beside_the_answer_and_exploratory_contrasts_are_called_so(
@@ -446,7 +534,8 @@ def test_the_conditions_stand_beside_the_answer_and_exploratory_contrasts_are_ca
     conditions = "Found at 460K parameters, 20M characters, made up."
     for text in (html, markdown):
         assert text.index(conditions) < text.index("Learning curves")
-    rows = [line for line in markdown.splitlines() if " validation loss |" in line]
+    section = html.split('<section id="differences"')[1].split("</section>")[0]
+    rows = [row for row in section.split("<tr") if ">validation loss<" in row]
     assert [("primary" in row, "exploratory" in row) for row in rows] == [
         (True, False),
         (False, True),

@@ -59,7 +59,8 @@ def test_it_fits_and_nothing_is_blocked_or_fetched(browser: Any, report: Path, w
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, dark[4:-1].split(","))) < 200) == (scheme == "dark")
-    cut = """() => [...document.querySelectorAll('figure svg')].filter(s => s.clientWidth).flatMap(s =>
+    cut = """() => [...document.querySelectorAll('figure svg')].filter(s => s.clientWidth)
+        .filter(s => !s.closest('.natural-size')).flatMap(s =>
         [...s.querySelectorAll('text')].filter(t => {
             const a = t.getBoundingClientRect(), b = s.closest('figure').getBoundingClientRect();
             return a.left < b.left - 1 || a.right > b.right + 1 }).map(t => t.textContent))"""

@@ -15,6 +15,7 @@ from aeattn.compare.results import Summary
 from aeattn.compare.study import joint, parts_of
 from aeattn.config.model import ModelConfig
 from aeattn.files import write_json
+from aeattn.report.blocks import Figures, Table
 from aeattn.report.frontier import on_frontier
 from aeattn.report.page import make_page, write_report
 from tests.compare.studied import made
@@ -64,12 +65,14 @@ def test_a_part_has_its_frontier_and_a_verdict_for_each_claim(study: Path) -> No
     sections = {section.title: section for section in page.sections}
     claims = sections["Published claims"].blocks[1]
     assert {row[0].text: row[2].text for row in claims.rows}["works"] == "holds"  # type: ignore[union-attr]
-    table = sections["Loss for every byte"].blocks[-1]
-    rows = {row[0].text: row for row in table.rows}  # type: ignore[union-attr]
-    assert rows["multi-query attention"][3].text == "768.6"
-    assert rows["autoencoder on k and v"][3].text == rows["latent attention"][3].text == "816.6"
-    assert rows["deep autoencoder on k and v"][-2].text == "yes"
-    said = " ".join(block.text for block in sections["Loss for every byte"].blocks if block.kind == "text")  # type: ignore[union-attr]
+    table = next(block for block in sections["Variants"].blocks if isinstance(block, Table))
+    at = list(table.columns).index("#KV-cache bytes a token")
+    rows = {row[0].text: row for row in table.rows}
+    assert rows["multi-query attention"][at].text == "769"
+    assert rows["autoencoder on k and v"][at].text == rows["latent attention"][at].text == "817"
+    assert table.columns[-1] == "on the frontier"
+    assert rows["deep autoencoder on k and v"][-1].text == "yes"
+    said = " ".join(block.text for block in sections["Variants"].blocks if block.kind == "text")  # type: ignore[union-attr]
     assert "has not been measured" in said
 
 
@@ -77,7 +80,8 @@ def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> N
     paths = write_report(study, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert [path.name for path in paths] == ["report.html", "report.md", "report.svg"]
-    assert "Holm's correction counts 7 primary contrasts, of which 6 are known" in text
+    assert "Of 6 primary differences: " in text
+    assert "Holm's correction counts 7 primary differences, of which 6 are known" in text
     for claim in ("works", "less is more", "sparser", "efficient", "overhead"):
         assert f"| {claim} |" in text
 
@@ -86,9 +90,9 @@ def test_a_screening_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = made("screening", tmp_path / "screening", monkeypatch)
     page = make_page(folder.path)
     assert page.answer == "No claims are made from this table: it says where to dig."
-    assert "Contrasts" not in [section.title for section in page.sections]
-    table = next(section for section in page.sections if section.title == "Loss for every byte").blocks[-1]
-    losses = [float(row[2].text.split()[0]) for row in table.rows]  # type: ignore[union-attr]
+    assert "Differences" not in [section.title for section in page.sections]
+    table = next(block for block in page.sections[0].blocks if isinstance(block, Table))
+    losses = [float(row[1].text.split()[0]) for row in table.rows]
     assert losses == sorted(losses)
     assert len(losses) > 25
 
@@ -108,7 +112,10 @@ def test_how_fast_arms_write_is_measured_and_shown(study: Path, monkeypatch: pyt
     path = Folder(study / "cache").writing
     write_json(path, found.to_dict())
     try:
-        table = next(s for s in make_page(study / "cache").sections if s.title == "Loss for every byte").blocks[-1]
+        variants = make_page(study / "cache").sections[0].blocks
     finally:
         path.unlink()
-    assert "#characters/s written" in table.columns  # type: ignore[union-attr]
+    table = next(block for block in variants if isinstance(block, Table))
+    assert "#chars/s generated" in table.columns
+    titles = [figure.title for block in variants if isinstance(block, Figures) for figure in block.figures]
+    assert titles == ["Loss against chars/s generated at 8,192 characters of context"]

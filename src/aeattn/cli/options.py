@@ -157,7 +157,7 @@ def _given(options: argparse.Namespace) -> Json:
 
     values: Json = {}
     for name, value in vars(options).items():
-        if (name == "preset" or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
+        if (name in ("preset", "track") or name.rpartition(".")[0] in SECTIONS) and value not in (None, []):
             values = overlay(values, nested(name, value))
     return values
 

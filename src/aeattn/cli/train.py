@@ -48,7 +48,8 @@ def resume(options: argparse.Namespace) -> int:
     def make_plan(world: World) -> ResumePlan:
         from aeattn.training.plan import plan_resume
 
-        return plan_resume(options.run, options.steps, options.accept_changes, say=_say, world=world)
+        steps, accept, track = options.steps, options.accept_changes, options.track
+        return plan_resume(options.run, steps, accept, say=_say, world=world, track=track)
 
     def check() -> Path:
         from aeattn.runs.folder import RunFolder
@@ -158,6 +159,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
                         help="tales (default), books, shakespeare, bookcorpus, hf:NAME, or paths")  # fmt: skip
     add_settings(parser, "", only=("preset",))
     add_sources(parser)
+    add_settings(parser, "", only=("track",))
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/<corpus>-<preset>)")
     length = parser.add_mutually_exclusive_group()
     add_settings(length, "training", only=("steps", "minutes"))
@@ -177,6 +179,8 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=whole, metavar="N", help="train to this many updates in all")
     parser.add_argument("--accept-changes", action="store_true",
                         help="though text, config or versions are not as they were")  # fmt: skip
+    parser.add_argument("--track", action="append", metavar="NAME",
+                        help="trackers in place of those that the run had; none for none")  # fmt: skip
     _add_processes(parser)
     add_quiet(parser)
     add_yes(parser)

@@ -113,7 +113,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             for c in declaration.contrasts
             if c.primary
         ),
-        f"smallest difference that matters: {declaration.smallest_effect:g} nats",
+        f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
         f"{len(declaration.arms)} arms x {len(seeds)} seeds = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]

@@ -75,37 +75,37 @@ def _last(record: Record) -> float | None:
 
 
 MEASURES: dict[str, Measure] = {
-    "valid_nats": Measure("validation loss", "nats", "less", 4, lambda record: record.nats_per_char),
-    "test_nats": Measure("test loss", "nats", "less", 4, _judged("test")),
-    "beyond_nats": Measure("same authors' loss", "nats", "less", 4, _judged("beyond")),
-    "trained_nats": Measure("training text's loss", "nats", "less", 4, _judged("trained")),
+    "valid_nats": Measure("validation loss", "nats/char", "less", 4, lambda record: record.nats_per_char),
+    "test_nats": Measure("test loss", "nats/char", "less", 4, _judged("test")),
+    "beyond_nats": Measure("same authors' loss", "nats/char", "less", 4, _judged("beyond")),
+    "trained_nats": Measure("training text's loss", "nats/char", "less", 4, _judged("trained")),
     "beyond_gap": Measure(
         "gap between other text of the training authors and the training text",
-        "nats",
+        "nats/char",
         "less",
         4,
         _less("beyond_nats", "trained_nats"),
     ),
-    "best_valid_nats": Measure("best validation loss", "nats", "less", 4, lambda record: record.best_valid_nats),
-    "last_valid_nats": Measure("last validation loss", "nats", "less", 4, _last),
+    "best_valid_nats": Measure(
+        "best validation loss", "nats/char", "less", 4, lambda record: record.best_valid_nats
+    ),
+    "last_valid_nats": Measure("last validation loss", "nats/char", "less", 4, _last),
     "valid_rise": Measure(
         "rise of the validation loss after its best",
-        "nats",
+        "nats/char",
         "less",
         4,
         _less("last_valid_nats", "best_valid_nats"),
     ),
-    "gap": Measure("validation minus training loss", "nats", "less", 4, _gap),
+    "gap": Measure("validation minus training loss", "nats/char", "less", 4, _gap),
     "seconds": Measure("training time", "s", "less", 1, _cost("seconds")),
-    "chars_per_second": Measure("training speed", "characters/s", "more", 0, _cost("chars_per_second")),
-    "train_flops_per_char": Measure(
-        "training cost", "FLOPs a character", "less", 0, _cost("train_flops_per_char")
-    ),
+    "chars_per_second": Measure("training speed", "chars/s", "more", 0, _cost("chars_per_second")),
+    "train_flops_per_char": Measure("training cost", "FLOPs/char", "less", 0, _cost("train_flops_per_char")),
     "parameters": Measure("size", "parameters", "less", 0, _cost("parameters")),
     "peak_memory_bytes": Measure("peak memory", "bytes", "less", 0, _cost("peak_memory_bytes")),
-    "cache_bytes": Measure("cache", "bytes a character", "less", 0, _cost("cache_bytes")),
-    "latent_cache_bytes": Measure("latent cache", "bytes a character", "less", 0, _cost("latent_cache_bytes")),
-    "allocated_cache_bytes": Measure("cache as allocated", "bytes a character", "less", 0, allocated_bytes),
+    "cache_bytes": Measure("KV cache", "bytes a token", "less", 0, _cost("cache_bytes")),
+    "latent_cache_bytes": Measure("latent KV cache", "bytes a token", "less", 0, _cost("latent_cache_bytes")),
+    "allocated_cache_bytes": Measure("KV cache as allocated", "bytes a token", "less", 0, allocated_bytes),
 }
 LOSSES = ("valid_nats", "test_nats", "beyond_nats", "trained_nats")
 """Losses at the end on one text, of which each book has its own."""

@@ -137,7 +137,7 @@ def _said(contrast: ContrastResult, found: Found, where: str, smallest_effect: f
     if contrast.verdict == "equivalent":
         side = "better" if found.mean < 0 else "worse"
         though = f"; {ours} is {side} by less than that" if found.excludes_0 else ""
-        size = f"within {smallest_effect:g} nats {where}"
+        size = f"within {smallest_effect:g} nats/char {where}"
         return f"{ours} and {theirs} are equivalent {size}: {found.signed()}{though}."
     if contrast.verdict == "no difference found":
         return _nothing(contrast, found, where)
@@ -166,7 +166,8 @@ def _better_or_worse(contrast: ContrastResult, found: Found, where: str, smalles
     text = f"{ours} is {contrast.verdict} than {theirs} by {found.size()} {where}, {percent:.1f} % of perplexity"
     if not found.excludes_0 or min(abs(found.low), abs(found.high)) < smallest_effect:
         text += (
-            f"; it is not shown to exceed {smallest_effect:g} nats, the declared smallest difference that matters"
+            f"; it is not shown to exceed {smallest_effect:g} nats/char, the declared smallest difference that "
+            "matters"
         )
     return text + "."
 

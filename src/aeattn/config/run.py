@@ -160,6 +160,14 @@ class RunConfig:
     plugins: tuple[str, ...] = setting(
         (), "files or entry points that add projections, tokenizers, hooks", metavar="FILE", flag=True, saved=False
     )
+    track: tuple[str, ...] = setting(
+        (), "who else is told of metrics and samples: tensorboard, wandb, mlflow, trackio, or NAME:PROJECT",
+        metavar="NAME", flag=True, saved=False,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        names = [name.strip() for names in self.track for name in names.split(",")]
+        object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, names))))
 
     @property
     def text_seed(self) -> int:

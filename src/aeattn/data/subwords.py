@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,13 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.subwords_check import cuts, token_bytes
+from aeattn.data.threads import side_by_side
 from aeattn.data.tokenizer import Counts, Ids, Tokenizer
 from aeattn.data.utf8 import begins_character, whole_characters
+from aeattn.data.words import Border, WordTable, border_of
 from aeattn.errors import InputError
 from aeattn.files import digest
 
 KNOWN_WORDS, LONGEST_WORD = 1 << 18, 64  # whose ids are remembered: some 50 MB at most
+LONG = 1 << 12  # characters of a text for which a table of its words pays
 WHOLE_CHARS = 20_000_000  # of a text that cannot be cut: the library takes some hundred bytes a character
+_TOGETHER = 1 << 10  # bytes of words that are handed over as one text
 _PROBE = "Hello,  World's\n\n\t12345 caf\u00e9 \u6f22\u5b57 \U0001f600\u200d!? <|x|> ...  \u00a0\x00e\u0301 "
 
 
@@ -54,6 +59,10 @@ class SubwordTokenizer(Tokenizer):
         self._values, self._bytes = dict(values), token_bytes(values)
         self._cut = cuts(values)
         self._known: dict[str, bytes] = {}
+        self._lock = threading.Lock()  # of what is known
+        plain = all(token["special"] for token in values.get("added_tokens") or ())
+        self._border = border_of(self._cut, plain=plain)
+        self._tables: list[WordTable] = []  # that nobody has at the moment
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -91,8 +100,37 @@ class SubwordTokenizer(Tokenizer):
     def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
         """Ids (N,): see `Tokenizer.encode`."""
         text = whole_characters(text, unknown, strict)
+        if len(text) >= LONG and self._border is not None:
+            return self._by_table(text, self._border)
         words = [text] if self._cut is None else self._cut.split(text)
-        return np.frombuffer(bytearray(b"".join(self._encoded(words))), self.dtype)
+        with self._lock:
+            return np.frombuffer(bytearray(b"".join(self._encoded(words))), self.dtype)
+
+    def _by_table(self, text: str, border: Border) -> Ids:
+        """The same, by a table that no other thread has meanwhile."""
+        try:
+            table = self._tables.pop()
+        except IndexError:
+            table = WordTable(border, self._ask, self.dtype)
+        ids = table.ids(text)
+        self._tables.append(table)
+        return ids
+
+    def _ask(self, words: list[bytes]) -> tuple[Ids, Counts]:
+        """Ids of words, one after the other, and how many each has. Those that may stand together do: the library
+        takes most of its time for what it does once a text."""
+        assert self._border is not None
+        texts: list[bytearray] = []
+        for word in words:
+            if texts and len(texts[-1]) < _TOGETHER and self._border.between(texts[-1][-1], word[0]):
+                texts[-1] += word
+            else:
+                texts.append(bytearray(word))
+        found = self._library.encode_batch_fast([text.decode() for text in texts], add_special_tokens=False)
+        ids = np.array([i for encoding in found for i in encoding.ids], self.dtype)
+        ends = np.cumsum([len(word) for word in words])
+        counts = np.searchsorted(np.cumsum(self.bytes_per_token[ids]), ends, "right")
+        return ids, np.diff(counts, prepend=0)
 
     def _encoded(self, words: list[str]) -> list[bytes]:
         """Ids of words as bytes. The library is asked for those alone that were not there before: most of a text
@@ -113,16 +151,36 @@ class SubwordTokenizer(Tokenizer):
     def encode_chunks(self, chunks: Iterable[str], unknown: Counter[str] | None = None) -> Iterator[Ids]:
         """Ids of one text that comes in chunks, cut where that makes no difference. Raises InputError for a text
         of more than `WHOLE_CHARS` that cannot be cut."""
+        if self._border is None:
+            yield from (self.encode(piece, unknown) for piece in self._pieces(chunks))
+            return
+
+        def encode(piece: str) -> tuple[Ids, Counter[str]]:
+            found: Counter[str] = Counter()
+            return self.encode(piece, found), found
+
+        for ids, found in side_by_side(encode, self._pieces(chunks)):
+            if unknown is not None:
+                unknown.update(found)
+            yield ids
+
+    def _pieces(self, chunks: Iterable[str]) -> Iterator[str]:
+        """The same text in pieces that can be encoded by themselves."""
         held: list[str] = []
         for chunk in chunks:
             at = 0 if self._cut is None else last_cut(chunk, self._cut)
             if at:
-                yield self.encode("".join([*held, chunk[:at]]), unknown)
+                yield "".join([*held, chunk[:at]])
                 held.clear()
             held.append(chunk[at:])
             if sum(map(len, held)) > WHOLE_CHARS:
                 raise InputError(_TOO_LONG)
-        yield self.encode("".join(held), unknown)
+        yield "".join(held)
+
+    def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
+        found = [self.encode(text, unknown) for text in texts]
+        counts = np.array([len(ids) for ids in found], np.int64)
+        return np.concatenate([np.empty(0, self.dtype), *found]), counts
 
     def try_out(self) -> None:
         """Raise InputError where the library cannot read the file, or does not give back a text."""

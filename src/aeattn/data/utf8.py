@@ -25,8 +25,13 @@ def whole_characters(text: str, unknown: Counter[str] | None = None, strict: boo
 
     `unknown` and `strict` are as in `Tokenizer.encode`.
     """
-    if text.isascii() or not (found := Counter(_SURROGATE.findall(text))):
+    if text.isascii():
         return text
+    try:
+        text.encode()  # far faster than to look for what it refuses
+        return text
+    except UnicodeEncodeError:
+        found = Counter(_SURROGATE.findall(text))
     if strict:
         raise InputError(f"characters that are none (lone surrogates): {listed(found)}; remove or replace them")
     if unknown is not None:

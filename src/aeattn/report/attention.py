@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from markupsafe import Markup
-
-from aeattn.analysis.maps import Float32, unpack
 from aeattn.analysis.results import MEASURES, TOP, Maps
 from aeattn.compare.declaration import ResolvedArm
 from aeattn.report.blocks import Block, Cell, Figure, Figures, Table, Text, shown
 from aeattn.report.charts import gathered, named
 from aeattn.report.data import Comparison, Group, mean_cell, over_seeds
+from aeattn.report.maps import HOW_TO_READ, map_figure
 from aeattn.report.per_head import per_head
 from aeattn.report.snapshots import at_end, common_loss, differences, pairs
-from aeattn.report.svg import Chart, Scale, picture, spread
+from aeattn.report.svg import Chart, Scale, spread
 
 NAMES = {
     "entropy_share": "entropy / ln n",
@@ -49,7 +47,9 @@ UNITS = {
     "readout_r2": "read-out R\u00b2",
     "pca_r2": "PCA R\u00b2",
 }
-LEVELS = 6  # of darkness in a map
+
+
+SIDE_BY_SIDE = 6  # variants at most that are columns of a table
 
 
 def _under(section: str, names: Mapping[str, str]) -> dict[str, str]:
@@ -62,9 +62,9 @@ def attention_blocks(comparison: Comparison) -> list[Block]:
         return [Text("What attention does was not measured in these runs.")]
     tables = (
         _table(comparison, "Attention at the end of training (equal steps)", _under("attention", NAMES)),
-        _table(comparison, "The same without the first position", _under("attention", REST)),
-        _table(comparison, "Nats a character added when only some weights are kept", ADDED, "+.4f"),
-        _table(comparison, "Codes: what projections keep of their input", _under("codes", CODES)),
+        _table(comparison, "The same without the first position", _under("attention", REST), folded=True),
+        _table(comparison, "Nats/char added when only some weights are kept", ADDED, "+.4f", folded=True),
+        _table(comparison, "Codes: what projections keep of their input", _under("codes", CODES), folded=True),
     )
     return [
         Text("On identical text at matched positions: queries in the second half of each window. Means over "
@@ -88,22 +88,28 @@ def _same_text(comparison: Comparison) -> bool:
     return len({run.end.text.digest for run in runs}) <= 1 and len(before) <= 1
 
 
-def _table(comparison: Comparison, title: str, paths: Mapping[str, str], form: str = ".3f") -> Table | None:
+def _table(
+    comparison: Comparison, title: str, paths: Mapping[str, str], form: str = ".3f", folded: bool = False
+) -> Table | None:
+    """A row a variant, or, where there are few of them, a row a measure."""
     rows = []
     for arm in comparison.arms:
         found = [list(at_end(comparison, arm.id, path).values()) for path in paths]
         if seeds := max(map(len, found)):
             cells = [mean_cell(values, form) for values in found]
             rows.append([Cell(comparison.full_name(arm)), Cell(str(seeds), seeds), *cells])
-    columns = ["arm", "#seeds", *(f"#{name}" for name in paths.values())]
-    return Table(title, columns, rows) if rows else None
+    columns = ["variant", "#seeds", *(f"#{name}" for name in paths.values())]
+    if not rows or len(rows) > SIDE_BY_SIDE:
+        return Table(title, columns, rows, folded).filled if rows else None
+    turned = [[Cell(columns[i].removeprefix("#")), *(row[i] for row in rows)] for i in range(1, len(columns))]
+    return Table(title, ["measure", *(f"#{row[0].text}" for row in rows)], turned, folded)
 
 
 def _differences(comparison: Comparison) -> list[Block]:
-    """Arm against arm, paired by seed, for every pair that a contrast declares."""
+    """Variant against variant, paired by seed, for every pair that a contrast declares."""
     rows = [row for pair in pairs(comparison) for row in _pair(comparison, *pair)]
-    columns = ["arm", "less arm", "measure", "#at equal steps", "#at equal loss", "#at nats a character"]
-    return [Table("Arm against arm, paired by seed", columns, rows, folded=len(rows) > 30)] if rows else []
+    columns = ["variant", "minus", "measure", "#at equal steps", "#at equal loss", "#at nats/char"]
+    return [Table("Variant minus variant, paired by seed", columns, rows, folded=True)] if rows else []
 
 
 def _pair(comparison: Comparison, ours: ResolvedArm, theirs: ResolvedArm) -> list[list[Cell]]:
@@ -129,19 +135,18 @@ def _figures(comparison: Comparison) -> list[Block]:
         ("attention.gini", "Gini index"), ("attention.effective_chars", "exp(entropy), characters"))]  # fmt: skip
     added = [_top_weights(comparison, group) for group in comparison.groups]
     drawn = gathered(comparison, [*lines, *added])
-    maps = [(arm, found) for arm in comparison.in_group(comparison.groups[0]) if (found := _maps(comparison, arm))]
-    if not maps:
-        return [drawn] if drawn else []
-    passage = " ".join(maps[0][1].text.split())
-    about = (
-        f"Attention maps of one passage, \u201c{passage}\u201d: a row a layer, a column a head; in each, "
-        "queries go down and keys to the right; the stronger the colour, the larger the weight (its root)."
-    )
-    return [
-        *([drawn] if drawn else []),
-        Text(about),
-        Figures([figure for pair in maps if (figure := _draw_maps(*pair))]),
-    ]
+    return [*([drawn] if drawn else []), *_maps_blocks(comparison)]
+
+
+def _maps_blocks(comparison: Comparison) -> list[Block]:
+    """The maps of each variant, the first group's alone."""
+    arms = [(arm, found) for arm in comparison.in_group(comparison.groups[0]) if (found := _maps(comparison, arm))]
+    figures = [(arm, figure) for arm, maps in arms if (figure := map_figure(arm.label, maps))]
+    if not figures:
+        return []
+    passage = " ".join(arms[0][1].text.split())
+    about = Text(f"Attention maps of one passage, \u201c{passage}\u201d. {HOW_TO_READ}")
+    return [about, *(Figures([f], folded=f"Attention maps: {arm.label}") for arm, f in figures)]
 
 
 def _over_training(comparison: Comparison, group: Group, path: str, label: str) -> Figure | None:
@@ -153,14 +158,14 @@ def _over_training(comparison: Comparison, group: Group, path: str, label: str) 
         return None
     low, high = spread([loss for loss, _ in every], 0.04)
     plot = Chart(
-        named(f"{label} as training goes on", group),
+        named(f"{label}, as training goes on", group, len(comparison.groups) > 1),
         "; ".join(f"{arm.label}: {lines[arm.id][-1][1]:.3f} at last" for arm in arms if lines[arm.id]),
-        (high, low), spread([value for _, value in every]), "validation loss, falling to the right",
-        named(label, group), x_ticks=Scale(low, high, 0, 1).ticks(),
+        (high, low), spread([value for _, value in every]), "validation loss in nats/char, falling to the right",
+        label, x_ticks=Scale(low, high, 0, 1).ticks(),
     )  # fmt: skip
     for arm in arms:
-        plot.dots(lines[arm.id], comparison.series(arm), arm.label, "{1:.3f} at {0:.4f} nats", small=True)
-    return Figure(plot.render())
+        plot.dots(lines[arm.id], comparison.series(arm), arm.label, "{1:.3f} at {0:.4f} nats/char", small=True)
+    return Figure(plot.render(), title=plot.title)
 
 
 def _course(comparison: Comparison, arm: str, path: str) -> list[tuple[float, float]]:
@@ -181,53 +186,19 @@ def _top_weights(comparison: Comparison, group: Group) -> Figure | None:
     every = [point for _, points in lines for point in points]
     if not every:
         return None
+    title = named("Loss added when only the top k weights are kept", group, len(comparison.groups) > 1)
     shares = (f"{arm.label}: " + ", ".join(f"{v:.4f} for {k:g}" for k, v in points) for arm, points in lines)
     plot = Chart(
-        named("Loss with only the top k weights", group), "; ".join(shares),
+        title, "; ".join(shares),
         spread((1.0, 16.0), 0.08, log=True), spread([v for _, v in every], log=True),
-        "weights kept of each query's", named("nats added", group), log_x=True, log_y=True, x_ticks=TOP,
+        "weights kept of each query's", "nats/char added", log_x=True, log_y=True, x_ticks=TOP,
     )  # fmt: skip
     for arm, points in lines:
-        plot.dots(points, comparison.series(arm), arm.label, "{1:+.4f} nats with the top {0:g}")
-    return Figure(plot.render())
+        plot.dots(points, comparison.series(arm), arm.label, "{1:+.4f} nats/char with the top {0:g}")
+    return Figure(plot.render(), title=plot.title)
 
 
 def _maps(comparison: Comparison, arm: ResolvedArm) -> Maps | None:
     """Those of the first seed that has any."""
     runs = comparison.analysed(arm.id).values()
     return next((run.end.maps for run in runs if run.end.maps and run.end.maps.weights), None)
-
-
-def _draw_maps(arm: ResolvedArm, maps: Maps) -> Figure | None:
-    try:
-        grid = [[unpack(head) for head in layer] for layer in maps.weights]
-    except ValueError:  # damaged
-        return None
-    size = len(grid[0][0])
-    cell, parts = size + 3, []
-    margin = round(cell * len(grid[0]) / 24)
-    for i, layer in enumerate(grid):
-        number = '<text class="micro" text-anchor="middle" font-size="{:.1f}" x="{}" y="{}">{}</text>'
-        at = (cell * len(grid[0]) / 32, margin / 2, i * cell + cell / 2)
-        parts.append(Markup(number).format(*at, i + 1))
-        for j, weights in enumerate(layer):
-            tile = '<g transform="translate({} {})"><path class="tile" d="M0 0V{}H{}z"/>{}</g>'
-            parts.append(Markup(tile).format(margin + j * cell, i * cell, size, size, _shade(weights)))
-    alt = f"Attention maps of {arm.label}: {len(grid)} layers of {len(grid[0])} heads."
-    svg = picture(f"Attention maps, {arm.label}", alt, margin + cell * len(grid[0]), cell * len(grid), parts)
-    return Figure(svg, arm.label)
-
-
-def _shade(weights: Float32) -> Markup:
-    """Runs of equal darkness as one path a level."""
-    levels = (LEVELS * weights**0.5 + 0.35).astype(int).clip(0, LEVELS)
-    paths: dict[int, list[str]] = {}
-    for y, row in enumerate(levels):
-        x = 0
-        while x <= y:
-            run = next((n for n in range(x, y + 1) if row[n] != row[x]), y + 1) - x
-            if row[x]:
-                paths.setdefault(int(row[x]), []).append(f"M{x} {y}h{run}v1h-{run}z")
-            x += run
-    drawn = (Markup('<path class="m{}" d="{}"/>').format(level, "".join(d)) for level, d in sorted(paths.items()))
-    return Markup("").join(drawn)

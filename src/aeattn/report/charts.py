@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from aeattn.compare.declaration import ResolvedArm
 from aeattn.compare.intervals import Interval
-from aeattn.compare.metrics import LOSSES, describe_measure
 from aeattn.compare.records import Record
-from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Figure, Figures, Key
-from aeattn.report.data import Comparison, Group, cost_of, group_name, group_of, over_seeds
-from aeattn.report.svg import Chart, Scale, marker, picture, short, spread, words
+from aeattn.report.data import Comparison, Group, cost_of, group_name, over_seeds
+from aeattn.report.svg import Chart, short, spread
 
-NATS = "nats a character"
+NATS = "nats/char"
+LOWER = f"{NATS}, lower is better"
 WHOLE = "on the whole validation text, after training"
 
 
@@ -32,9 +29,9 @@ def gathered(comparison: Comparison, figures: Iterable[Figure | None], keys: Seq
     return Figures(there, [*legend(comparison), *keys]) if there else None
 
 
-def named(what: str, group: Group) -> str:
-    """With the way of matching and the size."""
-    return f"{what}, {group_name(group)}"
+def named(what: str, group: Group, several: bool) -> str:
+    """With the way of matching and the size, where there are several."""
+    return f"{what}, {group_name(group)}" if several else what
 
 
 # -- learning curves -----------------------------------------------------------------------------------------
@@ -93,14 +90,15 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
     name = "second half" if half else "whole training"
     ends = [f"{arm.label} ends at {means[-1].nats:.4f}" for arm in arms if (means := curves[arm.id])]
     plot = Chart(
-        f"Learning curves, {name}, {group_name(group)}",
-        f"Validation loss in nats a character, falling with training: {'; '.join(ends)}.",
+        named(f"Learning curves, {name}", group, len(comparison.groups) > 1),
+        f"Validation loss in {NATS}, falling with training: {'; '.join(ends)}.",
         spread([mean.at / 1e6 for mean in every], 0.02), (low, high if half else min(high, low + 1.2)),
-        "million characters trained on", f"{named(NATS, group)}, {name}",
+        "million characters trained on", LOWER,
     )  # fmt: skip
     for arm in arms:
         _draw_curve(plot, curves[arm.id], wholes.get(arm.id), comparison.series(arm), arm.label)
-    return Figure(plot.render())
+    at = comparison.groups.index(group) or ""
+    return Figure(plot.render(), title=plot.title, name=f"report-curves{at}-{name.split()[-1]}")
 
 
 def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: int, label: str) -> None:
@@ -108,104 +106,10 @@ def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: 
     if len(bands) > 1:
         plot.band(bands, series)
     points = [(mean.at / 1e6, mean.nats) for mean in means]
-    plot.dots(points, series, label, "{1:.4f} at {0:.3g} M characters", small=True)
+    plot.dots(points, series, label, "{1:.4f} nats/char after {0:.3g} million characters", small=True)
     if whole:
-        tip = f"{label}: {whole.nats:.4f} {WHOLE}"
+        tip = f"{label}: {whole.nats:.4f} nats/char {WHOLE}"
         plot.dot((whole.at / 1e6, whole.nats), series, tip, hollow=True)
-
-
-# -- forest plots --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """A contrast in a forest plot: the arm, `under` it what it is compared with, and the figures as text."""
-
-    name: str
-    under: str
-    mean: float
-    interval: Interval | None
-    primary: bool
-    shown: str
-
-
-def is_loss(contrast: ContrastResult) -> bool:
-    return contrast.measure in LOSSES
-
-
-def contrast_row(contrast: ContrastResult) -> Row:
-    """A contrast as a row: of losses in nats, of all else in percent of the arm compared with."""
-    scale = 1.0 if is_loss(contrast) else 100 / abs(contrast.baseline or 1.0)
-    mean, form = scale * (contrast.center or 0.0), "+.4f" if is_loss(contrast) else "+.1f"
-    interval = contrast.shown and (scale * contrast.shown[0], scale * contrast.shown[1])
-    ends = ", one seed" if contrast.n == 1 else ""
-    if interval:
-        ends = f" [{interval[0]:{form}}, {interval[1]:{form}}]"
-    of = "" if contrast.measure in LOSSES[:2] else f"{describe_measure(contrast.measure).text}, "
-    figures = f"{mean:{form}}{ends}".replace("-", "\u2212")
-    ours, theirs = contrast.labels
-    return Row(ours, f"{of}less {theirs}", mean, interval, contrast.primary, figures)
-
-
-def forest_figure(
-    comparison: Comparison, contrasts: Sequence[ContrastResult], group: Group, unit: str
-) -> Figure | None:
-    """A forest plot of the contrasts of one group, all of the loss (with the region where a difference does not
-    matter) or all of something else."""
-    here = [c for c in contrasts if group_of(c) == group and c.mean is not None]
-    drawn = [c for c in here if is_loss(c) or c.baseline]  # there is something to take a percentage of
-    if not drawn:
-        return None
-    title = f"Differences {group_name(group)}"
-    smallest = comparison.declaration.smallest_effect if all(map(is_loss, drawn)) else 0.0
-    wide, narrow = (_forest(title, [contrast_row(c) for c in drawn], unit, smallest, w) for w in (True, False))
-    kinds = "Diamond: the primary contrast, 95 %. " if any(c.primary for c in drawn) else ""
-    if any(c.family for c in drawn):
-        kinds = "Diamonds: primary contrasts, whose intervals hold all at once at 95 %. "
-    if not all(c.primary for c in drawn):
-        kinds += "Circles: exploratory contrasts, whose intervals hold all at once at 95 %. "
-    shaded = f"Shaded: less than {smallest:g} nats, declared as not mattering." if smallest else ""
-    return Figure(wide, f"{title}. Means over seeds with intervals, paired by seed. {kinds}{shaded}", narrow)
-
-
-def _forest(title: str, rows: Sequence[Row], unit: str, smallest: float, wide: bool) -> Markup:
-    """Differences with their intervals, one a row."""
-    width, top, pitch = (760.0, 16.0, 44.0) if wide else (360.0, 16.0, 66.0)
-    x0, x1 = (300.0, 560.0) if wide else (14.0, 346.0)
-    ends = [end for row in rows for end in (row.interval or (row.mean, row.mean))]
-    x = Scale(*spread([*ends, 0.0, smallest, -smallest], 0.08), x0, x1)
-    bottom = top + pitch * len(rows)
-    parts = []
-    if smallest:
-        region = f"M{x(-smallest):.1f} {top - 6}H{x(smallest):.1f}V{bottom}H{x(-smallest):.1f}z"
-        parts.append(Markup('<path class="region" d="{}"/>').format(region))
-    parts.append(Markup('<path class="zero" d="M{:.1f} {}V{}"/>').format(x(0), top - 6, bottom))
-    for i, row in enumerate(rows):
-        parts += _forest_row(row, x, top + pitch * i, wide)
-    parts += [words(x(value), bottom + 17, short(value), "tick", "middle") for value in x.ticks(4 if wide else 3)]
-    parts.append(Markup('<path class="axis" d="M{} {}H{}"/>').format(x0, bottom, x1))
-    parts.append(words(x1, bottom + 36, f"{unit}; left of 0 is less", "label", "end"))
-    alt = "; ".join(f"{row.name}, {row.under}: {row.shown}" for row in rows)
-    return picture(title, alt, width, bottom + 44, parts)
-
-
-def _forest_row(row: Row, x: Scale, top: float, wide: bool) -> list[Markup]:
-    color, middle = "c1" if row.primary else "cn", top + (18 if wide else 50)
-    parts = []
-    if row.interval:
-        span = f"M{x(row.interval[0]):.1f} {middle}H{x(row.interval[1]):.1f}"
-        parts.append(Markup('<path class="whisker {}" d="{}"/>').format(color, span))
-    parts.append(marker(x(row.mean), middle, 2 if row.primary else 0, color, row.shown, 5))
-    end, at = ("end", 288.0) if wide else ("start", 14.0)
-    weight = "name strong" if row.primary else "name"
-    parts.append(words(at, top + (14 if wide else 15), _cut(row.name, 40), weight, end))
-    under = _cut(row.under, 46) if wide else f"{_cut(row.under, 27)}: {row.shown}"
-    parts.append(words(at, top + (31 if wide else 32), under, "under", end))
-    return [*parts, *([words(752, middle + 4, row.shown, "figure", "end")] if wide else [])]
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
 
 
 # -- one point an arm ----------------------------------------------------------------------------------------
@@ -215,25 +119,21 @@ Spot = tuple[ResolvedArm, Mean]
 
 
 def cost_figures(comparison: Comparison) -> Figures | None:
-    """Loss against what it cost, for each way of matching; seconds only where no run shared the machine."""
-    kinds: list[tuple[str, str, Sequence[str]]] = [("training FLOPs", "training FLOPs of a run", ("train_flops",))]
-    kinds += [] if comparison.slowed else [("seconds", "seconds of training", ("seconds",))]
-    kinds += [("cache", "cache, bytes a character", ("latent_cache_bytes", "cache_bytes"))]
+    """Loss against what training cost, for each way of matching, where variants differ in it; seconds only where
+    no run shared the machine."""
+    kinds = [("training FLOPs", "train_flops")]
+    kinds += [] if comparison.slowed else [("training seconds", "seconds")]
     figures = (_cost_figure(comparison, group, *kind) for group in comparison.groups for kind in kinds)
     return gathered(comparison, figures)
 
 
-def _cost_figure(
-    comparison: Comparison, group: Group, name: str, label: str, costs: Sequence[str]
-) -> Figure | None:
-    """Of the costs named, each run has the first that is known of it."""
-
-    def read(record: Record) -> float | None:
-        return next((cost for name in costs if (cost := cost_of(record, name)) is not None), None)
-
-    found = {arm.id: over_seeds(map(read, comparison.finals(arm.id)))[0] for arm in comparison.in_group(group)}
-    there = spots(comparison, found)
-    return _spots_figure(comparison, there, f"Loss against {name}", label, group) if there else None
+def _cost_figure(comparison: Comparison, group: Group, label: str, name: str) -> Figure | None:
+    finals = {arm.id: comparison.finals(arm.id) for arm in comparison.in_group(group)}
+    costs = {id: over_seeds(cost_of(record, name) for record in runs)[0] for id, runs in finals.items()}
+    there = spots(comparison, costs)
+    if len({mean.at for _, mean in there}) < 2:
+        return None
+    return _spots_figure(comparison, there, f"Loss against {label}", label, group)
 
 
 def size_figures(comparison: Comparison) -> Figures | None:
@@ -266,21 +166,21 @@ def _spots_figure(
 ) -> Figure:
     """Each arm's loss with its interval; a line through those of one style."""
     plot = Chart(
-        named(title, group),
-        "; ".join(f"{arm.label}: {mean.nats:.4f} nats at {short(mean.at)}" for arm, mean in there),
+        named(title, group, len(comparison.groups) > 1),
+        "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {short(mean.at)}" for arm, mean in there),
         spread([mean.at for _, mean in there], 0.06 if log else 0.12, log),
-        spread([end for _, mean in there for end in mean.ends], 0.15), label, named(NATS, group), log_x=log,
+        spread([end for _, mean in there for end in mean.ends], 0.15), label, LOWER, log_x=log,
     )  # fmt: skip
     lines: dict[int, list[tuple[float, float]]] = {}
     for arm, mean in there:
         series, at = comparison.series(arm), (mean.at, mean.nats)
         lines.setdefault(series, []).append(at)
         plot.whisker(mean.at, *mean.ends, series)
-        plot.dot(at, series, f"{arm.label}: {mean.nats:.4f} nats, {short(mean.at)} {label}")
+        plot.dot(at, series, f"{arm.label}: {mean.nats:.4f} {NATS}, {short(mean.at)} {label}")
     for series, points in lines.items():
         if len(points) > 1:
             plot.line(sorted(points), series)
-    return Figure(plot.render())
+    return Figure(plot.render(), title=plot.title)
 
 
 # -- learning rates ------------------------------------------------------------------------------------------
@@ -305,13 +205,14 @@ def _rate_figure(comparison: Comparison, group: Group) -> Figure | None:
     rates = sorted({rate for points in tried.values() for rate, _ in points})
     best = "; ".join(f"{arm.label} does best at {of.chosen}" for arm, of in arms)
     plot = Chart(
-        named("Learning rates", group), f"Loss over the factor on the learning rates: {best}.",
+        named("Loss against the learning-rate multiplier", group, len(comparison.groups) > 1),
+        f"Filled: the multiplier that was chosen. {best}.",
         spread(rates, 0.08, log=True), (min(means) - 0.02, min(max(means), min(means) + 0.6) + 0.02),
-        "factor on the learning rates", named(NATS, group), log_x=True, x_ticks=rates,
+        "learning-rate multiplier", LOWER, log_x=True, x_ticks=rates,
     )  # fmt: skip
     for arm, of in arms:
         plot.line(tried[arm.id], comparison.series(arm))
         for rate, mean in tried[arm.id]:
-            tip = f"{arm.label}: {mean:.4f} at {rate:g}"
+            tip = f"{arm.label}: {mean:.4f} {NATS} at {rate:g}"
             plot.dot((rate, mean), comparison.series(arm), tip, hollow=rate != of.chosen)
-    return Figure(plot.render())
+    return Figure(plot.render(), title=plot.title)

@@ -1,4 +1,4 @@
-"""What was claimed of the published experiment, and what the contrasts that bear on it say; sparsity beside
+"""What was claimed of the published experiment, and what the differences that bear on it say; sparsity beside
 distance."""
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
         for claim in CLAIMS
     ]  # fmt: skip
     about = (
-        "A verdict follows from the primary contrasts that bear on a claim; where there are none, from the "
+        "A verdict follows from the primary differences that bear on a claim; where there are none, from the "
         "exploratory ones, and then it says where to look, not what is so."
     )
-    columns = ["claim", "in words", "verdict", "from contrasts that are", "what they say"]
+    columns = ["claim", "in words", "verdict", "from differences that are", "what they say"]
     return [Text(about), Table("", columns, rows), *_sparsity(contrasts)]
 
 
@@ -85,7 +85,7 @@ def _sparsity(contrasts: Sequence[ContrastResult]) -> list[Block]:
     about = (
         "Wider attention is partly reach: a Gini index is read beside the mean distance of what is attended to."
     )
-    columns = ["arm", "less arm", "#Gini index", "#mean distance, characters", "together"]
+    columns = ["variant", "minus", "#Gini index", "#mean distance, characters", "together"]
     return [Text(about), Table("Sparsity beside distance", columns, rows)]
 
 

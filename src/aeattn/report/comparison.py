@@ -3,76 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from aeattn.compare.declaration import ResolvedArm
-from aeattn.compare.metrics import TIMED, describe_measure
+from aeattn.compare.metrics import LOSSES, TIMED, describe_measure
 from aeattn.compare.records import Record
-from aeattn.compare.results import ArmSummary, ContrastResult, TuningResult
+from aeattn.compare.results import ContrastResult, TuningResult
+from aeattn.report.answer import answer, detail
 from aeattn.report.attention import attention_blocks
 from aeattn.report.blocks import Block, Cell, Figures, Page, Samples, Section, Table, Text, shown, with_interval
 from aeattn.report.charts import (
     NATS,
     cost_figures,
     curve,
-    forest_figure,
-    is_loss,
     learning_curves,
     rate_figures,
     size_figures,
     whole_text,
 )
 from aeattn.report.claims import claim_blocks
-from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of, mean_cell, over_seeds
-from aeattn.report.frontier import frontier_blocks, frontier_figure, has_bytes
-from aeattn.report.protocol import all_records, protocol
+from aeattn.report.data import COSTS, Comparison, Group, cost_of, group_name, group_of, over_seeds
+from aeattn.report.forest import forest_figures
+from aeattn.report.frontier import frontier_figures
+from aeattn.report.protocol import all_records, declared, protocol
+from aeattn.report.variants import variants
 
 SAMPLES_SHOWN = 6
-PERCENT = "% of the arm compared with"
+WORSE_OR_BETTER = "A difference is the first variant minus the second; of a loss, less is better."
 
 
 def make_page(comparison: Comparison) -> Page:
     """The whole report of a comparison."""
     declaration, summary = comparison.declaration, comparison.summary
-    done = sum(record.status == "done" for record in comparison.records)
+    family, screening = declaration.family, declaration.screening
+    sections = [
+        Section("Variants", variants(comparison), brief=True),
+        Section("Published claims", claim_blocks(comparison.contrasts) if family else [], brief=True),
+        Section("Learning curves", _curves(comparison), brief=True),
+        Section("Differences", [] if screening else _contrasts(comparison)),
+        Section("Cost of training", _costs(comparison)),
+        Section("Learning rates", _rates(comparison)),
+        Section("Sizes", _sizes(comparison)),
+        Section("What attention does", attention_blocks(comparison)),
+        Section("Samples", _samples(comparison)),
+        Section("Pre-registered", [declared(declaration)], brief=True),
+        Section("Protocol", protocol(comparison)),
+        Section("Records", all_records(comparison)),
+    ]
     return Page(
         title=declaration.title or declaration.name,
         question=declaration.question,
-        answer=summary.answer
-        if summary
-        else f"There is no answer yet: {done} runs are done, and nothing has been concluded from them.",
+        answer=answer(comparison),
         hero=_hero(comparison),
         facts=_facts(comparison),
         notes=[*(summary.notes if summary else ()), *comparison.problems],
-        sections=[
-            *([Section("Published claims", claim_blocks(comparison.contrasts))] if declaration.family else []),
-            *([Section("Loss for every byte", frontier_blocks(comparison))] if has_bytes(comparison) else []),
-            Section("Arms", _arms(comparison)),
-            Section("Learning curves", _curves(comparison)),
-            *([] if declaration.screening else [Section("Contrasts", _contrasts(comparison))]),
-            Section("Cost against loss", _costs(comparison)),
-            Section("Learning rates", _rates(comparison)),
-            Section("Sizes", _sizes(comparison)),
-            Section("What attention does", attention_blocks(comparison)),
-            Section("What the models write", _samples(comparison)),
-            Section("Protocol", protocol(comparison)),
-            Section("Records", all_records(comparison)),
-        ],
+        sections=[section for section in sections if section.blocks],
         conditions=summary.conditions if summary else "",
+        detail=detail(comparison),
     )
 
 
-def _hero(comparison: Comparison) -> Block | None:
-    """The declared differences of the loss in the group of the primary contrast; else the curves."""
+def _hero(comparison: Comparison) -> Figures | None:
+    """The differences of what the primary one is measured in, beside loss against bytes of cache."""
     primary = next((contrast for contrast in comparison.contrasts if contrast.primary), None)
+    figures = []
     if primary is not None:
         same = [contrast for contrast in comparison.contrasts if contrast.measure == primary.measure]
-        unit = NATS if is_loss(primary) else PERCENT
-        if figure := forest_figure(comparison, same, group_of(primary), unit):
-            return Figures([figure], wide=True)
-    if has_bytes(comparison) and (frontier := frontier_figure(comparison)):
-        return frontier
-    curves = learning_curves(comparison)
-    return Figures(curves.figures[:1], curves.legend) if curves else None
+        figures += forest_figures(comparison, same, group_of(primary))[:1]
+    frontier = frontier_figures(comparison)
+    figures += frontier.figures[:1] if frontier else []
+    return Figures([replace(figures[0], name="report"), *figures[1:]], wide=True) if figures else None
 
 
 def _facts(comparison: Comparison) -> list[str]:
@@ -80,11 +79,11 @@ def _facts(comparison: Comparison) -> list[str]:
     seeds, runs = len(declaration.seeds.final), comparison.summary and comparison.summary.runs
     done, failed = (sum(record.status == status for record in records) for status in ("done", "failed"))
     return [
-        f"{len(comparison.arms)} arms",
+        f"{len(comparison.arms)} variants",
         f"{seeds} seed{'s' if seeds != 1 else ''}",
         f"{runs.done if runs else done} of {runs.wanted if runs else len(records)} runs done",
         f"{runs.failed if runs else failed} failed",
-        f"declared {declaration.declared}",
+        f"pre-registered {declaration.declared}",
         f"declaration {declaration.hash[:12]}",
     ]
 
@@ -93,7 +92,7 @@ def _curves(comparison: Comparison) -> list[Block]:
     figures = learning_curves(comparison)
     if figures is None:
         return [Text("No run has been evaluated yet.")]
-    columns = ["arm", "#characters", "#nats a character", "of"]
+    columns = ["variant", "#characters", f"#{NATS}", "of"]
     part = (
         "part of the validation text" if any(whole_text(comparison.finals(a.id)) for a in comparison.arms) else ""
     )
@@ -104,95 +103,77 @@ def _curves(comparison: Comparison) -> list[Block]:
         for mean, of in [*means, *([(whole, "whole validation text")] if whole else [])]:
             cells = [shown(mean.at, ",.0f"), with_interval(mean.nats, mean.interval), Cell(of)]
             rows.append([Cell(comparison.full_name(arm)), *cells])
-    about = Text("Means over seeds, with 95 % intervals as bands." + (
+    about = Text("Means over seeds, with 95 % confidence intervals as bands." + (
         " Lines are of one part of the validation text, rings of all of it: losses on two texts do not compare."
         if part else ""
     ))  # fmt: skip
-    return [about, figures, Table("Validation loss as training went on", columns, rows, folded=True)]
+    return [about, figures, Table("Validation loss as training went on", columns, rows, folded=True).filled]
 
 
 def _sizes(comparison: Comparison) -> list[Block]:
     figures = size_figures(comparison)
     if figures is None:
-        return [Text("Every arm was run in one size.")]
-    return [Text("Loss over the number of parameters; the figures are those of the arms above."), figures]
+        return []
+    return [Text("Loss over the number of parameters; the figures are those of the variants above."), figures]
 
 
-# -- arms and costs ------------------------------------------------------------------------------------------
-
-
-def _arms(comparison: Comparison) -> list[Block]:
-    columns = ["arm", "#runs", "#nats a character", "#perplexity", "#sd over seeds", "#parameters", "#rate",
-               "what it is"]  # fmt: skip
-    concluded = {arm.id: arm for arm in comparison.summary.arms} if comparison.summary else {}
-    rows = [_arm_row(comparison, arm, concluded.get(arm.id)) for arm in comparison.arms]
-    noise = comparison.summary and comparison.summary.noise
-    if not noise or noise.sd is None or noise.resolvable is None:
-        return [Table("", columns, rows)]
-    return [Table("", columns, rows), Text(
-        f"Noise: seeds alone spread {noise.arm} by {noise.sd:.4f} nats (standard deviation of {noise.n}); without "
-        f"pairing, a difference below {noise.resolvable:.4f} is not told from it."
-    )]  # fmt: skip
-
-
-def _arm_row(comparison: Comparison, arm: ResolvedArm, concluded: ArmSummary | None) -> list[Cell]:
-    losses = [comparison.loss(record) for record in comparison.finals(arm.id)]
-    return [
-        Cell(comparison.full_name(arm)),
-        Cell(str(len(losses)), len(losses)),
-        mean_cell(losses),
-        shown(concluded.perplexity if concluded else None, ".3f"),
-        shown(concluded.sd if concluded else None),
-        shown(arm.parameters, ",.0f"),
-        shown(concluded.rate if concluded else None, "g"),
-        Cell(arm.about),
-    ]
+# -- costs ------------------------------------------------------------------------------------------------
 
 
 def _costs(comparison: Comparison) -> list[Block]:
     arms = [(arm, finals) for arm in comparison.arms if (finals := comparison.finals(arm.id))]
     if not arms:
-        return [Text("No run has finished yet.")]
+        return []
     slowed = comparison.slowed
     left_out = ("chars", "parameters", *(TIMED if slowed else ()))
     columns = {name: how for name, how in COSTS.items() if name not in left_out}
     rows = [
         [
             Cell(comparison.full_name(arm)),
-            mean_cell(map(comparison.loss, finals)),
             *(shown(over_seeds(cost_of(r, name) for r in finals)[0], form) for name, (_, form) in columns.items()),
         ]
         for arm, finals in arms
     ]
-    note = Text("Runs shared the machine, so that their seconds and characters/s are not compared.", role="note")
+    note = Text("Runs shared the machine, so their seconds and chars/s are not compared.", role="note")
     figures = cost_figures(comparison)
-    table = Table("", ["arm", "#nats a character", *(f"#{name}" for name, _ in columns.values())], rows)
+    table = Table("", ["variant", *(f"#{name}" for name, _ in columns.values())], rows).filled
     return [*([note] if slowed else []), *([figures] if figures else []), table]
 
 
-# -- contrasts -----------------------------------------------------------------------------------------------
+# -- differences ---------------------------------------------------------------------------------------------
 
 
 def _contrasts(comparison: Comparison) -> list[Block]:
     contrasts = comparison.contrasts
     if not contrasts:
-        return [Text("Nothing has been concluded yet.")]
+        return [Text("Nothing has been concluded yet.")] if comparison.summary is None else []
+    hero = next((c for c in contrasts if c.primary), None)
     figures = [
-        forest_figure(comparison, [c for c in contrasts if is_loss(c) == losses], group, unit)
-        for losses, unit in ((True, NATS), (False, PERCENT))
+        figure
         for group in comparison.groups
+        for losses in (True, False)
+        for figure in forest_figures(comparison, _not_above(contrasts, hero, group, losses), group)
     ]
-    there = [Figures([figure], wide=True) for figure in figures if figure]
-    columns = ["arm", "less arm", "of", "declared as", "claim", "#seeds", "#difference [interval]", "unit", "#p",
+    there = [Figures([figure], wide=True) for figure in figures]
+    columns = ["variant", "minus", "of", "declared as", "claim", "#seeds", "#difference [interval]", "unit", "#p",
                "#p, Holm", "#seeds and books [95 %]", "#% of perplexity", "verdict"]  # fmt: skip
     rows = [_contrast_row(contrast, len(comparison.groups) > 1) for contrast in contrasts]
-    about = "The interval of the primary contrast holds at 95 %; those of the exploratory ones hold all at once."
+    about = "The interval of the primary difference holds at 95 %; those of exploratory ones hold all at once."
     if any(c.family for c in contrasts):
-        about = "Intervals of the primary contrasts hold all at once at 95 %, as do those of the exploratory ones."
+        about = "Intervals of the primary differences hold all at once at 95 %, as do those of exploratory ones."
     alone = [*_by_seeds_alone(contrasts)]
     sentences = [c.sentence for c in contrasts if c.sentence and c.verdict != "no runs"]
     said = [Text("In words:", sentences)] if sentences else []
-    return [*there, Text(about), Table("", columns, rows), *alone, *said]
+    every = Table("Every difference, with p-values", columns, rows, folded=True).filled
+    return [Text(f"{WORSE_OR_BETTER} {about}"), *said, *there, every, *alone]
+
+
+def _not_above(
+    contrasts: Sequence[ContrastResult], hero: ContrastResult | None, group: Group, losses: bool
+) -> list[ContrastResult]:
+    """The contrasts of a group that the picture at the top of the page does not show."""
+    shown = [c for c in contrasts if hero and c.measure == hero.measure and group_of(c) == group_of(hero)]
+    return [c for c in contrasts if c not in shown and group_of(c) == group and (c.measure in LOSSES) == losses]
 
 
 def _by_seeds_alone(contrasts: Sequence[ContrastResult]) -> list[Block]:
@@ -206,9 +187,9 @@ def _by_seeds_alone(contrasts: Sequence[ContrastResult]) -> list[Block]:
         ]
         for c in contrasts if c.two_way
     ]  # fmt: skip
-    columns = ["arm", "less arm", "of", "#seeds and books, 95 %", "#degrees of freedom", "#sd, seeds",
+    columns = ["variant", "minus", "of", "#seeds and books, 95 %", "#degrees of freedom", "#sd, seeds",
                "#sd, books", "#sd, rest", "#paired by seed alone, 95 %"]  # fmt: skip
-    return [Table("Intervals of single contrasts, by both models", columns, rows)] if rows else []
+    return [Table("Intervals of single differences, by both models", columns, rows)] if rows else []
 
 
 def _contrast_row(c: ContrastResult, several: bool) -> list[Cell]:
@@ -236,7 +217,7 @@ def _contrast_row(c: ContrastResult, several: bool) -> list[Cell]:
 def _rates(comparison: Comparison) -> list[Block]:
     tuned = comparison.summary.tuning if comparison.summary else ()
     if not tuned:
-        return [Text("No learning rate was tuned: every arm has that of the base.")]
+        return []
     names = {arm.id: comparison.full_name(arm) for arm in comparison.arms}
     apart = comparison.declaration.tuning is not None and comparison.declaration.tuning.apart
     rows = [
@@ -253,12 +234,13 @@ def _rates(comparison: Comparison) -> list[Block]:
         for t in tuned
         for r in t.rates
     ]
-    heads = ["#AdamW's rate", "#Muon's rate"] if apart else ["#rate"]
-    columns = ["arm", *heads, "#nats a character", "#seeds", "#failed", "chosen", "#sensitivity"]
-    about = "The same rates for every arm, on seeds that the final runs do not use; sensitivity is what one " \
-            "step of the grid away from the best costs."  # fmt: skip
+    heads = ["#AdamW's multiplier", "#Muon's multiplier"] if apart else ["#multiplier"]
+    columns = ["variant", *heads, f"#{NATS}", "#seeds", "#failed", "chosen", "#sensitivity"]
+    about = "The same multipliers of the learning rates for every variant, on seeds that the final runs do not " \
+            "use; sensitivity is what one step of the grid away from the best costs."  # fmt: skip
     figures = rate_figures(comparison)
-    return [Text(about), *([figures] if figures else []), Table("", columns, rows)]
+    every = Table("Every multiplier", columns, rows, folded=bool(figures)).filled
+    return [Text(about), *([figures] if figures else []), every]
 
 
 def _chosen(tuning: TuningResult) -> str:
@@ -273,10 +255,10 @@ def _samples(comparison: Comparison) -> list[Block]:
     arms = [(arm, {r.seed: r for r in comparison.finals(arm.id) if r.samples}) for arm in comparison.arms]
     having = [(arm, runs) for arm, runs in arms if runs]
     if not having:
-        return [Text("No run has written anything.")]
+        return []
     common = sorted(set.intersection(*(set(runs) for _, runs in having)))
     chosen = [(arm, runs[common[0] if common else min(runs)]) for arm, runs in having]
-    about = "The same seed for every arm." if common else "No seed is common to all arms."
+    about = "The same seed for every variant." if common else "No seed is common to all variants."
     return [
         Text(f"Drawn at temperature 0.8 as training went on. {about}"),
         *(Samples(f"{comparison.full_name(arm)}, seed {run.seed}", _passages(run)) for arm, run in chosen),

@@ -72,7 +72,7 @@ def figures(curve: Curve) -> Figures:
     for at in curve.whole:
         plot.dot(at, 1, f"{WHOLE}: {at[1]:.4f}", hollow=True)
     legend = [(TRAIN, 0), (VALID, 1), *((WHOLE, None) for _ in curve.whole)]
-    return Figures([Figure(plot.render())], legend)
+    return Figures([Figure(plot.render(), title=plot.title, name="report")], legend)
 
 
 def draw(curve: Curve, path: Path, title: str) -> None:

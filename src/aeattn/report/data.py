@@ -10,7 +10,7 @@ from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.declaration import Declaration, ResolvedArm, ResolvedContrast, read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import Interval, estimate
-from aeattn.compare.metrics import read_measure
+from aeattn.compare.metrics import allocated_bytes, read_measure
 from aeattn.compare.records import Record
 from aeattn.compare.results import ContrastResult, Summary, Writing
 from aeattn.compare.sentences import MATCHED
@@ -25,13 +25,13 @@ Group = tuple[str, str | None]
 COSTS = {
     "chars": ("characters", ",.0f"),
     "train_flops": ("training FLOPs", ".3g"),
-    "train_flops_per_char": ("FLOPs a character", ",.0f"),
-    "seconds": ("seconds", ",.1f"),
-    "chars_per_second": ("characters/s", ",.0f"),
+    "train_flops_per_char": ("training FLOPs/char", ",.0f"),
+    "seconds": ("training seconds", ",.1f"),
+    "chars_per_second": ("training chars/s", ",.0f"),
     "peak_memory_bytes": ("peak memory, bytes", ",.0f"),
     "parameters": ("parameters", ",.0f"),
-    "cache_bytes": ("cache, bytes a character", ",.0f"),
-    "latent_cache_bytes": ("latent cache", ",.0f"),
+    "cache_bytes": ("full KV cache, bytes a token", ",.0f"),
+    "latent_cache_bytes": ("latent KV cache, bytes a token", ",.0f"),
 }
 """The figures of `Cost`: heading and form."""
 
@@ -86,6 +86,22 @@ class Comparison:
     def analysed(self, arm: str) -> dict[int, RunAnalysis]:
         """What was measured of an arm's final runs, by seed."""
         return {r.seed: found for r in self.finals(arm) if (found := self.analyses.get(r.name))}
+
+    def kept_bytes(self, record: Record) -> float | None:
+        """KV-cache bytes a token of a run: as allocated, where every final run has that, else as counted."""
+        if self._allocated:
+            return allocated_bytes(record)
+        counted = (cost_of(record, name) for name in ("latent_cache_bytes", "cache_bytes"))
+        return next((cost for cost in counted if cost), None)
+
+    def mean_kept_bytes(self, arm: str) -> float | None:
+        """The mean of `kept_bytes` over the final runs of an arm."""
+        return over_seeds(map(self.kept_bytes, self.finals(arm)))[0]
+
+    @property
+    def _allocated(self) -> bool:
+        finals = [record for arm in self.arms for record in self.finals(arm.id)]
+        return bool(finals) and all(allocated_bytes(record) for record in finals)
 
     def full_name(self, arm: ResolvedArm) -> str:
         """The label, with the way of matching and the size where there are several."""

@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file without anything from outside, its tables in Markdown, its first picture.
+"""Writes the report: one HTML file without anything from outside, and a short one in Markdown with its pictures.
 
 The content policy of the page forbids everything but its own style sheet and script, which it names by hash: what
 a model generated, or someone put into a spec, cannot run.
@@ -15,7 +15,7 @@ from pathlib import Path
 from aeattn.compare.folder import Folder
 from aeattn.errors import InputError
 from aeattn.files import replacing
-from aeattn.report.blocks import Figures, Page, to_markdown
+from aeattn.report.blocks import Page, to_markdown
 from aeattn.report.svg import alone, fresh_ids, style, swatch
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.escaping import escape_controls
@@ -23,8 +23,8 @@ from aeattn.version import VERSION
 
 
 def write_report(folder: Path, out: Path | None = None, say: Callable[[str], None] = lambda _: None) -> list[Path]:
-    """Write report.html and report.md for a comparison or a single run, into its folder or another, and report.svg
-    if there is a first picture.
+    """Write report.html and a short report.md for a comparison or a single run, into its folder or another, with
+    its pictures: report.svg, if there is a first one, and report-NAME.svg.
 
     Returns the paths. Raises InputError where the folder is neither, or the other cannot be made.
     """
@@ -36,9 +36,9 @@ def write_report(folder: Path, out: Path | None = None, say: Callable[[str], Non
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{target} cannot be made ({error.strerror}): name another folder with --out") from error
-    written = {"report.html": to_html(page), "report.md": to_markdown(page)}
-    if isinstance(page.hero, Figures):
-        written["report.svg"] = alone(page.hero.figures[0].svg, _asset("report.css"))
+    css = _asset("chart.css")
+    pictures = {f"{f.name}.svg": alone(f.svg, css, f.title, legend) for f, legend in page.pictures}
+    written = {"report.html": to_html(page), "report.md": to_markdown(page), **pictures}
     for name, text in written.items():
         with replacing(target / name) as temporary:
             temporary.write_text(escape_controls(text), encoding="utf-8", errors="replace")
@@ -67,7 +67,7 @@ def to_html(page: Page) -> str:
     """The page as one file."""
     from jinja2 import Environment, StrictUndefined
 
-    css, script = _asset("report.css"), _asset("report.js")
+    css, script = _asset("chart.css") + _asset("report.css"), _asset("report.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_asset("report.html")).render(
         page=page, css=css, script=script, policy=_policy(css, script), version=VERSION, swatch=swatch, style=style

@@ -1,4 +1,4 @@
-"""Every head and every projection by itself: arms with intervals over seeds, and arm against arm.
+"""Every head and every projection by itself: variants with intervals over seeds, and variant minus variant.
 
 Heads are named `layer/head`, such as `1/4`, projections `layer/projection`, such as `2/key`; seeds are paired.
 """
@@ -18,14 +18,14 @@ Columns = Mapping[str, str]
 
 def per_head(comparison: Comparison, title: str, part: str, columns: Columns, form: str) -> list[Block]:
     """Folded tables of all heads or projections (`part` is `by_head` or `by_projection`), where any were measured:
-    each arm's, and arm against arm at equal steps and at equal loss."""
+    each variant's, and variant minus variant at equal steps and at equal loss."""
     named = f"layer/{part.removeprefix('by_')}"
     headings = [f"#{name}" for name in columns.values()]
     tables = [
-        Table(title, ["arm", named, *headings], _each(comparison, part, columns, form), folded=True),
+        Table(title, ["variant", named, *headings], _each(comparison, part, columns, form), folded=True),
         Table(
-            f"{title}, arm against arm, paired by seed",
-            ["arm", "less arm", named, "at equal", *headings],
+            f"{title}, variant minus variant, paired by seed",
+            ["variant", "minus", named, "at equal", *headings],
             [row for pair in pairs(comparison) for row in _against(comparison, *pair, part, columns, f"+{form}")],
             folded=True,
         ),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from aeattn.compare.declaration import Declaration, ResolvedArm
+from aeattn.compare.metrics import describe_measure
 from aeattn.compare.records import Record
 from aeattn.compare.spec import Matching, Tuning
 from aeattn.report.blocks import Block, Cell, Code, Table, Text, shown
@@ -13,29 +14,33 @@ from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of
 
 
 def protocol(comparison: Comparison) -> list[Block]:
-    columns = ["arm", "matching", "#off by", "#steps", "#parameters", "#FLOPs a character", "how it differs"]
+    columns = ["variant", "matching", "#off by", "#steps", "#parameters", "#training FLOPs/char", "how it differs"]
     rows = [
         [Cell(comparison.full_name(arm)), Cell(group_name(group_of(arm))), shown(arm.off_by, "+.3%"),
          *(shown(n, ",.0f") for n in (arm.steps, arm.parameters, arm.train_flops)),
          Cell(_differs(arm, comparison.arms[0]))]
         for arm in comparison.arms
     ]  # fmt: skip
-    facts = [[Cell(name), Cell(value)] for name, value in _declared(comparison.declaration) if value]
     configs = {arm.id: arm.config for arm in comparison.arms}
     return [
-        Table("What was declared before anything ran", ["", "declared"], facts),
-        Table("Arms as they were resolved", columns, rows),
+        Table("Variants as they were resolved", columns, rows, folded=True),
         *([Code("The spec as it was given", comparison.toml)] if comparison.toml else []),
-        Code("Every setting of every arm", json.dumps(configs, indent=1)),
+        Code("Every setting of every variant", json.dumps(configs, indent=1)),
     ]
 
 
+def declared(declaration: Declaration) -> Table:
+    """What was fixed before anything ran."""
+    facts = [[Cell(name), Cell(value)] for name, value in _declared(declaration) if value]
+    return Table("", ["before anything ran", "it was declared"], facts)
+
+
 def _declared(d: Declaration) -> Iterator[tuple[str, str]]:
-    contrasts = (f"{c.arm} against {c.than}, {c.measure}" for c in d.contrasts if c.primary)
+    contrasts = (f"{c.arm} minus {c.than}, {describe_measure(c.measure).text}" for c in d.contrasts if c.primary)
     sides = [(name, getattr(text, name)) for text in d.text for name in ("train", "valid")]
     texts = (f"{name}: {side.chars:,} characters, sha256 {side.sha256[:16]}" for name, side in sides)
-    yield "primary contrast", "; ".join(contrasts)
-    yield "smallest effect that matters", f"{d.smallest_effect} nats a character"
+    yield "primary difference", "; ".join(contrasts)
+    yield "smallest effect that matters", f"{d.smallest_effect} nats/char"
     yield "final seeds", ", ".join(map(str, d.seeds.final))
     yield "tuning seeds", ", ".join(map(str, d.seeds.tuning)) if d.tuning else ""
     yield "tuned", _tuned(d.tuning) if d.tuning else "nothing"
@@ -45,7 +50,7 @@ def _declared(d: Declaration) -> Iterator[tuple[str, str]]:
     judged = [f"{name}: {side.chars:,} characters, sha256 {side.sha256[:16]}"
               for text in d.text for name, side in text.judged.items()]  # fmt: skip
     yield "judged on, once", "; ".join(judged)
-    yield "primary contrasts that Holm's correction counts", str(d.family or "")
+    yield "primary differences that Holm's correction counts", str(d.family or "")
     yield "intervals of losses", "a model of seeds and books" if d.two_way else ""
     yield "commit of all runs", d.commit or ""
     yield "declared", d.declared
@@ -84,10 +89,12 @@ def _flat(values: object, name: str = "") -> Iterator[tuple[str, object]]:
 def all_records(comparison: Comparison) -> list[Block]:
     if not comparison.records:
         return [Text("There are no records yet.")]
-    columns = ["record", "phase", "arm", "#seed", "#rate", "status", "#nats a character", "#training nats",
+    columns = ["record", "phase", "variant", "#seed", "#learning-rate multiplier", "status", "#nats/char",
+               "#training nats/char",
                *(f"#{heading}" for heading, _ in COSTS.values()), "commit", "versions and hardware"]  # fmt: skip
     names = {arm.id: comparison.full_name(arm) for arm in comparison.arms}
-    return [Table("Every run", columns, [_record_row(record, names[record.arm]) for record in comparison.records])]
+    rows = [_record_row(record, names[record.arm]) for record in comparison.records]
+    return [Table("Every run", columns, rows).filled]
 
 
 def _record_row(r: Record, arm: str) -> list[Cell]:

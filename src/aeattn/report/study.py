@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from aeattn.compare.results import ContrastResult
 from aeattn.compare.sentences import brief
 from aeattn.compare.study import Part, joint, parts_of
 from aeattn.errors import InputError
+from aeattn.report.answer import counted
 from aeattn.report.blocks import Cell, Page, Section, Table, Text, shown, with_interval
 from aeattn.report.claims import claim_blocks
 from aeattn.report.data import load
-from aeattn.report.frontier import frontier_blocks, frontier_figure, has_bytes
+from aeattn.report.frontier import frontier_figures
 
 
 def make_page(path: Path) -> Page:
@@ -24,19 +26,22 @@ def make_page(path: Path) -> Page:
     primary = [c for c in every if c.primary]
     said = [c.sentence for c in primary]
     whole = [load(part.folder) for part in parts]
-    of_cache = next((each for each in whole if has_bytes(each)), None)
+    frontier = next((found for each in whole if (found := frontier_figures(each))), None)
     sections = [
-        Section("Published claims", claim_blocks(every)),
-        Section("Primary contrasts", [_about(parts, primary), _primary(primary), Text("In words:", said)]),
-        Section("Parts", [_parts(parts)]),
+        Section("Published claims", claim_blocks(every), brief=True),
+        Section(
+            "Primary differences", [_about(parts, primary), _primary(primary), Text("In words:", said)], brief=True
+        ),
+        Section("Parts", [_parts(parts)], brief=True),
     ]
-    if of_cache is not None:
-        sections.insert(2, Section("Loss for what is kept and written", frontier_blocks(of_cache)))
     return Page(
         title=f"A study in {len(parts)} parts: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
-        answer="; ".join(map(brief, primary)) + ".",
-        hero=None if of_cache is None else frontier_figure(of_cache),
+        answer=counted(primary) if len(primary) > 1 else "; ".join(map(brief, primary)) + ".",
+        detail=[f"{brief(contrast)}." for contrast in primary] if len(primary) > 1 else [],
+        hero=None
+        if frontier is None
+        else replace(frontier, figures=[replace(frontier.figures[0], name="report")]),
         facts=[
             f"{part.folder.name}: {part.summary.runs.done} of {part.summary.runs.wanted} runs done"
             for part in parts
@@ -51,14 +56,14 @@ def _about(parts: list[Part], primary: list[ContrastResult]) -> Text:
     family = parts[0].declaration.family
     known = sum(c.p_value is not None for c in primary)
     return Text(
-        f"Holm's correction counts {family} primary contrasts, of which {known} are known; the others count as "
+        f"Holm's correction counts {family} primary differences, of which {known} are known; the others count as "
         "not rejected. Intervals hold all at once at 95 %. Everything else, in the pages of the parts, is "
         "exploratory."
     )
 
 
 def _primary(primary: list[ContrastResult]) -> Table:
-    columns = ["arm", "less arm", "of", "#seeds", "#books", "#difference, all at once", "#by seeds alone, 95 %",
+    columns = ["variant", "minus", "of", "#seeds", "#books", "#difference, all at once", "#by seeds alone, 95 %",
                "#p", "#p, Holm", "verdict"]  # fmt: skip
     rows = [
         [

@@ -7,6 +7,7 @@ tick locators are used.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -14,7 +15,7 @@ from itertools import count
 from markupsafe import Markup, escape
 
 Point = tuple[float, float]
-LEFT, TOP, RIGHT, BOTTOM = 46, 30, 404, 228  # of the axes of a chart
+LEFT, TOP, RIGHT, BOTTOM = 56, 30, 404, 224  # of the axes of a chart
 SHAPES = 4  # of markers; with eight colours and two kinds of line, series differ in more than colour
 _ids = count(1)
 
@@ -106,11 +107,15 @@ class Chart:
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in there)
         self._body.append(Markup('<polygon class="band {}" points="{}"/>').format(style(series), path))
 
-    def dot(self, at: Point, series: int, tip: str, *, small: bool = False, hollow: bool = False) -> None:
-        """A marker, unless it lies above the chart; `tip` is shown where a pointer rests on it."""
+    def dot(
+        self, at: Point, series: int, tip: str, *, small: bool = False, hollow: bool = False, shift: float = 0
+    ) -> None:
+        """A marker, unless it lies above the chart; `tip` is shown where a pointer rests on it, and `shift` moves
+        it to the right."""
         if at[1] <= self.y.high:
             classes = style(series) + (" hollow" if hollow else "") + (" small" if small else "")
-            self._over.append(marker(self.x(at[0]), self.y(at[1]), series, classes, tip, 2.6 if small else 4.2))
+            x, r = self.x(at[0]) + shift, 2.6 if small else 4.2
+            self._over.append(marker(x, self.y(at[1]), series, classes, tip, r))
 
     def dots(self, points: Sequence[Point], series: int, label: str, form: str, small: bool = False) -> None:
         """A line with a marker at each point; `form` says of x and y (0 and 1) what the tip shows."""
@@ -118,9 +123,9 @@ class Chart:
         for at in points:
             self.dot(at, series, f"{label}: {form.format(*at)}", small=small)
 
-    def whisker(self, x: float, low: float, high: float, series: int) -> None:
+    def whisker(self, x: float, low: float, high: float, series: int, shift: float = 0) -> None:
         """An upright interval."""
-        at, top, bottom = self.x(x), self.y(high), self.y(low)
+        at, top, bottom = self.x(x) + shift, self.y(high), self.y(low)
         span = Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>')
         self._body.append(span.format(style(series), at, bottom, top))
 
@@ -143,11 +148,11 @@ class Chart:
         for value in apart(self.x.ticks() if self.x_ticks is None else self.x_ticks, self.x):
             yield words(self.x(value), BOTTOM + 16, short(value), "tick", "middle")
         yield Markup('<path class="axis" d="M{} {}H{}"/>').format(LEFT, BOTTOM, RIGHT)
-        yield words(RIGHT, BOTTOM + 33, self.x_label, "label", "end")
-        yield words(LEFT - 34, TOP - 12, self.y_label, "label", "start")
+        yield words(RIGHT, BOTTOM + 36, self.x_label, "label", "end")
+        yield words(LEFT - 46, TOP - 12, self.y_label, "label", "start")
 
 
-def apart(ticks: Sequence[float], scale: Scale, room: float = 38) -> list[float]:
+def apart(ticks: Sequence[float], scale: Scale, room: float = 46) -> list[float]:
     """The ticks without those whose labels would touch the one before."""
     kept: list[float] = []
     for tick in ticks:
@@ -165,7 +170,12 @@ def marker(x: float, y: float, series: int, classes: str, tip: str, r: float = 4
         f"l{-1.3 * r:.1f} {-1.3 * r:.1f}z",
         3: f"M{x:.1f} {y - 1.2 * r:.1f}l{1.2 * r:.1f} {2.1 * r:.1f}h{-2.4 * r:.1f}z",
     }[series % SHAPES]
-    return Markup('<path class="dot {}" d="{}"><title>{}</title></path>').format(classes, d, tip)
+    return Markup('<path class="dot {}" d="{}">{}</path>').format(classes, d, hint(tip))
+
+
+def hint(tip: str) -> Markup:
+    """What is shown where a pointer rests on the element that this is in."""
+    return Markup("<title>{}</title>").format(tip) if tip else Markup("")
 
 
 def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
@@ -182,16 +192,38 @@ def picture(title: str, alt: str, width: float, height: float, parts: Iterable[M
     ).format(width, height, n, n, n, escape(title), n, escape(alt), Markup("").join(parts))
 
 
-def alone(svg: Markup, css: str) -> str:
-    """A picture as a file of its own, for a README or a slide, with the style sheet that the page has."""
+def alone(svg: Markup, css: str, title: str = "", legend: Sequence[tuple[str, int | None]] = ()) -> str:
+    """A picture as a file of its own, for a README or a slide, with the style sheet that the page has, under its
+    title and over its legend."""
     sheet = f"<style><![CDATA[{css}\n:root {{ background: var(--card); }}]]></style>"
-    head, _, body = str(svg).partition(">")
-    named = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    return f"{named}>{sheet}{body}\n"
+    found = re.match(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"([^>]*)>', str(svg))
+    assert found is not None
+    width, height, named = float(found[1]), float(found[2]), found[3]
+    keys, top = legend if len(legend) > 1 else (), 28.0 if title else 0.0
+    head = words(8, 19, title, "name strong", "start") if title else Markup("")
+    inner = f'<svg y="{top:g}" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">'
+    body = str(svg)[found.end() :]
+    rows = Markup("").join(_key(name, series, top + height + 18 * i) for i, (name, series) in enumerate(keys))
+    whole = top + height + 18 * len(keys) + (6 if keys else 0)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {whole:g}"{named}>{sheet}{head}'
+        f"{inner}{body}{rows}</svg>\n"
+    )
+
+
+def _key(name: str, series: int | None, y: float) -> Markup:
+    """A row of a legend."""
+    key = Markup('<g transform="translate(10 {:g})">{}</g>').format(y, _sample(series))
+    return key + words(48, y + 10, name, "under", "start")
 
 
 def swatch(series: int | None) -> Markup:
     """The line and marker of a series, for a legend; a ring for None."""
-    line = Markup("") if series is None else Markup('<path class="line {}" d="M1 6H29"/>').format(style(series))
-    mark = marker(15, 6, 0, "cn hollow", "") if series is None else marker(15, 6, series, style(series), "", 3.8)
-    return Markup('<svg viewBox="0 0 30 12" class="swatch" aria-hidden="true">{}{}</svg>').format(line, mark)
+    return Markup('<svg viewBox="0 0 30 12" class="swatch" aria-hidden="true">{}</svg>').format(_sample(series))
+
+
+def _sample(series: int | None) -> Markup:
+    if series is None:
+        return marker(15, 6, 0, "cn hollow", "")
+    line = Markup('<path class="line {}" d="M1 6H29"/>').format(style(series))
+    return line + marker(15, 6, series, style(series), "", 3.8)

@@ -30,6 +30,7 @@ class RunFolder:
         self.model, self.metrics = path / "model.safetensors", path / "metrics.jsonl"
         self.samples, self.environment = path / "samples.txt", path / "environment.json"
         self.checkpoints, self.curve = path / "checkpoints", path / "learning_curve.png"
+        self.tracking = path / "tracking"
         self._lock: Lock | None = None
 
     # -- whose it is -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.config.run import TrainingConfig
@@ -192,14 +193,16 @@ class Report(Hook):
         )
 
 
-class Log(Hook):
-    """Metrics and samples in a run folder. What belongs to one step is written together: a signal may break off
+class Lines(Hook):
+    """Metrics and samples as they are logged. What belongs to one step is written together: a signal may break off
     an evaluation or a sample, and a resumed run does all of that step again."""
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run = run
+    def __init__(self) -> None:
         self._metrics: list[dict[str, Any]] = []
         self._samples: list[tuple[int, str]] = []
+
+    def write(self, metrics: Sequence[dict[str, Any]], samples: Sequence[tuple[int, str]]) -> None:
+        """Lines of metrics, and samples with their steps: all that there is of these steps."""
 
     def after_update(self, trainer: Trainer) -> None:
         settings = trainer.config.training
@@ -229,9 +232,20 @@ class Log(Hook):
         self._metrics.append(line | more)
 
     def _write(self) -> None:
-        for line in self._metrics:
+        if self._metrics or self._samples:
+            self.write(self._metrics, self._samples)
+            self._metrics, self._samples = [], []
+
+
+class Log(Lines):
+    """Metrics and samples in a run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self.run = run
+
+    def write(self, metrics: Sequence[dict[str, Any]], samples: Sequence[tuple[int, str]]) -> None:
+        for line in metrics:
             self.run.append_metrics(line)
-        for step, text in self._samples:
+        for step, text in samples:
             self.run.append_sample(step, text)
-        self._metrics.clear()
-        self._samples.clear()

@@ -19,6 +19,7 @@ from aeattn.files import Json
 from aeattn.host import named_path
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import config_changes
+from aeattn.training.tracker import check_trackers
 from aeattn.training.world import ALONE, World, check_batch
 
 
@@ -50,6 +51,7 @@ def plan(
 
     Raises InputError for a folder that holds another run, and where there is no such text.
     """
+    world.on_main(lambda: check_trackers(config.track))
     data = located(config.data)
     kind, argument = tokenizer_kind(data.tokenizer)
     kind.check(argument)  # refused before anything is read
@@ -117,7 +119,8 @@ def _comparable(config: RunConfig, settled: Sequence[str]) -> Json:
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """A run that is to go on. `sealed`: its config is as it was written; `accept`: go on whatever has changed."""
+    """A run that is to go on. `sealed`: its config is as it was written; `accept`: go on whatever has changed;
+    `track`: the trackers from now on."""
 
     run: RunFolder
     config: RunConfig
@@ -125,17 +128,26 @@ class ResumePlan:
     sealed: bool
     steps: int | None
     accept: bool
+    track: tuple[str, ...] = ()
 
 
 def plan_resume(
-    path: Path, steps: int | None, accept: bool, say: Say = lambda _: None, world: World = ALONE
+    path: Path,
+    steps: int | None,
+    accept: bool,
+    say: Say = lambda _: None,
+    world: World = ALONE,
+    track: Sequence[str] | None = None,
 ) -> ResumePlan:
-    """Lock a run. Raises InputError for what is no run folder, where another process is training there, and where
-    its text is not to be found."""
+    """Lock a run. `track` names trackers in place of those that the run had, `none` none.
+
+    Raises InputError for what is no run folder, where another process is training there, where its text is not to
+    be found, and for trackers that cannot be used.
+    """
     run = RunFolder(path)
 
     def locked() -> tuple[RunConfig, bool]:
-        run.read_config()  # that there is one, before anything else is said
+        check_trackers(_tracked(run.read_config(), track).track)  # and that it is one, before anything else
         if warning := run.lock():
             say(f"warning: {warning}")
         return run.read_sealed_config()
@@ -147,7 +159,12 @@ def plan_resume(
     except BaseException:
         run.unlock()
         raise
-    return ResumePlan(run, config, corpus, sealed, steps, accept)
+    return ResumePlan(run, config, corpus, sealed, steps, accept, _tracked(config, track).track)
+
+
+def _tracked(config: RunConfig, track: Sequence[str] | None) -> RunConfig:
+    given = () if track is not None and list(track) == ["none"] else track
+    return config if given is None else replace(config, track=tuple(given))
 
 
 def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:

@@ -38,6 +38,7 @@ from aeattn.training.plan import Plan, ResumePlan
 from aeattn.training.processes import check_alike
 from aeattn.training.saving import Save
 from aeattn.training.signals import Stop
+from aeattn.training.tracking import Track
 from aeattn.training.trainer import Trainer
 from aeattn.training.world import ALONE, World
 
@@ -119,7 +120,8 @@ def add_hooks(
     if trainer.world.main:
         more = [*(kind() for kind in hooks.REGISTERED), *more]
         sample = [] if trainer.sharded else [hooks.Sample()]  # for which all would have to compute
-        trainer.hooks += [hooks.Report(reporter, floor_nats), *sample, hooks.Log(run), *more]
+        tracked = [Track(run, trainer.config.track)] if trainer.config.track else []
+        trainer.hooks += [hooks.Report(reporter, floor_nats), *sample, hooks.Log(run), *tracked, *more]
     trainer.hooks.append(save)
     return save
 
@@ -145,6 +147,7 @@ def resume(
     text = _same_text(plan, before, reporter, world)
     if plan.steps is not None:
         config = _longer(config, plan.steps, found)
+    config = replace(config, track=plan.track)
     trainer, floor_nats = make_trainer(config, text, world, shard), floor(plan.corpus)
     world.on_main(lambda: _make_ready(run, trainer))
     for warning in [
@@ -195,7 +198,8 @@ def facts(config: RunConfig, text: Prepared) -> Json:
     values = config.to_dict()
     for name in ("corpus", "valid", "tokenizer"):
         values["data"].pop(name, None)
-    values.pop("plugins", None)
+    for name in ("plugins", "track"):
+        values.pop(name, None)
     found = {"config": values, "text": text_facts(text), "tokenizer": text.tokenizer.digest}
     return {"packages": hardware.describe()["packages"], **found}
 

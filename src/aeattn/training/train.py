@@ -111,6 +111,8 @@ def _in_folder(config: RunConfig, out: Path, hooks: Sequence[Hook], quiet: bool)
 def _in_memory(config: RunConfig, corpus: Corpus, hooks: Sequence[Hook], quiet: bool) -> TextModel:
     if config.training.spike_factor:
         raise InputError("spike_factor goes back to checkpoints: give out, a folder for them")
+    if config.track:
+        raise InputError("track keeps in a run's folder how far trackers are: give out, a folder for that")
     world = current()
     reporter = make_reporter(quiet, speaks=world.main)
     text = world.agreed(lambda: prepare(corpus, None, reporter.note, spec=config.data.tokenizer))

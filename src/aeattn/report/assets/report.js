@@ -1,4 +1,7 @@
 "use strict";
+
+// -- tables ----------------------------------------------------------------------------------------------------
+
 // Tables sort by the column whose heading is pressed: numbers by what they are, the rest as text, blanks last.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
@@ -21,6 +24,97 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...rows.map((pair) => pair[1]));
   });
 }
+
+// A table or a picture that goes on to the right says so.
+const sized = new ResizeObserver((entries) => entries.forEach((entry) => point(entry.target)));
+function point(box) {
+  const more = box.scrollWidth - box.clientWidth;
+  box.classList.toggle("more", more - box.scrollLeft > 2);
+  box.previousElementSibling.hidden = more <= 2;
+}
+for (const box of document.querySelectorAll(".scroll, .natural-size")) {
+  sized.observe(box);
+  box.addEventListener("scroll", () => point(box), { passive: true });
+}
+
+// -- values of pictures ----------------------------------------------------------------------------------------
+
+const tip = document.getElementById("tip");
+const REACH = 26; // pixels from a mark
+let on = null;
+
+function show(text, x, y) {
+  tip.textContent = text;
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(x + 12, innerWidth - width - 4))}px`;
+  tip.style.top = `${y - height - 12 < 4 ? y + 16 : y - height - 12}px`;
+}
+function mark(dot) {
+  if (on) on.classList.remove("on");
+  on = dot;
+  if (!dot) return void (tip.textContent = "");
+  dot.classList.add("on");
+  const box = dot.getBoundingClientRect();
+  show(dot.dataset.tip, box.left + box.width / 2, box.top);
+}
+function nearest(dots, x, y) {
+  const away = (dot) => {
+    const box = dot.getBoundingClientRect();
+    return Math.hypot(box.left + box.width / 2 - x, box.top + box.height / 2 - y);
+  };
+  const [first] = dots.map((dot) => [away(dot), dot]).sort((a, b) => a[0] - b[0]);
+  return first && first[0] < REACH ? first[1] : null;
+}
+
+for (const svg of document.querySelectorAll("figure svg")) {
+  const dots = [...svg.querySelectorAll(".dot")].filter((dot) => dot.querySelector("title"));
+  if (!dots.length) continue;
+  for (const dot of dots) { // shown by us, and not again by the browser
+    dot.dataset.tip = dot.querySelector("title").textContent;
+    dot.querySelector("title").remove();
+  }
+  svg.tabIndex = 0;
+  svg.addEventListener("pointermove", (event) => mark(nearest(dots, event.clientX, event.clientY)));
+  svg.addEventListener("pointerdown", (event) => mark(nearest(dots, event.clientX, event.clientY)));
+  svg.addEventListener("pointerleave", () => mark(null));
+  svg.addEventListener("blur", () => mark(null));
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") mark(null);
+    if (!step) return;
+    event.preventDefault();
+    mark(dots[(dots.indexOf(on) + step + dots.length + (on ? 0 : step < 0)) % dots.length]);
+  });
+}
+
+// -- attention maps --------------------------------------------------------------------------------------------
+
+// The weights of a map are bytes of a lower triangle, row by row, as base64.
+function cell(map, x, y) {
+  const at = new DOMPoint(x, y).matrixTransform(map.getScreenCTM().inverse());
+  const [key, query] = [at.x, at.y].map((place) => Math.floor(place / Number(map.dataset.cell)));
+  map.weights ??= Uint8Array.from(atob(map.dataset.weights), (byte) => byte.charCodeAt(0));
+  const size = (Math.sqrt(8 * map.weights.length + 1) - 1) / 2;
+  if (key < 0 || query >= size || key > query) return null;
+  const name = (place) => (map.dataset.chars ? `\u201c${map.dataset.chars[place]}\u201d (${place + 1})` : place + 1);
+  const weight = (map.weights[(query * (query + 1)) / 2 + key] / 255).toFixed(2);
+  return `${map.dataset.tip}: ${name(query)} attends to ${name(key)} with ${weight}`;
+}
+for (const map of document.querySelectorAll(".map")) {
+  map.dataset.tip = map.querySelector("title").textContent;
+  map.querySelector("title").remove();
+  const tell = (event) => {
+    const text = cell(map, event.clientX, event.clientY);
+    if (text) show(text, event.clientX, event.clientY);
+    else tip.textContent = "";
+  };
+  map.addEventListener("pointermove", tell);
+  map.addEventListener("pointerdown", tell);
+  map.addEventListener("pointerleave", () => (tip.textContent = ""));
+}
+
+// -- paper -----------------------------------------------------------------------------------------------------
+
 addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details")) folded.open = true;
 });
