@@ -184,6 +184,12 @@ def _file_named_before(page: Path, block: Block) -> str | None:
     return found[-1] if found else None
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "results" / "README.md"], ids=lambda page: page.name)
+def test_losses_have_one_unit(page: Path) -> None:
+    found = re.findall(r"(?:nats|bits) (?:a|per) (?:char\w*|byte)", page.read_text(encoding="utf-8"))
+    assert not found, "write nats/char, bits/char, nats/byte, bits/byte"
+
+
 def test_links_lead_somewhere() -> None:
     documents = [*PAGES, ROOT / "results" / "README.md", ROOT / "CHANGELOG.md"]
     for document in documents:

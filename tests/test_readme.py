@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, summary_of, with_facts
+from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, with_facts
 from aeattn.files import read_json
+from aeattn.report.answer import answer as answer_of
+from aeattn.report.data import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +38,7 @@ def test_the_repository_has_one_address() -> None:
 
 
 def test_the_bargain_has_both_sides_and_conditions() -> None:
-    known, found = summary_of(FIRST), bargain(ROOT / "results")
+    known, found = load(FIRST).summary, bargain(ROOT / "results")
     assert known is not None
     ours, standard = (next(arm for arm in known.arms if arm.id == name) for name in ("autoencoder", "standard"))
     assert f"| {standard.mean:.4f} | {ours.mean:.4f} |" in found
@@ -58,16 +60,19 @@ def test_what_has_no_record_is_not_said(tmp_path: Path) -> None:
 
 
 def test_an_answer_says_how_much_of_it_is_there() -> None:
-    known = summary_of(FIRST)
-    assert known is not None
-    known = replace(known, conditions="At 460 thousand parameters.")
-    whole, sentence = answer(known), known.primary.sentence
-    assert whole == f"**{sentence[:1].upper()}{sentence[1:]}**\n\n{known.conditions}\n\n{PICTURE}"
-    half = replace(known, runs=replace(known.runs, done=1, wanted=2))
-    assert answer(half) == f"So far, with 1 of 2 runs done:\n\n{whole}"
-    nothing = replace(half, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
-    assert answer(nothing) == "Not measured yet: 1 of 2 runs are done."
-    assert answer(None) == "Not measured yet."
+    known = load(FIRST)
+    assert known.summary is not None
+    whole = answer(known)
+    assert whole.startswith(f"**{answer_of(known)}**\n\n{known.summary.conditions}\n\nExploratory: no difference")
+    assert whole.endswith(f"\n\n{PICTURE}")
+    control = next(c for c in known.contrasts if c.id == "autoencoder-vs-bottleneck")
+    assert f"\n\n{control.sentence}\n\n" in whole
+    runs = replace(known.summary.runs, done=1, wanted=2)
+    half = replace(known, summary=replace(known.summary, runs=runs))
+    assert answer(half) == whole.replace("**\n\n", "**\n\nSo far, with 1 of 2 runs done.\n\n", 1)
+    nothing = replace(known.summary, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
+    assert "\n" not in answer(replace(known, summary=nothing))
+    assert "There is no answer yet" in answer(replace(known, summary=None))
 
 
 @pytest.mark.parametrize("name", ["idea"])

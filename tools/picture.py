@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "idea.svg"
-CELL = 15  # one number of a vector
-PANEL = (328, 246)
+CELL = 13  # one number of a vector
+PANEL = (328, 206)
 GAP = 12
 WIDE, NARROW = 8, 2  # numbers of a vector of width d, and of a code of width b = d / 4
 
@@ -63,43 +63,43 @@ def panel(column: int, row: int, title: str, *inside: str) -> str:
 def projection() -> str:
     return panel(
         0, 0, "1  Standard attention",
-        vector(40, 116, WIDE, "x"), text(47, 202, "x", "middle"), arrow(60, 116, 108, 116),
-        matrix(114, 116, WIDE, WIDE, "W"), arrow(177, 116, 225, 116), vector(232, 116, WIDE, "k"),
-        text(239, 202, "k", "middle"), text(262, 122, "d", "quiet"),
-        text(164, 232, "k = x W", "formula middle"),
+        vector(40, 102, WIDE, "x"), text(47, 174, "x", "middle"), arrow(60, 102, 108, 102),
+        matrix(114, 102, WIDE, WIDE, "W"), arrow(177, 102, 225, 102), vector(232, 102, WIDE, "k"),
+        text(239, 174, "k", "middle"), text(262, 108, "d", "quiet"),
+        text(164, 196, "k = x W", "formula middle"),
     )  # fmt: skip
 
 
 def bottleneck() -> str:
     return panel(
         1, 0, "2  Autoencoder attention",
-        vector(16, 116, WIDE, "x"), text(23, 202, "x", "middle"), arrow(34, 116, 58, 116),
-        matrix(62, 116, WIDE, NARROW, "E"), arrow(124, 116, 146, 116), vector(152, 116, NARROW, "z"),
-        text(160, 88, "z", "middle"), text(160, 156, "b", "quiet middle"), arrow(171, 116, 193, 116),
-        matrix(198, 116, NARROW, WIDE, "D"), arrow(260, 116, 282, 116), vector(290, 116, WIDE, "k"),
-        text(297, 202, "k", "middle"), text(164, 232, "z = gelu(x E),  k = z D", "formula middle"),
+        vector(16, 102, WIDE, "x"), text(23, 174, "x", "middle"), arrow(34, 102, 58, 102),
+        matrix(62, 102, WIDE, NARROW, "E"), arrow(124, 102, 146, 102), vector(152, 102, NARROW, "z"),
+        text(158, 82, "z", "middle"), text(158, 135, "b", "quiet middle"), arrow(171, 102, 193, 102),
+        matrix(198, 102, NARROW, WIDE, "D"), arrow(260, 102, 282, 102), vector(290, 102, WIDE, "k"),
+        text(297, 174, "k", "middle"), text(164, 196, "z = gelu(x E),  k = z D", "formula middle"),
     )  # fmt: skip
 
 
 def absorption() -> str:
     return panel(
         0, 1, "3  Absorb the decoder",
-        vector(24, 116, WIDE, "k"), text(31, 202, "q", "middle"), arrow(43, 116, 66, 116),
-        matrix(70, 116, WIDE, NARROW, "Dᵀ", "moved"), arrow(132, 116, 154, 116), vector(160, 116, NARROW, "k"),
-        text(167, 88, "q Dᵀ", "middle"), text(204, 122, "·", "title middle"), vector(232, 116, NARROW, "z"),
-        text(239, 88, "z", "middle"), text(256, 122, "= score", ""),
-        text(164, 232, "q · (z D) = (q Dᵀ) · z", "formula middle"),
+        vector(24, 102, WIDE, "k"), text(31, 174, "q", "middle"), arrow(43, 102, 66, 102),
+        matrix(70, 102, WIDE, NARROW, "Dᵀ", "moved"), arrow(132, 102, 154, 102), vector(160, 102, NARROW, "k"),
+        text(167, 80, "q Dᵀ", "middle"), text(204, 108, "·", "title middle"), vector(232, 102, NARROW, "z"),
+        text(239, 80, "z", "middle"), text(256, 108, "= score", ""),
+        text(164, 196, "q · (z D) = (q Dᵀ) · z", "formula middle"),
     )  # fmt: skip
 
 
 def kept() -> str:
     past = range(6)
-    keys = "".join(vector(24 + 24 * n, 108, WIDE, "k") for n in past)
-    codes = "".join(vector(24 + 24 * n, 197, NARROW, "z") for n in past)
+    keys = "".join(vector(24 + 24 * n, 96, WIDE, "k") for n in past)
+    codes = "".join(vector(24 + 24 * n, 174, NARROW, "z") for n in past)
     return panel(
         1, 1, "4  Cache the codes",
-        keys, text(180, 92, "keys"), text(180, 114, "d numbers", "quiet"), text(180, 136, "a token", "quiet"),
-        codes, text(180, 192, "codes"), text(180, 214, "b numbers", "quiet"),
+        keys, text(180, 80, "keys"), text(180, 102, "d numbers", "quiet"), text(180, 124, "a token", "quiet"),
+        codes, text(180, 170, "codes"), text(180, 192, "b numbers", "quiet"),
     )  # fmt: skip
 
 

@@ -19,14 +19,15 @@ from aeattn.analysis.results import RunAnalysis, Snapshot
 from aeattn.cli import main
 from aeattn.compare.records import Point
 from aeattn.compare.results import ContrastResult
-from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig, weight_of_new
 from aeattn.data.tokenizer import CharTokenizer
+from aeattn.nn.size import size
 from aeattn.report import write_report
 from aeattn.report.answer import answer
 from aeattn.report.attention import NAMES, attention_blocks
-from aeattn.report.blocks import Cell, Page, Samples, Section, Table, Text, to_markdown
+from aeattn.report.blocks import Cell, Figures, Page, Samples, Section, Table, Text, to_markdown
 from aeattn.report.charts import curve, whole_text
-from aeattn.report.curve import draw, learning_curve
+from aeattn.report.curve import draw, learning_curve, recent
 from aeattn.report.data import load, over_seeds
 from aeattn.report.forest import contrast_row, forest_figures
 from aeattn.report.maps import map_figure
@@ -311,9 +312,55 @@ def test_a_run_folder_has_a_report_too(tmp_path: Path, capsys: pytest.CaptureFix
     written = [tmp_path / "out" / f"report.{kind}" for kind in ("html", "md", "svg")]
     assert capsys.readouterr().out.split() == [str(path) for path in written]
     html = (tmp_path / "out" / "report.html").read_text()
-    assert "Validation loss 0.7750 nats (1.1181 bits) a character over 99 characters" in html
+    assert "Validation loss 0.7750 nats/char after 256 characters, with " in html
+    assert "0.7750 nats/char is 1.1181 bits/char, over 99 characters, after 4 steps." in html
     assert "&lt;script&gt;alert" in html
     assert "after 4 steps" in html
+
+
+def test_the_page_of_a_run_says_what_it_was_and_what_it_attends_to(tmp_path: Path) -> None:
+    from aeattn.nn.transformer import LanguageModel
+    from aeattn.runs.weights import to_bytes
+
+    run, tokenizer = RunFolder(tmp_path / "run"), CharTokenizer("abcdefghijk")
+    config = RunConfig(replace(tiny_config(), vocab_size=11), TrainingConfig(), DataConfig(("tales",)))
+    text = {"train": {"chars": 5000, "sha256": ""}, "valid": {"chars": 400, "sha256": ""}}
+    run.create(config, tokenizer, {"cpu": "a processor", "threads": 3, "text": text})
+    run.append_metrics({"step": 2, "chars": 6000, "seconds": 3.0, "train_nats": 2.0, "valid_nats": 2.1})
+    run.append_sample(2, "abcabcdeabc" * 10)
+    run.publish(to_bytes(LanguageModel(config.model).state_dict()))
+    run.unlock()
+    page = make_page(run.path)
+    facts = {row[0].text: row[1].text for row in page.sections[0].blocks[0].rows}  # type: ignore[union-attr]
+    assert facts["parameters"] == f"{size(config.model).parameters:,}"
+    assert facts["text"] == "tales: 5,000 characters to train on, 400 characters to validate on"
+    assert facts["training speed"] == "2,000 chars/s, 3 seconds in all"
+    assert facts["machine"] == "a processor, 3 threads"
+    assert f"{size(config.model).cache_bytes:,} bytes a token in float32" in facts["KV cache"]
+    assert len(page.answer.split()) <= 25
+    [maps] = [block for block in page.sections[1].blocks if isinstance(block, Figures)]
+    heads = config.model.n_layers * config.model.n_heads
+    shown = "abcabcdeabc" * 10
+    assert str(maps.figures[0].svg).count(f">{shown[: min(40, config.model.context)]}<") == 2 * heads
+    run.model.write_bytes(b"torn")
+    assert "Attention is not shown: " in make_page(run.path).notes[0]
+
+
+def test_the_training_loss_is_shown_since_the_point_before() -> None:
+    losses, smooth, points = [3.0 - step / 100 for step in range(200)], 0.0, []
+    for step, nats in enumerate(losses, start=1):
+        smooth += weight_of_new(step - 1) * (nats - smooth)
+        if step % 20 == 0:
+            points.append(Point(step, 100 * step, 0.1, smooth))
+    found = recent(points)
+    assert [chars for chars, _ in found] == [20 * 100 * i / 1e6 for i in range(1, 11)]
+    for i, (_, nats) in enumerate(found):
+        part = losses[20 * i : 20 * (i + 1)]
+        assert min(part) < nats < np.mean(part) + 1e-9  # later updates weigh more
+    assert found[0][1] == pytest.approx(np.mean(losses[:20]))
+    assert smooth > losses[160]  # which was shown before
+    assert len(recent([Point(step, step, 0.1, 2.0) for step in range(1, 401)])) == 40
+    assert all(nats == pytest.approx(2.0) for _, nats in recent([Point(s, s, 0.1, 2.0) for s in range(1, 401)]))
 
 
 def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,9 @@ import msgspec
 
 from aeattn.benchmarks.results import GenerationBench, TrainingBench
 from aeattn.benchmarks.tables import Block, Table, interval, paired, to_markdown
-from aeattn.compare.folder import Folder
-from aeattn.compare.results import ArmSummary, Summary
-from aeattn.files import read_json
+from aeattn.compare.metrics import LOSSES
+from aeattn.report.answer import answer as answer_of
+from aeattn.report.data import Comparison, load
 
 PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
 STANDARD, OURS, PEER = "standard attention", "autoencoder attention", "nanoGPT"
@@ -22,7 +22,7 @@ MISSING = "not measured yet"
 
 def with_facts(readme: str, root: Path) -> str:
     """The README of a checkout with each `<!-- from NAME -->` ... `<!-- end -->` filled anew."""
-    facts = {"results": bargain(root / "results"), "results/first": answer(summary_of(root / "results" / "first")),
+    facts = {"results": bargain(root / "results"), "results/first": answer(load(root / "results" / "first")),
              "pyproject.toml": clone(root / "pyproject.toml")}  # fmt: skip
 
     def filled(match: re.Match[str]) -> str:
@@ -37,26 +37,22 @@ def clone(pyproject: Path) -> str:
     return f"```sh\ngit clone {address} && cd {address.rsplit('/', 1)[-1]}\npip install .\n```"
 
 
-def summary_of(comparison: Path) -> Summary | None:
-    """What a comparison has found, or None where it has not been summarised."""
-    path = Folder(comparison).summary
-    return Summary.from_dict(read_json(path, str(path)), str(path)) if path.exists() else None
-
-
 # -- the answer of a comparison ----------------------------------------------------------------------------
 
 
-def answer(summary: Summary | None) -> str:
-    """The primary sentence of a comparison, as far as it has been run, with its conditions and its picture."""
-    if summary is None:
-        return f"{MISSING[:1].upper()}{MISSING[1:]}."
+def answer(comparison: Comparison) -> str:
+    """The answer of a comparison, as far as it has been run, with its conditions, other losses of the same variant
+    beside those of controls, and its picture."""
+    summary = comparison.summary
+    said = [f"**{answer_of(comparison)}**"]
+    if summary is None or all(c.mean is None for c in summary.contrasts if c.primary):
+        return said[0]
     runs = summary.runs
-    primary = [c.sentence for c in summary.contrasts if c.primary and c.mean is not None]
-    if not primary:
-        return f"Not measured yet: {runs.done} of {runs.wanted} runs are done."
-    parts = [] if runs.done == runs.wanted else [f"So far, with {runs.done} of {runs.wanted} runs done:"]
-    parts += [f"**{primary[0][:1].upper()}{primary[0][1:]}**", summary.conditions, PICTURE]
-    return "\n\n".join(filter(None, parts))
+    so_far = "" if runs.done == runs.wanted else f"So far, with {runs.done} of {runs.wanted} runs done."
+    primary = {c.arm for c in summary.contrasts if c.primary}
+    others = (c for c in summary.contrasts if not c.primary and c.measure in LOSSES and c.arm in primary)
+    controls = "\n\n".join(contrast.sentence for contrast in others)
+    return "\n\n".join(filter(None, [*said, so_far, summary.conditions, controls, PICTURE]))
 
 
 # -- what one pays, and what one gets ----------------------------------------------------------------------
@@ -79,27 +75,24 @@ Rows = list[tuple[str, ...]]
 
 
 def _loss_and_cache(results: Path) -> tuple[Rows, str]:
-    summary = summary_of(results / "first")
-    primary = next((c for c in summary.contrasts if c.primary and c.mean is not None), None) if summary else None
-    if summary is None or primary is None or primary.mean is None or primary.interval is None:
-        return [("validation loss, nats/char", "", "", MISSING)], "No comparison has been run."
-    by_id = {arm.id: arm for arm in summary.arms}
-    ours, standard = by_id[primary.arm], by_id[primary.than]
+    first = results / "first"
+    comparison = load(first) if first.exists() else None
+    primary = next((c for c in comparison.contrasts if c.primary), None) if comparison else None
+    if not comparison or not comparison.summary or not primary or primary.mean is None or primary.interval is None:
+        return [("validation loss, nats/char", "", "", MISSING)], "Not measured."
     low, high = primary.interval
-    kept = [_kept(standard), _kept(ours)]
+    both = (primary.than, primary.arm)
+    losses = (arm.mean for name in both for arm in comparison.summary.arms if arm.id == name)
+    theirs, ours = (comparison.mean_kept_bytes(name) or 0.0 for name in both)
     rows: Rows = [
-        ("validation loss, nats/char", *(f"{arm.mean:.4f}" for arm in (standard, ours)),
+        ("validation loss, nats/char", *(f"{loss:.4f}" for loss in losses),
          f"{primary.mean:+.4f} [{low:+.4f}, {high:+.4f}]"),
-        ("KV cache, bytes a token", *(f"{n:,.0f}" for n in kept), f"{_times(kept[0] / kept[1])} smaller"),
+        ("KV cache, bytes a token", f"{theirs:,.0f}", f"{ours:,.0f}", f"{_times(theirs / ours)} smaller"),
     ]  # fmt: skip
     return rows, (
         "Under the conditions below: means over seeds, and the paired difference with its 95 % interval; less is "
         "better. Caches hold float32 numbers, and are counted over all layers."
     )
-
-
-def _kept(arm: ArmSummary) -> float:
-    return arm.cost.latent_cache_bytes or arm.cost.cache_bytes or 0.0
 
 
 def _times(ratio: float) -> str:

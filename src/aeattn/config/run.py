@@ -25,6 +25,8 @@ BYTE_TOKENS, GPT2_TOKENS = 256, 50_257  # of the tokenizers bytes and gpt2
 
 LONGEST_SAMPLE = 100_000  # characters: a minute or two, in which nothing is learnt
 
+SMOOTHING = 0.98  # of the training loss
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -216,3 +218,9 @@ class RunConfig:
         if isinstance(model, dict) and "vocab_size" in model:
             raise InputError("model: vocab_size comes from the text: leave it out")
         return cls.from_dict(values)
+
+
+def weight_of_new(step: int) -> float:
+    """The share that the loss of an update, counted from 0, has in the smoothed training loss after it: that of a
+    plain mean until there are enough losses."""
+    return max(1 - SMOOTHING, 1 / (step + 1))

@@ -146,7 +146,10 @@ def _maps_blocks(comparison: Comparison) -> list[Block]:
         return []
     passage = " ".join(arms[0][1].text.split())
     about = Text(f"Attention maps of one passage, \u201c{passage}\u201d. {HOW_TO_READ}")
-    return [about, *(Figures([f], folded=f"Attention maps: {arm.label}") for arm, f in figures)]
+    return [about, *(
+        Figures([figure], full=True, folded=f"Attention maps: {arm.label}", open=arm is figures[0][0])
+        for arm, figure in figures
+    )]  # fmt: skip
 
 
 def _over_training(comparison: Comparison, group: Group, path: str, label: str) -> Figure | None:

@@ -80,12 +80,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side where there is room, under a legend. A `folded` one is opened by its title."""
+    """Figures side by side where there is room, under a legend: `wide` ones and `full` ones below each other, the
+    latter as wide as the page. What is `folded` is opened by that title, or is open from the start."""
 
     figures: Sequence[Figure]
     legend: Sequence[Key] = ()
     wide: bool = False
+    full: bool = False
     folded: str = ""
+    open: bool = False
     kind: str = "figures"
 
 
@@ -183,7 +186,7 @@ def to_markdown(page: Page) -> str:
         body = [line for block in section.blocks for line in _markdown(block)] if section.brief else []
         lines += [f"## {section.title}", "", *body] if body else []
     lines += ["## Caveats", "", *(f"- {_line(note)}" for note in page.notes), ""] if page.notes else []
-    lines += [" | ".join(map(_line, page.facts)), ""]
+    lines += [" | ".join(map(_line, page.facts)), ""] if page.facts else []
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,22 +10,27 @@ from pathlib import Path
 import msgspec
 
 from aeattn.compare.records import Point, comparable
+from aeattn.config.run import weight_of_new
 from aeattn.files import replacing
-from aeattn.report.blocks import Figure, Figures
-from aeattn.report.svg import Chart, spread
+from aeattn.report.blocks import Figure, Figures, Key
+from aeattn.report.charts import LOWER
+from aeattn.report.svg import RIGHT, Chart, spread
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.escaping import printable
 
-TRAIN, VALID, WHOLE = "training, smoothed", "validation", "whole validation text"
-LEAST = "lowest possible loss"
-XLABEL, YLABEL = "million characters trained on", "nats a character"
+TRAIN, VALID, WHOLE = "training, mean since the point before", "validation", "whole validation text"
+LEAST = "entropy of the corpus"
+XLABEL, YLABEL = "million characters trained on", "nats/char"
+POINTS = 40  # of the training loss at most
+WIDE = 744.0  # where the axis of a wide picture ends
 AFTER_THE_FALL = 1.6  # nats above the lowest loss that are shown: the first fall would fill the picture
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses in nats a character over millions of characters trained on. `valid` is of one and the same part of
-    the validation text, `whole` has the last loss where that is of another, usually the whole text."""
+    """Losses in nats/char over millions of characters trained on. `train` is the mean of the updates since the
+    point before, `valid` is of one and the same part of the validation text, `whole` has the last loss where that
+    is of another, usually the whole text."""
 
     train: Sequence[tuple[float, float]]
     valid: Sequence[tuple[float, float]]
@@ -53,7 +59,22 @@ def learning_curve(points: Sequence[Point], floor_nats: float | None = None) -> 
     """What is shown of these points; the floor is the lowest possible loss."""
     part, scored = comparable(points), [point for point in points if point.valid_nats is not None]
     whole = [point for point in scored[-1:] if point not in part]
-    return Curve(_xy(points, "train_nats"), _xy(part, "valid_nats"), _xy(whole, "valid_nats"), floor_nats)
+    return Curve(recent(points), _xy(part, "valid_nats"), _xy(whole, "valid_nats"), floor_nats)
+
+
+def recent(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """The training loss since the point before, which the smoothed losses at both give exactly: a smoothed loss is
+    of a long past, when the model was worse, and so lies above the validation loss."""
+    known = [(p.step, p.chars / 1e6, p.train_nats) for p in points if p.train_nats is not None]
+    spacing = known[-1][0] / POINTS if known else 0
+    found: list[tuple[float, float]] = []
+    before, smooth = 0, 0.0
+    for step, chars, nats in known:
+        if step - before >= spacing and step > before:
+            kept = math.prod(1 - weight_of_new(i) for i in range(before, step))
+            found.append((chars, (nats - kept * smooth) / (1 - kept)))
+            before, smooth = step, nats
+    return found
 
 
 def _xy(points: Sequence[Point], name: str) -> list[tuple[float, float]]:
@@ -62,17 +83,22 @@ def _xy(points: Sequence[Point], name: str) -> list[tuple[float, float]]:
 
 def figures(curve: Curve) -> Figures:
     """For a page."""
+    legend = [(TRAIN, 0), (VALID, 1), *((WHOLE, None) for _ in curve.whole)]
+    wide, narrow = _chart(curve, legend, WIDE), _chart(curve, legend, RIGHT)
+    return Figures([Figure(wide.render(), "", narrow.render(), wide.title, "report", legend)], wide=True)
+
+
+def _chart(curve: Curve, legend: Sequence[Key], right: float) -> Chart:
     lines = {TRAIN: curve.train, VALID: curve.valid, WHOLE: curve.whole}
     ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in lines.items() if points)
     xs = [x for points in lines.values() for x, _ in points]
-    plot = Chart("Learning curve", f"At the end: {ends}.", spread(xs, 0.02), curve.limits, XLABEL, YLABEL)
+    alt = f"Losses in {YLABEL}, falling with training. At the end: {ends}."
+    plot = Chart("Learning curve", alt, spread(xs, 0.02), curve.limits, XLABEL, LOWER, right=right)
     for series, points in enumerate((curve.train, curve.valid)):
-        if points:
-            plot.line(points, series)
+        plot.dots(points, series, legend[series][0], "{1:.4f} nats/char at {0:.3g} million characters", small=True)
     for at in curve.whole:
-        plot.dot(at, 1, f"{WHOLE}: {at[1]:.4f}", hollow=True)
-    legend = [(TRAIN, 0), (VALID, 1), *((WHOLE, None) for _ in curve.whole)]
-    return Figures([Figure(plot.render(), title=plot.title, name="report")], legend)
+        plot.dot(at, 1, f"{WHOLE}: {at[1]:.4f} nats/char", hollow=True)
+    return plot
 
 
 def draw(curve: Curve, path: Path, title: str) -> None:
@@ -92,7 +118,7 @@ def draw(curve: Curve, path: Path, title: str) -> None:
     if curve.floor_nats is not None:
         axes.axhline(curve.floor_nats, color="#c2410c", linestyle="--", linewidth=1.2, label=LEAST)
     ends = [*curve.valid, *curve.whole][-1:]
-    named = printable(title) + "".join(f": {nats:.4f} nats a character" for _, nats in ends)
+    named = printable(title) + "".join(f": {nats:.4f} nats/char" for _, nats in ends)
     axes.set_title(named, loc="left", parse_math=False)
     axes.set(xlabel=XLABEL, ylabel=YLABEL, ylim=curve.limits)
     axes.grid(alpha=0.25)

@@ -80,15 +80,15 @@ def style(number: int) -> str:
 class Chart:
     """A plot with two axes from `xs` and `ys`, in its own units of about a pixel.
 
-    `title` and `alt` are read out where the picture cannot be seen.
+    `title` and `alt` are read out where the picture cannot be seen. The axes end at `right`.
     """
 
     def __init__(
         self, title: str, alt: str, xs: Point, ys: Point, x_label: str, y_label: str, *,
-        log_x: bool = False, log_y: bool = False, x_ticks: Sequence[float] | None = None,
+        log_x: bool = False, log_y: bool = False, x_ticks: Sequence[float] | None = None, right: float = RIGHT,
     ) -> None:  # fmt: skip
         self.title, self.alt, self.x_label, self.y_label, self.x_ticks = title, alt, x_label, y_label, x_ticks
-        self.x, self.y = Scale(*xs, LEFT, RIGHT, log_x), Scale(*ys, BOTTOM, TOP, log_y)
+        self.x, self.y = Scale(*xs, LEFT, right, log_x), Scale(*ys, BOTTOM, TOP, log_y)
         self._body: list[Markup] = []
         self._over: list[Markup] = []
 
@@ -131,24 +131,24 @@ class Chart:
 
     def render(self) -> Markup:
         clip = f"clip{next(_ids)}"
-        edge = f"M{LEFT - 4} {TOP - 4}H{RIGHT + 4}V{BOTTOM + 4}H{LEFT - 4}z"
+        edge = f"M{LEFT - 4} {TOP - 4}H{self.x.end + 4:g}V{BOTTOM + 4}H{LEFT - 4}z"
         parts = [
             Markup('<clipPath id="{}"><path d="{}"/></clipPath>').format(clip, edge),
             *self._axes(),
             Markup('<g clip-path="url(#{})">{}</g>').format(clip, Markup("").join(self._body)),
             *self._over,
         ]
-        return picture(self.title, self.alt, 420, 270, parts)
+        return picture(self.title, self.alt, self.x.end + 16, 270, parts)
 
     def _axes(self) -> Iterable[Markup]:
         for value in self.y.ticks():
             at = self.y(value)
-            yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(LEFT, at, RIGHT)
+            yield Markup('<path class="grid" d="M{} {:.1f}H{:g}"/>').format(LEFT, at, self.x.end)
             yield words(LEFT - 6, at + 4, short(value), "tick", "end")
         for value in apart(self.x.ticks() if self.x_ticks is None else self.x_ticks, self.x):
             yield words(self.x(value), BOTTOM + 16, short(value), "tick", "middle")
-        yield Markup('<path class="axis" d="M{} {}H{}"/>').format(LEFT, BOTTOM, RIGHT)
-        yield words(RIGHT, BOTTOM + 36, self.x_label, "label", "end")
+        yield Markup('<path class="axis" d="M{} {}H{:g}"/>').format(LEFT, BOTTOM, self.x.end)
+        yield words(self.x.end, BOTTOM + 36, self.x_label, "label", "end")
         yield words(LEFT - 46, TOP - 12, self.y_label, "label", "start")
 
 

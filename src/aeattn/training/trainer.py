@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn import hardware
-from aeattn.config.run import RunConfig
+from aeattn.config.run import RunConfig, weight_of_new
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
 from aeattn.errors import BadValidation, Diverged, Spike
@@ -37,7 +37,6 @@ from aeattn.training.saving import State
 from aeattn.training.signals import Interrupted, Stop
 from aeattn.training.world import ALONE, World, check_batch
 
-SMOOTHING = 0.98
 T = TypeVar("T")
 
 
@@ -256,7 +255,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        share = max(1 - SMOOTHING, 1 / (step + 1))  # a plain mean until there are enough losses
+        share = weight_of_new(step)
         self.state.smooth_nats = (1 - share) * (self.state.smooth_nats or 0.0) + share * loss
         self.state.step = step + 1
         self.state.seconds = time.perf_counter() - self._clock
