@@ -98,8 +98,8 @@ def test_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--seed", "-3"], "seed"),
         (["--d-model", "100000000"], "GiB to train, this machine"),
-        (["--lerning-rate", "1"], "unrecognized arguments"),
-        (["--optimizer", "sgd"], "invalid choice: 'sgd'"),
+        (["--lerning-rate", "1"], "no option --lerning-rate: did you mean --learning-rate"),
+        (["--optimizer", "sgd"], "invalid choice 'sgd': choose muon, adamw"),
         (["--config", "nowhere.toml"], "nowhere.toml is not there"),
     ],
 )

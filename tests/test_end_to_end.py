@@ -245,8 +245,8 @@ def test_the_floor_is_known_for_tales(
     arguments = ["train", "--out", str(out), *[a for a in SMALL if a != "--quiet"], "--steps", "3"]
     assert main(arguments) == 0
     captured = capsys.readouterr()
-    assert "above the lowest possible" in captured.out
-    assert "above the floor" in captured.err
+    assert "above the entropy of the corpus" in captured.out
+    assert "above entropy" in captured.err
     assert f"run folder: {out}" in captured.out
 
 

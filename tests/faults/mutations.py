@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 Path = tuple[str | int, ...]
 
+_DEEPEST = 5000
+
 
 def _nested(depth: int) -> Any:
     value: Any = 1
@@ -26,7 +28,7 @@ ODD: tuple[Any, ...] = (
     math.inf, -math.inf, math.nan, "", "a", "7", "nan", "a b", "x" * 100_000, "\0", "\ud800", "é\u202e\x1b[31m",
     "../../elsewhere", "/", "~nobody/x", "[bold]$\\frac{", [], {}, [[]], [None], {"a": 1}, {"": {}}, [1e300] * 3,
     ["a"] * 500,
-    _nested(60), _nested(5000),
+    _nested(60), _nested(_DEEPEST),
 )  # fmt: skip
 """Values that nobody expects: of the wrong type, out of every range, empty, deep, long, no text."""
 
@@ -94,7 +96,15 @@ def _change(inside: Any, key: Any, change: Change) -> None:
     elif change.what == "text":
         inside[key] = as_json(value)[:200].decode()
     else:
-        inside[key] = odd
+        inside[key] = _fresh(odd)
+
+
+def _fresh(odd: Any) -> Any:
+    """A copy, which may be changed in its turn, or put into itself."""
+    try:
+        return copy.deepcopy(odd)
+    except RecursionError:
+        return _nested(_DEEPEST)
 
 
 def damaged(content: bytes, todo: Sequence[Change]) -> bytes:

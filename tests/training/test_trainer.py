@@ -25,7 +25,7 @@ from aeattn.data.store import Prepared, build_store
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import Diverged, InputError
 from aeattn.runs.folder import RunFolder
-from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe
+from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe, heading, screen
 from aeattn.training import compiled_cache, compiling, hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.start import Training, add_hooks
@@ -245,14 +245,23 @@ def test_devices_and_precisions() -> None:
 
 
 STATUS = Status(
-    step=50, steps=100, train_nats=1.5, valid_nats=1.4, floor_nats=1.0, chars_per_second=1234.5, seconds_left=75
-)
+    step=50, steps=100, train_nats=1.5, valid_nats=1.4, floor_nats=1.0, chars_per_second=1234.5, seconds_left=75,
+    last_nats=1.48, recent_nats=1.46, train_eval_nats=1.39,
+)  # fmt: skip
 
 
 def test_progress_names_its_units() -> None:
-    line = describe(STATUS)
-    for part in ("50/100", "1.5000 nats", "2.0198 bits", "+0.4000 above the floor", "1,234 chars/s", "1:15 left"):
-        assert part in line
+    names, line = heading(STATUS).split(), describe(STATUS).split()
+    assert dict(zip(names, line, strict=True)) == {
+        "update": "50", "last": "1.4800", "smoothed": "1.4600", "training": "1.3900", "validation": "1.4000",
+        "above": "+0.4000", "chars/s": "1,234", "left": "1:15",
+    }  # fmt: skip
+    assert len(heading(STATUS)) == len(describe(STATUS)) <= 79
+    assert describe(STATUS, evaluated=False).split() == ["50", "1.4800", "1.4600", "1,234", "1:15"]
+    shown = "  ".join(screen(STATUS))
+    for part in ("50/100", "1,234 chars/s", "1:15 left", "nats/char: last 1.4800", "validation 1.4000 (+0.4000)"):
+        assert part in shown
+    assert max(map(len, screen(STATUS))) <= 79
     assert [clock(s) for s in (0, 59.6, 3661, float("nan"))] == ["0:00", "1:00", "1:01:01", "0:00"]
 
 
@@ -264,5 +273,6 @@ def test_reporters_show_losses_and_escape_samples(kind: type[PlainReporter]) -> 
     reporter.evaluated(STATUS)
     reporter.sample(50, "once\n\x1b[2Jupon")
     reporter.close()
-    assert "1.4000 nats" in out.getvalue()
+    assert "1.4000" in out.getvalue()
+    assert "Losses in nats/char" in out.getvalue()
     assert "once ⏎ \\x1b[2Jupon" in out.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, Parser, add_json, whole
+from aeattn.cli.options import Command, Example, Parser, add_json, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -92,4 +92,13 @@ def _generate_options(parser: argparse.ArgumentParser) -> None:
     _shared(parser, rounds=5)
 
 
-COMMAND = Command("bench", "measure speed against peers and the machine's limits", _options, bench)
+COMMAND = Command(
+    "bench",
+    "measure speed against peers and the machine's limits",
+    _options,
+    bench,
+    examples=(
+        Example("aeattn bench train --no-peers", "training steps of ours alone"),
+        Example("aeattn bench generate runs/mine --batch 1 --no-long", "one sequence at a time"),
+    ),
+)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_json, add_plugins, add_quiet, add_yes, whole
+from aeattn.cli.options import Command, Example, add_json, add_plugins, add_quiet, add_yes, whole
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -89,4 +89,14 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_yes(parser)
 
 
-COMMAND = Command("compare", "run a comparison of models that a spec declares", _options, compare)
+COMMAND = Command(
+    "compare",
+    "run a comparison of models that a spec declares",
+    _options,
+    compare,
+    examples=(
+        Example("aeattn compare first --plan", "what would be run, and how long that will take"),
+        Example("aeattn compare claims --budget small --jobs 2", "a first answer to the published claims"),
+        Example("aeattn compare my.toml --out results/mine", "a comparison of one's own (docs/experiments.md)"),
+    ),
+)

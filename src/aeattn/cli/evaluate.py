@@ -7,7 +7,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_settings, add_texts, add_yes, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_device,
+    add_json,
+    add_run,
+    add_settings,
+    add_texts,
+    add_yes,
+    whole,
+)
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -70,4 +80,16 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-COMMAND = Command("evaluate", "measure how well a model predicts a text", _options, evaluate)
+COMMAND = Command(
+    "evaluate",
+    "measure how well a model predicts a text",
+    _options,
+    evaluate,
+    examples=(
+        Example("aeattn evaluate runs/tales-460k tales", "on text of the same corpus that it has not seen"),
+        Example(
+            "aeattn evaluate runs/mine another_book.txt --no-sliding --no-baseline",
+            "the loss with fixed windows alone: the fastest",
+        ),
+    ),
+)

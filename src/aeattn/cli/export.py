@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aeattn.cli.options import Command, add_json, add_run
+from aeattn.cli.options import Command, Example, add_json, add_run
 from aeattn.terminal.tables import print_json
 
 
@@ -46,5 +46,17 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
 
 
-EXPORT = Command("export", "write a run's model for another library", _export_options, export_run)
-IMPORT = Command("import", "make a run of an exported folder", _import_options, import_folder)
+EXPORT = Command(
+    "export",
+    "write a run's model for another library",
+    _export_options,
+    export_run,
+    examples=(Example("aeattn export runs/mine --to hf my-model", "a folder for Hugging Face's transformers"),),
+)
+IMPORT = Command(
+    "import",
+    "make a run of an exported folder",
+    _import_options,
+    import_folder,
+    examples=(Example("aeattn import my-model runs/back", "a run folder again"),),
+)

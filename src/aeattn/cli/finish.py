@@ -20,7 +20,7 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
     lines = [f"\n{passage.strip()}\n"]
     if (nats := score.nats_per_char) is not None:
-        above = "" if floor is None else f", {nats - floor:.4f} above the lowest possible"
+        above = "" if floor is None else f", {nats - floor:.4f} above the entropy of the corpus"
         bits = (
             f"{score.bits_per_char:.4f} bits/char, {score.nats_per_byte:.4f} nats/byte, "
             f"{score.bits_per_byte:.4f} bits/byte over {score.chars:,} characters"

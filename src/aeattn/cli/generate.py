@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, whole
+from aeattn.cli.options import Command, Example, add_device, add_json, add_run, whole
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
@@ -149,4 +149,17 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-COMMAND = Command("generate", "let a model write", _options, generate)
+COMMAND = Command(
+    "generate",
+    "let a model write",
+    _options,
+    generate,
+    examples=(
+        Example("aeattn generate runs/tales-460k --prompt 'The '", "500 characters that go on from a prompt"),
+        Example("aeattn generate runs/mine --samples 5 --temperature 1.0 --chars 200", "five varied samples"),
+        Example(
+            "aeattn generate runs/mine --temperature 0 --cache full --json",
+            "the likeliest text, and the cache's bytes",
+        ),
+    ),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from aeattn.cli.options import Command, add_device, add_json, add_run, add_texts, add_yes, whole
+from aeattn.cli.options import Command, Example, add_device, add_json, add_run, add_texts, add_yes, whole
 from aeattn.terminal.tables import print_json, print_table, say
 
 
@@ -47,4 +47,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_yes(parser)
 
 
-COMMAND = Command("inspect", "what attention looks at, and what bottlenecks keep", _options, inspect)
+COMMAND = Command(
+    "inspect",
+    "what attention looks at, and what bottlenecks keep",
+    _options,
+    inspect,
+    examples=(
+        Example("aeattn inspect runs/tales-460k", "each head, and each code, on the validation text"),
+        Example("aeattn inspect runs/mine another_book.txt --chars 4000 --json", "on another text, as JSON"),
+    ),
+)

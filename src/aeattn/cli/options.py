@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+
+from aeattn.terminal.tables import say
+from aeattn.terminal.wrapping import width_of, wrap
 
 if TYPE_CHECKING:
     from aeattn.config.fields import Setting
@@ -20,23 +24,107 @@ SECTIONS = ("model", "training", "data", "data.text")
 MOST = 2**53  # of anything that is counted
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Lines that fit a terminal and are broken between words alone."""
+
+    def __init__(self, prog: str, **known: Any) -> None:
+        super().__init__(prog, **{**known, "max_help_position": 26, "width": width_of(sys.stdout)})
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrap(text, width)
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line. A command's options are added when it is called: the others cost no time."""
+    """Says what is wrong in one line, and what may have been meant. A command's options are added when it is
+    called: the others cost no time."""
 
     command: Command | None = None
 
-    def parse_known_args(self, *args: Any, **known: Any) -> Any:
+    def __init__(self, *args: Any, **known: Any) -> None:
+        super().__init__(*args, **{"formatter_class": Help, **known})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.fill()
-        return super().parse_known_args(*args, **known)
+        if args is not None and self._subparsers is None:
+            self._check_options(list(args))
+        found, more = super().parse_known_args(args, namespace)
+        if more:
+            self.error(f"{more[0]!r} is one argument too many")
+        return found, more
 
     def fill(self) -> None:
-        """Add the options of the command."""
+        """Add the options of the command, and how it is used."""
         command, self.command = self.command, None
         if command is not None:
             command.options(self)
+            if self._subparsers is None:
+                self.usage = " ".join(filter(None, [self.prog, *map(_usage, self._actions), "[OPTION ...]"]))
+            self.epilog = _examples(command.examples)
+
+    def _check_options(self, args: Sequence[str]) -> None:
+        """Refuse an option that is not there before anything else is wrong."""
+        given = args[: args.index("--")] if "--" in args else args
+        for text in given:
+            name = text.partition("=")[0]
+            if text[:2] == "--" and " " not in text and not any(o.startswith(name) for o in self._options()):
+                self._unknown(name)
+
+    def _options(self) -> Sequence[str]:
+        return list(self._option_string_actions)
+
+    def _unknown(self, name: str) -> NoReturn:
+        from aeattn.cli import suggestions
+
+        meant = suggestions.option(name, self._options()) or _setting_named(name, self._options())
+        self.error(f"there is no option {name[:100]}" + (f": did you mean {meant}?" if meant else ""))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does, and says what may have been meant."""
+        if action.choices is None or value in action.choices:
+            return
+        from aeattn.cli import suggestions
+
+        known = list(map(str, action.choices))
+        commands = isinstance(action, argparse._SubParsersAction)
+        what = f"there is no command {value[:100]!r}" if commands else f"invalid choice {value[:100]!r}"
+        near = suggestions.command(value, known) if commands else suggestions.nearest(value, known)
+        meant = f"did you mean {near!r}?" if near in known else f"choose {', '.join(known)}"
+        raise argparse.ArgumentError(None if commands else action, f"{what}: {meant}")
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+        say(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)")
+        self.exit(2)
+
+
+def _usage(action: argparse.Action) -> str:
+    """A positional argument, or an option that must be given, in a line of usage."""
+    name = str(action.metavar or action.dest)
+    if action.option_strings:
+        choices = "|".join(map(str, action.choices or ())) or name
+        return f"{action.option_strings[0]} {choices}" if action.required else ""
+    return {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [{name} ...]"}.get(str(action.nargs), name)
+
+
+def _examples(examples: Sequence[Example]) -> str | None:
+    """As they stand below the options."""
+    lines = [f"  {each.command}\n      {each.does}" for each in examples]
+    return "\n".join(["examples:", *lines]) if examples else None
+
+
+def _setting_named(option: str, known: Sequence[str]) -> str | None:
+    """How a setting that has no option of its own is given, where a command takes `--set`."""
+    name = option.lstrip("-").replace("-", "_")
+    if "--set" not in known:
+        return None
+    there = (section for section in SECTIONS if any(each.name == name for each in section_settings(section)))
+    return next((f"--set {section}.{name}=VALUE" for section in there), None)
+
+
+class Example(NamedTuple):
+    """A command line, and what it does."""
+
+    command: str
+    does: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +135,7 @@ class Command:
     help: str
     options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    examples: tuple[Example, ...] = ()
 
 
 # -- types of arguments ------------------------------------------------------------------------------------

@@ -8,19 +8,25 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aeattn.cli import bench, compare, evaluate, export, generate, inspect, report, size, train
+from aeattn.cli import bench, compare, evaluate, export, generate, inspect, presets, report, size, train
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
 from aeattn.terminal.streams import standard_streams
-from aeattn.terminal.tables import print_any_text, say
+from aeattn.terminal.tables import print_any_text, print_text, say
 from aeattn.training.compiled_cache import keep_compiled
 from aeattn.version import VERSION
 
 COMMANDS: tuple[Command, ...] = (
-    train.TRAIN, train.RESUME, evaluate.COMMAND, generate.COMMAND, size.COMMAND, inspect.COMMAND, compare.COMMAND,
-    bench.COMMAND, report.COMMAND, export.EXPORT, export.IMPORT,
+    train.TRAIN, train.RESUME, generate.COMMAND, evaluate.COMMAND, inspect.COMMAND, report.COMMAND,
+    presets.COMMAND, size.COMMAND, compare.COMMAND, bench.COMMAND, export.EXPORT, export.IMPORT,
 )  # fmt: skip
+
+
+FIRST_STEPS = """first steps:
+  aeattn train --minutes 2
+  aeattn generate runs/tales-460k --prompt 'The '
+  aeattn presets"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     print_any_text()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        return _greet()
     options = make_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     settle_waiting()
     keep_compiled()
@@ -52,10 +60,27 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _complain(str(error), 1)
 
 
+def _greet() -> int:
+    """What somebody sees who types `aeattn` alone: that is no mistake, so the exit code is 0."""
+    print_text(
+        "aeattn trains, compares and runs small language models whose attention keeps a short code of each "
+        "character of the past instead of its keys and values.",
+        "",
+        "  aeattn train --minutes 2            train a model on built-in stories",
+        '  aeattn generate RUN --prompt "The"  let the model of a run folder write',
+        "  aeattn size                         parameters, FLOPs and cache of models",
+        "",
+        "All commands: aeattn --help. Models and texts by name: aeattn presets.",
+    )
+    return 0
+
+
 def make_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     parser = Parser(
-        prog="aeattn", description="Transformers whose queries, keys and values pass through a bottleneck."
+        prog="aeattn",
+        description="Transformers whose queries, keys and values pass through a bottleneck.",
+        epilog=FIRST_STEPS,
     )
     parser.add_argument("--version", action="version", version=f"aeattn {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)

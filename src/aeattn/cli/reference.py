@@ -47,7 +47,14 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
             if not any(isinstance(a, argparse._SubParsersAction) for a in below._actions):
                 yield f"### {below.prog}\n\n{_sentence(below)}"
                 yield _table(("argument", "help"), [_argument(a) for a in below._actions if a.dest != "help"])
+                yield from _examples(below)
             yield from _commands(below)
+
+
+def _examples(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The lines of help that follow the options, as code."""
+    if parser.epilog:
+        yield "\n".join(f"    {line.removeprefix('  ')}" for line in parser.epilog.splitlines()[1:]) + "\n"
 
 
 def _sentence(parser: Parser) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aeattn.cli.options import Command
+from aeattn.cli.options import Command, Example
 from aeattn.terminal.tables import say
 
 
@@ -23,4 +23,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
                         help="where to write report.html, .md and .svg (default DIR)")  # fmt: skip
 
 
-COMMAND = Command("report", "one page of a comparison, to open in a browser", _options, report)
+COMMAND = Command(
+    "report",
+    "one page of a comparison, to open in a browser",
+    _options,
+    report,
+    examples=(
+        Example("aeattn report runs/compare-claims-small", "report.html, report.md and their pictures"),
+        Example("aeattn report runs/mine --out page", "the page of a single run, in another folder"),
+    ),
+)

@@ -6,32 +6,40 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, add_json, add_settings, add_sources, config_of, positive, whole
+from aeattn.cli.options import Command, Example, add_json, add_settings, add_sources, config_of, positive, whole
+from aeattn.cli.presets import CHARACTERS, vocabulary_of
 from aeattn.errors import InputError
-from aeattn.terminal.tables import figure, print_json, print_table
+from aeattn.terminal.tables import figure, print_json, print_next, print_table, print_text
 
 if TYPE_CHECKING:
     from aeattn.files import Json
-
-CHARACTERS = 49  # of a vocabulary as books10m has it
 
 
 def size(options: argparse.Namespace) -> int:
     from aeattn.config.presets import PRESETS
 
-    rows = [_size(name, options) for name in ([options.preset] if options.preset else PRESETS)]
+    rows = [_size(name, options) for name in PRESETS] if _all(options) else [_size(options.preset, options)]
     print_json({"presets": rows}) if options.json else _print(rows)
     return 0
 
 
-def _size(name: str, options: argparse.Namespace) -> Json:
-    """The size of a preset with what is changed of it, its feed-forward as wide as a budget allows."""
+def _all(options: argparse.Namespace) -> bool:
+    """Whether every preset is meant: nothing says which one, and none of a model's settings is given."""
+    of_models = any(value is not None for name, value in vars(options).items() if name.startswith("model."))
+    return options.preset is None and options.config is None and not options.sets and not of_models
+
+
+def _size(name: str | None, options: argparse.Namespace) -> Json:
+    """The size of a preset, or of the config that is given, with what is changed of it, its feed-forward as
+    wide as a budget allows."""
+    from aeattn.config.sources import resolve
     from aeattn.nn.size import parameters, size, solve_width
 
-    config = config_of(options, {"preset": name})
+    config = config_of(options, {"preset": name} if name else None)
+    name = str(config.preset)
     vocabulary = options.vocab_size
     if vocabulary is None:
-        vocabulary = config.data.vocabulary or CHARACTERS
+        vocabulary = vocabulary_of(config)
     model = config.with_vocabulary(vocabulary).model
     try:
         if options.parameters is not None:
@@ -40,36 +48,76 @@ def _size(name: str, options: argparse.Namespace) -> Json:
             model = solve_width(model, options.flops, lambda config: size(config).train_flops)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    return {"preset": name, "vocab_size": vocabulary, "d_ff": model.d_ff, **asdict(size(model))}
+    changed = model != resolve({"preset": name}, plugins=options.plugin).with_vocabulary(vocabulary).model
+    return {
+        "preset": name,
+        "vocab_size": vocabulary,
+        "d_ff": model.d_ff,
+        **asdict(size(model)),
+        "changed": changed,
+    }
 
 
 def _print(rows: list[Json]) -> None:
-    columns = ("preset", "tokens", "parameters", "d_ff", "MFLOP to train", "to write", "bytes kept", "latent")
-    cells = [(row["preset"], f"{row['vocab_size']:,}", f"{row['parameters']:,}", f"{row['d_ff']:,}",
-              f"{row['train_flops'] / 1e6:.2f}", f"{row['generate_flops'] / 1e6:.2f}", f"{row['cache_bytes']:,}",
+    columns = ("model", "vocabulary size", "parameters", "d_ff", "MFLOPs to train", "MFLOPs to generate",
+               "full KV cache, bytes", "latent KV cache, bytes")  # fmt: skip
+    cells = [(row["preset"] + (", changed" if row["changed"] else ""), f"{row['vocab_size']:,}",
+              f"{row['parameters']:,}", f"{row['d_ff']:,}", f"{row['train_flops'] / 1e6:.2f}",
+              f"{row['generate_flops'] / 1e6:.2f}", f"{row['cache_bytes']:,}",
               figure(row["latent_cache_bytes"], ",")) for row in rows]  # fmt: skip
     print_table(columns, cells)
-    print("For one token (a character, unless the preset says otherwise): operations, and bytes kept in a full")
-    print("and in a latent cache of float32.")
-    if len(rows) == 1:
-        parts = (f"{number:,} of {name}" for name, number in rows[0]["kept"].items() if number)
-        print(f"Numbers kept, over all layers: {', '.join(parts)}.")
-    for row in rows:
+    print_text(
+        "FLOPs and bytes are for one token: a character, unless the preset says otherwise. The full KV cache "
+        "holds keys and values, the latent one the codes that they are decoded from, both in float32; a dash: "
+        "decoders cannot be absorbed."
+    )
+    for row in rows if len(rows) == 1 else []:
+        parts = (f"{number:,} of {name}" for name, number in row["kept"].items() if number)
+        print_text(f"Numbers kept of each token, over all layers: {', '.join(parts)}.")
         if row["not_absorbable"]:
-            print(f"{row['preset']}: no latent cache; {row['not_absorbable']}")
+            print_text(f"No latent cache: {row['not_absorbable']}.")
+    print_text("", _conclusion(rows))
+    if len(rows) > 1:
+        print_next("aeattn size --preset 460k --bottleneck 16", "aeattn presets")
+    elif not rows[0]["changed"]:
+        print_next(f"aeattn train --preset {rows[0]['preset']} --minutes 2")
+
+
+def _conclusion(rows: list[Json]) -> str:
+    """What is to be learnt from the table, in a sentence."""
+    kept = {
+        row["preset"]: min(row["cache_bytes"], row["latent_cache_bytes"] or row["cache_bytes"]) for row in rows
+    }
+    if len(rows) > 1:
+        least = min(kept, key=lambda name: kept[name])
+        return f"The smallest KV cache is that of {least}: {kept[least]:,} bytes a token."
+    (name, cache), row = next(iter(kept.items())), rows[0]
+    share = f", {100 * cache / row['cache_bytes']:.0f} % of keys and values" if cache < row["cache_bytes"] else ""
+    name += " with these settings" if row["changed"] else ""
+    return f"{name} has {row['parameters']:,} parameters and keeps {cache:,} bytes a token in its KV cache{share}."
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", metavar="NAME", help="only this one")
+    parser.add_argument("--preset", metavar="NAME", help="this one, not all (`aeattn presets` lists them)")
     parser.add_argument("--vocab-size", type=whole, metavar="N",
                         help=f"tokens (default {CHARACTERS}, or those of the preset's tokenizer)")  # fmt: skip
     add_sources(parser)
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--parameters", type=positive, metavar="N", help="solve for the d_ff with as many")
+    budget.add_argument(
+        "--parameters", type=positive, metavar="N", help="solve for the d_ff with as many parameters"
+    )
     budget.add_argument("--flops", type=positive, metavar="N",
-                        help="solve for the d_ff with as many a training character")  # fmt: skip
+                        help="solve for the d_ff with as many to train a token")  # fmt: skip
     add_json(parser)
-    add_settings(parser.add_argument_group("model (over each preset)"), "model")
+    add_settings(parser.add_argument_group("model (over the preset)"), "model")
 
 
-COMMAND = Command("size", "parameters, operations and cache bytes of models", _options, size)
+COMMAND = Command(
+    "size", "parameters, FLOPs and KV-cache bytes of models", _options, size,
+    examples=(
+        Example("aeattn size", "all presets"),
+        Example("aeattn size --preset 1m --bottleneck 24 --set model.tied=true", "a preset with other settings"),
+        Example("aeattn size --config runs/mine/config.json", "the model of a run or a record"),
+        Example("aeattn size --preset 460k --parameters 500000", "the d_ff that gives so many parameters"),
+    ),
+)  # fmt: skip

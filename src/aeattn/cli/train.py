@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from aeattn.cli.options import Command, add_quiet, add_run, add_settings, add_sources, add_yes, config_of, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_quiet,
+    add_run,
+    add_settings,
+    add_sources,
+    add_yes,
+    config_of,
+    whole,
+)
 from aeattn.errors import Diverged, InputError
 from aeattn.host import Startup
 from aeattn.terminal.tables import say
@@ -193,5 +203,33 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-TRAIN = Command("train", "train a character model on text", _train_options, train)
-RESUME = Command("resume", "go on with an interrupted run", _resume_options, resume)
+TRAIN = Command(
+    "train",
+    "train a character model on text",
+    _train_options,
+    train,
+    examples=(
+        Example("aeattn train --minutes 2", "two minutes, from start to finish, on built-in stories"),
+        Example(
+            "aeattn train my_book.txt --preset 1m --chars 20M --out runs/mine",
+            "a larger model on a text of one's own",
+        ),
+        Example(
+            "aeattn train shakespeare --bottleneck 16 --set model.tied=true",
+            "a narrower code, and a setting that has no option",
+        ),
+        Example(
+            "aeattn train --config results/shakespeare-460k.json", "repeat a record, or a run by its config.json"
+        ),
+    ),
+)
+RESUME = Command(
+    "resume",
+    "go on with an interrupted run",
+    _resume_options,
+    resume,
+    examples=(
+        Example("aeattn resume runs/tales-460k", "go on where it was interrupted"),
+        Example("aeattn resume runs/tales-460k --steps 10000", "go on for longer than was planned"),
+    ),
+)

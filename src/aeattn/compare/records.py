@@ -58,7 +58,8 @@ class Environment(Struct, frozen=True, omit_defaults=True):
 
 class Point(Struct, frozen=True, omit_defaults=True):
     """A line of metrics.jsonl: characters trained on, seconds of training, and the losses in nats a character.
-    `valid_chars` is how much of the validation text the model was evaluated on."""
+    `valid_chars` is how much of the validation text the model was evaluated on; `train_eval_nats` is of a part of
+    the training text, measured alike."""
 
     step: int
     chars: int
@@ -66,6 +67,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
     train_nats: float | None
     valid_nats: float | None = None
     valid_chars: int | None = None
+    train_eval_nats: float | None = None
 
 
 def comparable(points: Iterable[Point]) -> tuple[Point, ...]:

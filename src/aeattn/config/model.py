@@ -37,14 +37,14 @@ class ModelConfig:
 
     vocab_size: int = setting(0, "tokens of the vocabulary: comes from the tokenizer; 0 until a text is known")
     context: int = setting(256, "characters that the model sees", metavar="N", flag=True)
-    d_model: int = setting(128, "width", metavar="N", flag=True)
-    n_layers: int = setting(3, "layers", metavar="N", flag=True)
-    n_heads: int = setting(4, "heads", metavar="N", flag=True)
+    d_model: int = setting(128, "width of the model", metavar="N", flag=True)
+    n_layers: int = setting(3, "number of layers", metavar="N", flag=True)
+    n_heads: int = setting(4, "number of heads", metavar="N", flag=True)
     d_ff: int = setting(416, "width of the feed-forward", metavar="N", flag=True)
     query: Placement = setting("autoencoder", _kinds("query", "queries"), metavar="KIND", flag=True)
     key: Placement = setting("autoencoder", _kinds("key", "keys"), metavar="KIND", flag=True)
     value: Placement = setting("autoencoder", _kinds("value", "values"), metavar="KIND", flag=True)
-    bottleneck: int = setting(32, "width of the bottleneck", metavar="N", flag=True)
+    bottleneck: int = setting(32, "width of the code between encoder and decoder", metavar="N", flag=True)
     middle: bool = setting(False, "a hidden layer between encoder and bottleneck")
     per_head: bool = setting(False, "projections of its own for every head", flag=True)
     positions: PositionKind = setting(
@@ -53,7 +53,7 @@ class ModelConfig:
     )  # fmt: skip
     d_rotary: int = setting(16, "width of the rotary part of each head under decoupled positions")
     norm: NormKind = setting("rms", "normalisation before attention and feed-forward: rms or layer")
-    activation: ActivationKind = setting("relu2", "of the feed-forward: relu2 or gelu")
+    activation: ActivationKind = setting("relu2", "activation of the feed-forward: relu2 or gelu")
     qk_norm: bool = setting(True, "normalise queries and keys")
     conv: int = setting(4, "taps of a short causal convolution before attention; 0 for none")
     tied: bool = setting(False, "one matrix for the embedding and the output")

@@ -93,6 +93,20 @@ PRESETS: dict[str, dict[str, Json]] = {
     },
 }  # fmt: skip
 DEFAULT_PRESET = "460k"
+WHAT_FOR = {
+    "460k": "the default: autoencoders make queries, keys and values",
+    "460k-linear": "standard attention, for comparison",
+    "460k-standard": "the same as 460k-linear",
+    "460k-mqa": "multi-query attention: one key and one value for all heads",
+    "460k-mla": "latent attention as in DeepSeek-V2: one code for keys and values",
+    "460k-deep": "one key and one value for all heads, from a deeper encoder",
+    "460k-classic": "the published architecture, as far as it is known",
+    "1m": "as 460k, of the second published size",
+    "2.6m": "as 460k, of the third published size",
+    "7m-published": "the published model of subwords, with GPT-2's vocabulary",
+    "7m": "subwords with a vocabulary of its own, learned from the text",
+    "10m": "the largest, for a GPU",
+}
 
 
 def preset(name: str) -> dict[str, Json]:

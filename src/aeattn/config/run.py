@@ -42,31 +42,40 @@ class TrainingConfig:
     optimizer: OptimizerKind = setting(
         "muon", "Muon for the matrices inside blocks and AdamW for the rest, or AdamW for all", flag=True
     )
-    learning_rate: float = setting(5e-3, "AdamW's", metavar="X", flag=True)
-    matrix_learning_rate: float = setting(2e-2, "Muon's", metavar="X", flag=True)
+    learning_rate: float = setting(5e-3, "AdamW's learning rate", metavar="X", flag=True)
+    matrix_learning_rate: float = setting(2e-2, "Muon's learning rate", metavar="X", flag=True)
     weight_decay: float = setting(0.0, "decoupled weight decay of matrices", metavar="X", flag=True)
     beta1: float = setting(0.9, "AdamW's average of gradients")
     beta2: float = setting(0.95, "AdamW's average of squared gradients")
-    momentum: float = setting(0.95, "Muon's")
+    momentum: float = setting(0.95, "Muon's momentum")
     clip: float = setting(1.0, "largest norm of AdamW's gradients, 0 for any", metavar="X", flag=True)
     schedule: ScheduleKind = setting("linear", "how learning rates fall after the warm-up", flag=True)
     warmup: float = setting(0.02, "fraction of all steps in which rates rise from zero", metavar="X", flag=True)
     decay: float = setting(1.0, "fraction of all steps in which rates fall")
     final_rate: float = setting(0.0, "fraction of the peak rate that is left at the end")
-    seed: int = setting(0, "of weights, batches and dropout", metavar="N", flag=True)
+    seed: int = setting(0, "seed of weights, batches and dropout", metavar="N", flag=True)
     device: str = setting("auto", "auto, cpu, cuda, ...", metavar="NAME", flag=True)
     precision: Precision = setting("auto", "of products; auto takes bf16 where it is faster", flag=True)
     compile: CompileMode = setting("auto", "compile the model; auto does where the run is long enough", flag=True)
-    eval_every: int | None = setting(None, "updates between evaluations", metavar="STEPS", flag=True)
+    eval_every: int | None = setting(
+        None, "updates between evaluations, 0 for never (default: a tenth of the run)", metavar="STEPS", flag=True
+    )
     eval_chars: int = setting(100_000, "characters of the validation text that evaluations on the way read")
-    sample_every: int | None = setting(None, "updates between samples", metavar="STEPS", flag=True)
+    sample_every: int | None = setting(
+        None, "updates between samples, 0 for never (default: a tenth of the run)", metavar="STEPS", flag=True
+    )
     sample_chars: int = setting(200, "characters of a sample")
-    minutes: float | None = setting(None, "as many updates as fit into so many minutes", metavar="X", flag=True)
+    minutes: float | None = setting(
+        None, "as many updates as fit, so that all of it takes so many minutes", metavar="X", flag=True
+    )
     checkpoint_every: int | None = setting(
-        None, "updates between checkpoints, 0 for none but the last", metavar="STEPS", flag=True
+        None,
+        "updates between checkpoints, 0 for none but the last (default: by minutes)",
+        metavar="STEPS",
+        flag=True,
     )
     checkpoint_minutes: float | None = setting(
-        None, "minutes between checkpoints (1, unless by steps)", metavar="X", flag=True
+        None, "minutes between checkpoints (default: 1, unless by steps)", metavar="X", flag=True
     )
     keep_checkpoints: int = setting(2, "how many of the newest checkpoints are kept")
     spike_factor: float = setting(
@@ -107,8 +116,12 @@ class DataConfig:
         "tales (default, unless a recipe names another), books, shakespeare, bookcorpus, hf:NAME, or paths",
         metavar="CORPUS",
     )
-    valid: tuple[str, ...] = setting((), "text to validate on", metavar="PATH", flag=True)
-    recipe: str | None = setting(None, "how to read the text, for example books10m", metavar="NAME", flag=True)
+    valid: tuple[str, ...] = setting(
+        (), "text to validate on (default: the corpus's own, or a tenth of the text)", metavar="PATH", flag=True
+    )
+    recipe: str | None = setting(
+        None, "how to read the text, as books10m (`aeattn presets` lists them)", metavar="NAME", flag=True
+    )
     limit_chars: int | None = setting(
         None, "only the first N characters of each training text", metavar="N", flag=True
     )
@@ -158,7 +171,12 @@ class RunConfig:
     model: ModelConfig = setting(ModelConfig(), "what determines a model")
     training: TrainingConfig = setting(TrainingConfig(), "how it is trained")
     data: DataConfig = setting(DataConfig(), "which text is read")
-    preset: str | None = setting(None, "model and training settings by name", metavar="NAME", flag=True)
+    preset: str | None = setting(
+        None,
+        "model and training settings by name (default 460k; `aeattn presets` lists them)",
+        metavar="NAME",
+        flag=True,
+    )
     plugins: tuple[str, ...] = setting(
         (), "files or entry points that add projections, tokenizers, hooks", metavar="FILE", flag=True, saved=False
     )

@@ -23,7 +23,14 @@ from aeattn.data.tables import UnknownColumn, choose, format_of, table
 from aeattn.errors import InputError
 from aeattn.host import named_path
 
-NAMES = ("tales", "books", "shakespeare", "bookcorpus", fetch.TEST_BOOKS)
+ABOUT = {
+    "tales": "built-in stories whose entropy is known (the default; nothing to download)",
+    "books": "public-domain novels, those of other authors to validate on",
+    "shakespeare": "the customary file of plays, its last tenth to validate on",
+    "bookcorpus": "the data set of that name, by way of Hugging Face (asks before it downloads)",
+    fetch.TEST_BOOKS: "novels for declared judgements alone: nothing is chosen by them",
+}
+NAMES = tuple(ABOUT)
 BOOKCORPUS = "hf:bookcorpus/bookcorpus@refs/convert/parquet:text"
 ROW_ENDS = {"texts": "\n\n", "lines": "\n"}  # what follows a row that is a text, and one of a running text
 
@@ -50,6 +57,7 @@ class Recipe:
     corpus: tuple[str, ...]
     options: TextOptions
     limit_chars: int | None
+    about: str = ""
 
 
 RECIPES = {
@@ -59,6 +67,7 @@ RECIPES = {
             ascii=True, lower=True, unwrap=True, keep="abcdefghijklmnopqrstuvwxyz0123456789 \n.,;:!?'\"()-"
         ),
         limit_chars=132_326,
+        about="books in lower-case ASCII, the beginning of each: close to the published experiment's data",
     )
 }
 

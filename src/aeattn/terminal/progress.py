@@ -1,23 +1,33 @@
-"""What a person sees while a model trains: a live line on a terminal, plain lines elsewhere."""
+"""What a person sees while a model trains: two live lines on a terminal, a table elsewhere."""
 
 from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.live import Live
 from rich.text import Text
 
 from aeattn.data.watch import clock as clock
 from aeattn.terminal.escaping import escape_controls
+from aeattn.terminal.wrapping import WIDTH, width_of, wrap
+
+BAR = 24  # columns of the bar
+ROWS_A_HEADING = 40  # of the table, until its heading is repeated
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands. Losses in nats a character, speed in characters a second."""
+    """Where a run stands. Losses in nats a character, speed in characters a second of training, the time left in
+    seconds of wall time.
+
+    `last_nats` is the loss of the last update's batch, `recent_nats` is smoothed over about the last ten updates,
+    `train_nats` over about fifty; `train_eval_nats` is of a part of the training text, measured as `valid_nats`.
+    """
 
     step: int
     steps: int
@@ -26,6 +36,9 @@ class Status:
     floor_nats: float | None
     chars_per_second: float
     seconds_left: float
+    last_nats: float | None = None
+    recent_nats: float | None = None
+    train_eval_nats: float | None = None
 
 
 class Reporter(Protocol):
@@ -39,16 +52,46 @@ class Reporter(Protocol):
     def close(self) -> None: ...
 
 
-def describe(status: Status) -> str:
-    """One plain line: loss in nats and bits, distance to the floor, speed, time left."""
-    parts = [f"step {status.step:>6,}/{status.steps:,}", f"train {status.train_nats:.4f} nats"]
-    if status.valid_nats is not None:
-        bits = status.valid_nats / math.log(2)
-        parts.append(f"valid {status.valid_nats:.4f} nats ({bits:.4f} bits)")
-        if status.floor_nats is not None:
-            parts.append(f"{status.valid_nats - status.floor_nats:+.4f} above the floor")
-    parts += [f"{status.chars_per_second:,.0f} chars/s", f"{clock(status.seconds_left)} left"]
-    return " | ".join(parts)
+LEGEND = (
+    "Losses in nats/char. last: of the last update's batch; smoothed: over about the last 10 updates; training, "
+    "validation: of as many characters of either text, both measured alike, without dropout"
+)
+ABOVE = "; above entropy: validation less the entropy of the corpus"
+_COLUMNS = (("update", 9), ("last", 9), ("smoothed", 10), ("training", 10), ("validation", 12))
+_ENTROPY, _SPEED, _LEFT = ("above", 8), ("chars/s", 11), ("left", 9)
+
+
+def heading(status: Status) -> str:
+    """The names of the columns of `describe`."""
+    columns = (*_COLUMNS, *([] if status.floor_nats is None else [_ENTROPY]), _SPEED, _LEFT)
+    return "".join(name.rjust(width) for name, width in columns)
+
+
+def describe(status: Status, evaluated: bool = True) -> str:
+    """A line of a table: the losses, the distance to the entropy of the corpus, speed, time left."""
+    recent = status.train_nats if status.recent_nats is None else status.recent_nats
+    train, valid, floor = status.train_eval_nats, status.valid_nats, status.floor_nats
+    losses = (status.last_nats, recent, *((train, valid) if evaluated else (None, None)))
+    cells = [f"{status.step:,}", *("" if nats is None else f"{nats:.4f}" for nats in losses)]
+    line = "".join(cell.rjust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+    if floor is not None:
+        above = "" if valid is None or not evaluated else f"{valid - floor:+.4f}"
+        line += above.rjust(_ENTROPY[1])
+    return line + f"{status.chars_per_second:,.0f}".rjust(_SPEED[1]) + clock(status.seconds_left).rjust(_LEFT[1])
+
+
+def screen(status: Status, width: int = WIDTH) -> list[str]:
+    """The same in two lines that are redrawn in place."""
+    done = round(BAR * status.step / max(1, status.steps))
+    parts = [f"{'━' * done}{'─' * (BAR - done)}", f"{status.step:,}/{status.steps:,}",
+             f"{status.chars_per_second:,.0f} chars/s", f"{clock(status.seconds_left)} left"]  # fmt: skip
+    recent = status.train_nats if status.recent_nats is None else status.recent_nats
+    named = (("last", status.last_nats), ("smoothed", recent), ("validation", status.valid_nats))
+    losses = [f"{name} {nats:.4f}" for name, nats in named if nats is not None]
+    if status.valid_nats is not None and status.floor_nats is not None:
+        losses[-1] += f" ({status.valid_nats - status.floor_nats:+.4f})"
+    lines = ["  ".join(parts), f"nats/char: {'  '.join(losses)}"]
+    return [short for line in lines for short in wrap(line, width)]
 
 
 class PlainReporter:
@@ -57,12 +100,10 @@ class PlainReporter:
     def __init__(self, console: Console, every_seconds: float = 10.0) -> None:
         self.console, self.every = console, every_seconds
         self._next = -math.inf
+        self._rows = 0
 
     def note(self, text: str) -> None:
-        try:
-            self.console.print(Text(text), soft_wrap=True)
-        except OSError:
-            self.console.quiet = True
+        self._print(self._wrapped(text) if self.console.is_terminal else [text])
 
     def warn(self, text: str) -> None:
         """What must be heard, even by those who want no progress."""
@@ -72,42 +113,56 @@ class PlainReporter:
 
     def status(self, status: Status) -> None:
         if self.console.get_time() >= self._next:
-            self._next = self.console.get_time() + self.every
-            self.note(describe(status))
+            self._row(status, evaluated=False)
 
     def evaluated(self, status: Status) -> None:
-        self._next = self.console.get_time() + self.every
-        self.note(describe(status))
+        self._row(status, evaluated=True)
 
     def sample(self, step: int, text: str) -> None:
-        self.note(f"sample after {step:,} steps: {one_line(text)}")
+        self._print(self._wrapped(f"sample after {step:,} updates: {one_line(text)}", anywhere=True))
 
     def close(self) -> None:
         pass
 
+    def _row(self, status: Status, evaluated: bool) -> None:
+        self._next = self.console.get_time() + self.every
+        if self._rows == 0:
+            self._print(self._wrapped(LEGEND + ("" if status.floor_nats is None else ABOVE) + "."))
+        if self._rows % ROWS_A_HEADING == 0:
+            self._print([heading(status)])
+        self._rows += 1
+        self._print([describe(status, evaluated)])
+
+    def _wrapped(self, text: str, anywhere: bool = False) -> list[str]:
+        return wrap(text, min(WIDTH, self.console.width), hanging="  ", anywhere=anywhere)
+
+    def _print(self, lines: list[str]) -> None:
+        try:
+            self.console.print(Text("\n".join(lines)), soft_wrap=True)
+        except OSError:
+            self.console.quiet = True
+
 
 class LiveReporter(PlainReporter):
-    """The same on a terminal, under a progress bar that is redrawn in place."""
+    """The same on a terminal: a line an evaluation, above two that are redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        columns = (BarColumn(bar_width=20), TextColumn("{task.description}"), TimeRemainingColumn())
-        self.progress = Progress(*columns, console=console, refresh_per_second=4, transient=True)
-        self.task: TaskID | None = None
+        self._latest: Status | None = None
+        self._live = Live(get_renderable=self._screen, console=console, refresh_per_second=4, transient=True)
 
     def status(self, status: Status) -> None:
-        if self.task is None:
-            self.progress.start()
-            self.task = self.progress.add_task("", total=status.steps, completed=status.step)
-        text = f"{status.step:,}/{status.steps:,}  train {status.train_nats:.4f}"
-        if status.valid_nats is not None:
-            text += f"  valid {status.valid_nats:.4f} nats"
-            text += "" if status.floor_nats is None else f" ({status.valid_nats - status.floor_nats:+.4f})"
-        text += f"  {status.chars_per_second:,.0f} chars/s"
-        self.progress.update(self.task, completed=status.step, total=status.steps, description=text)
+        self._latest = status
+        if not self._live.is_started:
+            self._live.start()
 
     def close(self) -> None:
-        self.progress.stop()
+        self._live.stop()
+
+    def _screen(self) -> Text:
+        if self._latest is None:
+            return Text("")
+        return Text("\n".join(screen(self._latest, min(WIDTH, self.console.width))))
 
 
 class SilentReporter:
@@ -132,7 +187,7 @@ def make_reporter(quiet: bool, speaks: bool = True) -> Reporter:
     """On standard error: live on a terminal, plain on a pipe; none where another process speaks."""
     if not speaks:
         return SilentReporter()
-    console = _SteadyConsole(stderr=True, highlight=False, quiet=quiet)
+    console = _SteadyConsole(stderr=True, highlight=False, quiet=quiet, width=width_of(sys.stderr))
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 
 

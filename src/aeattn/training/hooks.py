@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,8 @@ from aeattn.generation.text_model import TextModel
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
 from aeattn.terminal.progress import Reporter, Status
-from aeattn.training.evaluate import Score, pass_along, sample_windows, score_windows, total
+from aeattn.training.ahead import Ahead
+from aeattn.training.evaluate import Score, Windows, pass_along, sample_windows, score_windows, total
 
 if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
@@ -117,26 +119,41 @@ def check(loss: float, norm: float, smooth_nats: float | None, settings: Trainin
 
 
 class Evaluate(Hook):
-    """The loss on the same part of the validation text, every `eval_every` updates."""
+    """The losses on the same part of the validation text, and on one of the training text as large, every
+    `eval_every` updates: so they can be compared. The loss of a batch cannot, which is from before its update and
+    with dropout."""
+
+    seconds, chars = 0.0, 0  # that the last evaluation took, of so many characters
 
     def start(self, trainer: Trainer) -> None:
-        chars = trainer.config.training.eval_chars
-        windows = sample_windows(trainer.text.valid, trainer.config.model.context, chars)
-        self._windows, self._batches = trainer.world.share(windows), len(windows)
+        settings, context = trainer.config.training, trainer.config.model.context
+        self._valid, self._train = (
+            sample_windows(side, context, settings.eval_chars) for side in (trainer.text.valid, trainer.text.train)
+        )
 
     def after_update(self, trainer: Trainer) -> None:
         if not due(trainer, trainer.config.training.eval_every):
             return
-        score = total(trainer.together(lambda: self._score(trainer)))
+        begun = time.monotonic()
+        score = self._score(trainer, self._valid)
         trainer.state.valid_nats = score.nats_per_char
         if not math.isfinite(score.nats_per_char or 0.0):
             raise BadValidation(f"validation loss is {score.nats_per_char} after step {trainer.state.step}")
+        trainer.state.train_eval_nats = self.of_training(trainer)
+        self.seconds, self.chars = time.monotonic() - begun, 2 * score.chars
         trainer.evaluated(score)
 
-    def _score(self, trainer: Trainer) -> Score:
-        score = score_windows(trainer.model, self._windows, trainer.text.tokenizer)
-        pass_along(trainer.model, self._batches, trainer.world)
-        return score
+    def of_training(self, trainer: Trainer) -> float | None:
+        """The loss on a part of the training text, in nats a character, measured as on the validation text."""
+        return self._score(trainer, self._train).nats_per_char
+
+    def _score(self, trainer: Trainer, windows: list[Windows]) -> Score:
+        def share() -> Score:
+            score = score_windows(trainer.model, trainer.world.share(windows), trainer.text.tokenizer)
+            pass_along(trainer.model, len(windows), trainer.world)
+            return score
+
+        return total(trainer.together(share))
 
 
 class Sample(Hook):
@@ -164,6 +181,10 @@ class Report(Hook):
 
     def __init__(self, reporter: Reporter, floor_nats: float | None = None) -> None:
         self.reporter, self.floor_nats = reporter, floor_nats
+        self._ahead: Ahead | None = None
+
+    def start(self, trainer: Trainer) -> None:
+        self._ahead = Ahead(trainer)
 
     def after_update(self, trainer: Trainer) -> None:
         self.reporter.status(self._status(trainer))
@@ -189,7 +210,10 @@ class Report(Hook):
             chars_per_second=trainer.config.chars_per_step * trainer.text.train.chars_per_token / seconds
             if seconds
             else 0.0,
-            seconds_left=seconds * (steps - state.step),
+            seconds_left=self._ahead.seconds(trainer) if self._ahead else seconds * (steps - state.step),
+            last_nats=trainer.per_char(state.last_nats),
+            recent_nats=trainer.per_char(state.recent_nats),
+            train_eval_nats=state.train_eval_nats,
         )
 
 
@@ -216,7 +240,9 @@ class Lines(Hook):
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
         over = {"valid_chars": score.chars, "valid_bytes": score.bytes}
-        self._note(trainer, {"valid_nats": score.nats_per_char, **over})
+        self._note(
+            trainer, {"valid_nats": score.nats_per_char, "train_eval_nats": trainer.state.train_eval_nats, **over}
+        )
 
     def sampled(self, trainer: Trainer, text: str) -> None:
         self._samples.append((trainer.state.step, text))
@@ -228,6 +254,8 @@ class Lines(Hook):
             "chars": round(state.step * trainer.config.chars_per_step * trainer.text.train.chars_per_token),
             "seconds": round(state.seconds, 3),
             "train_nats": trainer.train_nats,
+            "recent_nats": trainer.per_char(state.recent_nats),
+            "last_nats": trainer.per_char(state.last_nats),
         }
         self._metrics.append(line | more)
 

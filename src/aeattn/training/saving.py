@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from aeattn.config.run import weight_of_new
 from aeattn.errors import Damaged, Diverged
 from aeattn.files import remove
 from aeattn.runs import checkpoint
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
     from aeattn.training.trainer import Trainer
 
 LARGEST_SHARE = 0.01  # of the time that checkpoints by time may take, all that their thread does included
+RECENT = 0.9  # of the one that people are shown: the other trails some fifty updates behind, above validation
 DEFAULT_MINUTES = 1.0  # between checkpoints, where no interval is given
 
 
 @dataclass
 class State:
     """What a checkpoint holds as JSON. `step` updates have been made, in so many seconds of training alone;
-    losses in nats a character. `passed_over` batches were left out in so many `rollbacks`. `unfinished`: what
-    follows the last update, as an evaluation, was broken off by a signal, and is to be done."""
+    losses in nats a token, those of evaluations in nats a character. `smooth_nats` is an average over about fifty
+    updates, `recent_nats` over about ten, `last_nats` the loss of the last; `train_eval_nats` and `valid_nats` are
+    of parts of both texts, measured alike. `passed_over` batches were left out in so many `rollbacks`.
+    `unfinished`: what follows the last update, as an evaluation, was broken off by a signal, and is to be done."""
 
     step: int = 0
     seconds: float = 0.0
@@ -44,6 +48,16 @@ class State:
     passed_over: int = 0
     rollbacks: int = 0
     unfinished: bool | None = None
+    last_nats: float | None = None
+    recent_nats: float | None = None
+    train_eval_nats: float | None = None
+
+    def take(self, loss: float) -> None:
+        """Count an update whose batch had this loss."""
+        self.smooth_nats = _averaged(self.smooth_nats, loss, weight_of_new(self.step))
+        self.recent_nats = _averaged(self.recent_nats, loss, max(1 - RECENT, 1 / (self.step + 1)))
+        self.last_nats = loss
+        self.step += 1
 
     @property
     def moment(self) -> tuple[int, int, bool]:
@@ -64,6 +78,11 @@ class State:
             if not isinstance(number, int | float) and not (number is None and field.default is None):
                 raise Damaged(f"state.json says no {field.name}: restore the checkpoint, or train again")
         return cls(**numbers)
+
+
+def _averaged(before: float | None, loss: float, share: float) -> float:
+    """An exponential average that begins as a plain mean, and so has no bias towards its first value."""
+    return loss if before is None else (1 - share) * before + share * loss
 
 
 class Save(Hook):

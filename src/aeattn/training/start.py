@@ -30,7 +30,7 @@ from aeattn.runs.identity import (
 )
 from aeattn.runs.weights import check_memory, limits_of
 from aeattn.terminal.progress import Reporter
-from aeattn.terminal.tables import lines_of
+from aeattn.terminal.tables import sentences_of
 from aeattn.training import hooks
 from aeattn.training.evaluate import Score
 from aeattn.training.hooks import Hook
@@ -76,13 +76,11 @@ def start(
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    kind = "" if text.train.chars_per_token == 1 else f" tokens of {text.train.chars_per_token:.3g} characters"
-    reporter.note(
-        f"{parameters:,} parameters; {text.train.chars:,} characters to train on, "
-        f"{text.valid.chars:,} to validate on, {text.tokenizer.vocab_size} different{kind}; {run.path}"
-    )
+    kind = "" if text.train.chars_per_token == 1 else f", tokens of {text.train.chars_per_token:.3g} characters"
+    reporter.note(f"model: {parameters:,} parameters, vocabulary size {text.tokenizer.vocab_size:,}{kind}")
+    reporter.note(f"run folder: {run.path}")
     found = text_quality(plan.corpus, text)
-    for line in lines_of(("text", "training", "validation"), found.rows()):
+    for line in sentences_of(("", "training", "validation"), found.rows()):
         reporter.note(line)
     environment = {
         **hardware.describe(),

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeattn import hardware
-from aeattn.config.run import RunConfig, weight_of_new
+from aeattn.config.run import RunConfig
 from aeattn.data.batches import TrainBatches
 from aeattn.data.store import Prepared
 from aeattn.errors import BadValidation, Diverged, Spike
@@ -59,7 +59,8 @@ class Trainer:
         settings = config.training
         check_batch(settings.batch, world)
         self.text, self.world = text, world
-        self.hooks: list[Hook] = [Guard(), Evaluate(), *hooks]
+        self.evaluation = Evaluate()
+        self.hooks: list[Hook] = [Guard(), self.evaluation, *hooks]
         self.compiler_note = keep_compiled()
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
@@ -153,6 +154,7 @@ class Trainer:
         try:
             whole = self._evaluate()
             self.state.valid_nats = whole.nats_per_char
+            self.state.train_eval_nats = self.evaluation.of_training(self)
             self.evaluated(whole)
             for hook in self.hooks:
                 hook.end(self, whole)
@@ -208,7 +210,10 @@ class Trainer:
     @property
     def train_nats(self) -> float | None:
         """The smoothed training loss in nats a character."""
-        nats = self.state.smooth_nats
+        return self.per_char(self.state.smooth_nats)
+
+    def per_char(self, nats: float | None) -> float | None:
+        """A training loss in nats a character, of one in nats a token."""
         return None if nats is None else nats / self.text.train.chars_per_token
 
     # -- what goes wrong ---------------------------------------------------------------------------------
@@ -255,9 +260,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        share = weight_of_new(step)
-        self.state.smooth_nats = (1 - share) * (self.state.smooth_nats or 0.0) + share * loss
-        self.state.step = step + 1
+        self.state.take(loss)
         self.state.seconds = time.perf_counter() - self._clock
 
     def _gradients(self, windows: Tensor) -> float:
