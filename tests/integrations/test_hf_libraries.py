@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -211,6 +214,14 @@ def test_int8_weights_by_torchao(name: str, tmp_path: Path) -> None:
     small.save_pretrained(tmp_path / "small")
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
     assert near(again(ids).logits, wanted)
+
+
+@pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="another process")
+def test_nothing_is_said_of_torchao_where_models_are_made() -> None:
+    pytest.importorskip("torchao")
+    code = "from aeattn.integrations import hf; hf.register()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
 
 
 # -- the hub -----------------------------------------------------------------------------------------------

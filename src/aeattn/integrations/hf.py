@@ -8,8 +8,10 @@ model, tokenizer = hf.from_run("runs/mine")                 # no folder in betwe
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aeattn.config.model import ModelConfig
@@ -37,7 +39,23 @@ def library() -> Any:
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if version < LEAST:
         raise InputError(MISSING % f"{transformers.__version__} is installed")
+    with _without_torchao():
+        transformers.modeling_utils  # noqa: B018 (which transformers imports when it is first named)
     return transformers
+
+
+@contextmanager
+def _without_torchao() -> Iterator[None]:
+    """Not a word of torchao, which transformers imports where it is there, on GPU libraries that do not load."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def register() -> None:

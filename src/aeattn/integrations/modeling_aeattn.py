@@ -305,7 +305,9 @@ class AeattnForCausalLM(AeattnPreTrainedModel, GenerationMixin):
         model_kwargs["past_key_values"] = AeattnQuantizedCache(**options)
 
     def _prepare_generated_length(self, generation_config: Any, *args: Any, **known: Any) -> Any:
-        """What is generated ends with the context."""
+        """What is generated ends with the context. Raises ValueError for a prompt beyond it."""
+        if known.get("input_ids_length", 0) > self.config.context:
+            raise ValueError(BEYOND.format(known["input_ids_length"], self.config.context))
         found = super()._prepare_generated_length(generation_config, *args, **known)
         if found.max_length > self.config.context:
             logger.warning_once(f"generation ends with the context of {self.config.context} tokens")
