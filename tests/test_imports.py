@@ -16,6 +16,7 @@ LAYERS += [
     "terminal",
     "training",
     "analysis",
+    "api",
     "compare",
     "report",
     "benchmarks",

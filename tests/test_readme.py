@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, with_facts
+from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, headline, with_facts
 from aeattn.files import read_json
 from aeattn.report.answer import answer as answer_of
 from aeattn.report.data import load
@@ -21,7 +21,12 @@ FIRST = ROOT / "results" / "first"
 
 def test_its_figures_are_those_of_the_records() -> None:
     assert with_facts(README, ROOT) == README, "run python -m aeattn.benchmarks.records --tables"
-    assert re.findall(r"<!-- from (\S+) -->", README) == ["results", "results/first", "pyproject.toml"]
+    assert re.findall(r"<!-- from (\S+) -->", README) == [
+        "results/speed",
+        "results",
+        "results/first",
+        "pyproject.toml",
+    ]
 
 
 def test_no_other_figure_stands_in_it() -> None:
@@ -53,9 +58,23 @@ def test_the_bargain_has_both_sides_and_conditions() -> None:
     assert numbers == {int(n) for n in re.findall(r"^(\d)\. ", found, re.MULTILINE)} == {1, 2, 3, 4}
 
 
+def test_the_headline_has_the_figures_of_the_table() -> None:
+    said, table = headline(ROOT / "results"), bargain(ROOT / "results")
+    for line, form in (
+        (1, "{} nats/char"),
+        (2, "KV cache {}"),
+        (3, "generating {}"),
+        (4, "training {}"),
+        (5, "nanoGPT: training {}"),
+    ):
+        cell = table.splitlines()[line + 1].split(" | ")[-1].removesuffix(" |")
+        assert form.format(re.sub(r" \[.*\]", "", cell)) in said
+
+
 def test_what_has_no_record_is_not_said(tmp_path: Path) -> None:
+    assert headline(tmp_path) == ""
     found = bargain(tmp_path)
-    assert found.count(MISSING) == 4
+    assert found.count(MISSING) == 5
     assert not re.search(r"\d,\d|\d\.\d", found.replace("8,192 characters of context", ""))
 
 

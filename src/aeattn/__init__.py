@@ -2,8 +2,9 @@
 
     aeattn.AutoencoderAttention(d_model, n_heads, bottleneck)     a module, (B, T, D) -> (B, T, D)
     aeattn.LanguageModel(aeattn.ModelConfig(vocab_size))          ids (B, T) -> logits (B, T, V)
-    aeattn.load("runs/...")                                       a trained model: generate, logits, tokenizer
-    aeattn.train("460k", corpus="tales")                          trains one
+    aeattn.replace_attention(model, bottleneck)                   puts it into PyTorch's own Transformer layers
+    aeattn.train(corpus="tales", minutes=1)                       trains a model of text
+    aeattn.load("runs/...")                                       a trained model: generate, loss, logits
 
 Importing this package does nothing; PyTorch is imported when one of these names is first used.
 """
@@ -17,30 +18,32 @@ from aeattn.errors import InputError
 from aeattn.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from aeattn.api.attention_maps import AttentionMaps
+    from aeattn.api.load import load
+    from aeattn.api.text_model import TextModel
+    from aeattn.api.train import train
     from aeattn.compare.executors import Executor, register_executor
     from aeattn.config.model import ModelConfig
     from aeattn.data.tokenizer import Tokenizer, register_tokenizer
-    from aeattn.generation.text_model import TextModel
     from aeattn.nn.module import AutoencoderAttention
     from aeattn.nn.projection import register_projection
     from aeattn.nn.replace import replace_attention
     from aeattn.nn.size import size
     from aeattn.nn.transformer import LanguageModel
-    from aeattn.runs.load import load
     from aeattn.training.hooks import Hook, register_hook
     from aeattn.training.tracker import Tracker, register_tracker
-    from aeattn.training.train import train
 
 _HOMES = {
+    "AttentionMaps": "aeattn.api.attention_maps",
     "AutoencoderAttention": "aeattn.nn.module",
     "Executor": "aeattn.compare.executors",
     "Hook": "aeattn.training.hooks",
     "LanguageModel": "aeattn.nn.transformer",
     "ModelConfig": "aeattn.config.model",
-    "TextModel": "aeattn.generation.text_model",
+    "TextModel": "aeattn.api.text_model",
     "Tokenizer": "aeattn.data.tokenizer",
     "Tracker": "aeattn.training.tracker",
-    "load": "aeattn.runs.load",
+    "load": "aeattn.api.load",
     "register_executor": "aeattn.compare.executors",
     "register_hook": "aeattn.training.hooks",
     "register_projection": "aeattn.nn.projection",
@@ -48,10 +51,11 @@ _HOMES = {
     "register_tracker": "aeattn.training.tracker",
     "replace_attention": "aeattn.nn.replace",
     "size": "aeattn.nn.size",
-    "train": "aeattn.training.train",
+    "train": "aeattn.api.train",
 }
 
 __all__ = [
+    "AttentionMaps",
     "AutoencoderAttention",
     "Executor",
     "Hook",

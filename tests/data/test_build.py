@@ -169,10 +169,10 @@ def test_a_full_disk_is_one_line_and_the_next_try_is_right(
 ) -> None:
     write = module._Appended._write
 
-    def full(self: module._Appended, content: bytearray) -> None:
+    def full(self: module._Appended, pieces: list[bytes | memoryview]) -> None:
         if self.sums.bytes > 20_000:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(self, content)
+        write(self, pieces)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module._Appended, "_write", full)

@@ -44,6 +44,23 @@ def test_encoding_equals_its_slow_twin(known: str, text: str, long: int) -> None
 
 
 @settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([*("plain text, " * 3,) * 6, "é", "“", "😀", "x", "\ud83d"]), max_size=20).map(
+        "".join
+    )
+)
+def test_texts_that_are_all_but_ascii_are_encoded_as_others(text: str) -> None:
+    for known in ("plain text,é“😀", "plain text,é", "plin “"):
+        tokenizer, unknown = CharTokenizer("".join(sorted({*known}))), Counter[str]()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_LONG", 1)
+            assert tokenizer.encode(text, unknown).tolist() == slow_ids(tokenizer, text)
+        assert unknown == Counter(c for c in text if c not in known)
+    if text and "\ud83d" not in text:
+        assert CharTokenizer.from_chunks([text]).characters == "".join(sorted(set(text)))
+
+
+@settings(deadline=None)
 @given(st.lists(texts, min_size=1))
 def test_the_vocabulary_does_not_depend_on_the_chunks(chunks: list[str]) -> None:
     tokenizer = CharTokenizer.from_chunks(chunks)

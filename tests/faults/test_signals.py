@@ -61,9 +61,9 @@ def test_a_second_signal_ends_at_once(bench: Bench, tally: Tally, out: Path) -> 
 
 PHASES = {
     "evaluation": ("aeattn.training.hooks:score_windows", 1),
-    "sampling": ("aeattn.generation.text_model:TextModel.generate", 0),
+    "sampling": ("aeattn.generation.writer:Writer.generate", 0),
     "the last evaluation": ("aeattn.training.trainer:evaluate_store", 0),
-    "the last sample": ("aeattn.generation.text_model:TextModel.generate", 2),
+    "the last sample": ("aeattn.generation.writer:Writer.generate", 2),
 }
 
 

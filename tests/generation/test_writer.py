@@ -15,13 +15,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aeattn.api.text_model import TextModel
 from aeattn.config.text import TextOptions
 from aeattn.data.decoder import Decoder
 from aeattn.data.tokenizer import CharTokenizer, Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.engine import EngineKind
 from aeattn.generation.stopping import Stopper
-from aeattn.generation.text_model import TextModel
 from aeattn.generation.writer import Writer
 from tests.conftest import lively_model, tiny_config
 

@@ -205,6 +205,8 @@ def test_outputs_are_the_same_each_time_as_tuples_in_batches_and_in_part(name: s
     assert model(ids, use_cache=False).past_key_values is None
     with pytest.raises(ValueError, match="give either input_ids or inputs_embeds"):
         model()
+    with pytest.raises(ValueError, match="give one, such as the tokenizer's bos_token"):
+        model(ids[:, :0])
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -14,6 +14,7 @@ from aeattn.analysis.heads import head_measures, over_heads, weight_maps
 from aeattn.analysis.maps import pack
 from aeattn.analysis.results import Inspection, Maps, TextRead
 from aeattn.analysis.windows import Sample, rows_at_once, sample
+from aeattn.config.generation import DEVICE
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.store import TokenStore, cached_store
@@ -39,7 +40,7 @@ def inspect_run(
     step: int | None = None,
     chars: int = CHARS,
     context: int | None = None,
-    device: str = "cpu",
+    device: str = DEVICE,
     maps: bool = True,
     say: Say = lambda _: None,
 ) -> Inspection:

@@ -22,7 +22,8 @@ MISSING = "not measured yet"
 
 def with_facts(readme: str, root: Path) -> str:
     """The README of a checkout with each `<!-- from NAME -->` ... `<!-- end -->` filled anew."""
-    facts = {"results": bargain(root / "results"), "results/first": answer(load(root / "results" / "first")),
+    results, first = root / "results", root / "results" / "first"
+    facts = {"results/speed": headline(results), "results": bargain(results), "results/first": answer(load(first)),
              "pyproject.toml": clone(root / "pyproject.toml")}  # fmt: skip
 
     def filled(match: re.Match[str]) -> str:
@@ -62,8 +63,7 @@ def bargain(results: Path) -> str:
     """Loss, bytes of cache and speed beside standard attention, and under which conditions each was measured."""
     rows: list[tuple[str, ...]] = []
     conditions: list[str] = []
-    for found in (_loss_and_cache(results), _generation(results), _training(results), _peer(results)):
-        marked, said = found
+    for marked, said in _measured(results):
         rows += [(f"{name} [{len(conditions) + 1}]", *cells) for name, *cells in marked]
         conditions.append(said)
     table = Table(("", STANDARD, OURS, ""), rows)
@@ -74,12 +74,40 @@ def bargain(results: Path) -> str:
 Rows = list[tuple[str, ...]]
 
 
+def headline(results: Path) -> str:
+    """The bargain in one sentence: what has been measured of it."""
+    (loss, cache), (generation,), (training,), (peer,) = (
+        [row[-1] for row in rows] for rows, _ in _measured(results)
+    )
+    parts = [
+        (cache, "a KV cache {}"),
+        (generation, f"generating {{}} with {LENGTH:,} characters of context"),
+        (training, "training {}"),
+        (loss, "a validation loss that differs by {} nats/char"),
+        (peer, "training {}"),
+    ]
+    *said, beside = (
+        None if cell == MISSING else form.format(cell.split(" [")[0] + cell.partition("]")[2])
+        for cell, form in parts
+    )
+    known = [part for part in said if part]
+    sentences = [f"Beside standard attention: {', '.join(known)}."] if known else []
+    sentences += [f"Beside {PEER}: {beside}."] if beside else []
+    return f"**{' '.join(sentences)}** [Conditions](#the-bargain)" if sentences else ""
+
+
+def _measured(results: Path) -> list[tuple[Rows, str]]:
+    """The rows of the table, and what must be said of each group of them."""
+    return [_loss_and_cache(results), _generation(results), _training(results), _peer(results)]
+
+
 def _loss_and_cache(results: Path) -> tuple[Rows, str]:
     first = results / "first"
     comparison = load(first) if first.exists() else None
     primary = next((c for c in comparison.contrasts if c.primary), None) if comparison else None
     if not comparison or not comparison.summary or not primary or primary.mean is None or primary.interval is None:
-        return [("validation loss, nats/char", "", "", MISSING)], "Not measured."
+        names = ("validation loss, nats/char", "KV cache, bytes a token")
+        return [(name, "", "", MISSING) for name in names], "Not measured."
     low, high = primary.interval
     both = (primary.than, primary.arm)
     losses = (arm.mean for name in both for arm in comparison.summary.arms if arm.id == name)

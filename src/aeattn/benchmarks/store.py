@@ -138,10 +138,10 @@ def sentences_of_tales() -> Block:
     return Block(marks.tobytes(), ends[last])
 
 
-def blocks(sentences: int) -> Iterator[Block]:
-    """So many sentences; each block has its letters exchanged in a way of its own."""
+def blocks(sentences: int, seed: int = 0) -> Iterator[Block]:
+    """So many sentences; each block has its letters exchanged in a way of its own, and so has each seed."""
     base, letters = sentences_of_tales(), np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     while sentences > 0:
         exchanged = bytes.maketrans(letters.tobytes(), random.permutation(letters).tobytes())
         count = min(sentences, len(base.ends))
@@ -161,18 +161,18 @@ def write_parquet(folder: Path, sentences: int) -> int:
     counts = [round(share * sentences) for share in SHARES[1:]]
     for number, count in enumerate([sentences - sum(counts), *counts]):
         if count:
-            size += _write_parquet(folder / f"{number:04}.parquet", count)
+            size += _write_parquet(folder / f"{number:04}.parquet", count, seed=number)
     return size
 
 
-def _write_parquet(path: Path, sentences: int) -> int:
+def _write_parquet(path: Path, sentences: int, seed: int) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema: Any = pa.schema([("text", pa.string())])
     size = 0
     with pq.ParquetWriter(path, schema) as writer:
-        for block in blocks(sentences):
+        for block in blocks(sentences, seed):
             count, content = len(block.ends), block.content.replace(b"\n", b"")
             starts = np.concatenate([[0], block.ends - np.arange(1, count + 1)]).astype(np.int32)
             rows = pa.StringArray.from_buffers(count, pa.py_buffer(starts), pa.py_buffer(content))

@@ -76,7 +76,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
                         help="also as lm-evaluation-harness does, and write the texts as its task")  # fmt: skip
     add_settings(parser, "data", only=("column", "rows", "split"))
     add_yes(parser)
-    add_device(parser, "auto")
+    add_device(parser)
     add_json(parser)
 
 

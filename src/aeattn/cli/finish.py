@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 def finish(training: Training, score: Score) -> Sequence[str]:
     """Draw the learning curve, let the model generate, and return the lines to show."""
+    from aeattn.api.load import load
     from aeattn.report import curve
-    from aeattn.runs.load import load
 
     run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)

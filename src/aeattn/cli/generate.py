@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, Example, add_device, add_json, add_run, whole
+from aeattn.cli.options import Command, Example, add_declared, add_json, add_run, whole
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
@@ -129,23 +129,15 @@ def _read_text(name: str) -> str:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
+    from aeattn.config.generation import GenerationConfig
+
     add_run(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--prompt", default="", metavar="S", help="what the text begins with")
     source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
     source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
-    parser.add_argument("--chars", type=whole, default=500, metavar="N", help="new characters (default 500)")
-    parser.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy (default 0.8)")
-    parser.add_argument("--top-k", type=int, metavar="N", help="draw from the N likeliest alone")
-    parser.add_argument("--top-p", type=float, metavar="X", help="draw from the likeliest that make up X")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
-    stop = "end before this text; may be repeated"
-    parser.add_argument("--stop", action="append", default=[], metavar="S", help=stop)
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
-    engines, caches = ("auto", "fast", "simple"), ("auto", "latent", "full")
-    parser.add_argument("--engine", choices=engines, default="auto", help="compiled, or PyTorch")
-    parser.add_argument("--cache", choices=caches, default="auto", help="codes, or keys and values")
-    add_device(parser, "cpu")
+    add_declared(parser, GenerationConfig, chars=whole)
     add_json(parser)
 
 

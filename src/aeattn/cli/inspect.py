@@ -42,7 +42,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chars", type=whole, default=16_384, metavar="N", help="to read (default 16,384)")
     context = "characters that the model sees, at most its own"
     parser.add_argument("--context", type=whole, metavar="N", help=context)
-    add_device(parser, "cpu")
+    add_device(parser)
     add_json(parser)
     add_yes(parser)
 

@@ -211,6 +211,17 @@ def _add(group: Group, section: str, each: Setting) -> None:
     group.add_argument(each.option, **known)
 
 
+def add_declared(group: Group, cls: type[Any], **types: Callable[[str], Any]) -> None:
+    """An option for each setting of a dataclass, with its default; `types` read some of them more strictly."""
+    from aeattn.config.fields import settings
+
+    for each in settings(cls):
+        _add(group, "", each)
+        default = list(each.default) if isinstance(each.default, tuple) else each.default
+        action = next(a for a in group._actions if a.dest == each.name)
+        action.default, action.type = default, types.get(each.name, action.type)
+
+
 def _help(each: Setting) -> str:
     default = each.default
     shown = default is not None and default != () and each.type is not bool
@@ -275,6 +286,8 @@ def add_texts(parser: Group, nargs: str, more: str = "") -> None:
     parser.add_argument("text", nargs=nargs, metavar="TEXT", help=what)
 
 
-def add_device(parser: Group, default: str) -> None:
-    what = f"auto, cpu, cuda, ... (default {default})"
-    parser.add_argument("--device", default=default, metavar="NAME", help=what)
+def add_device(parser: Group) -> None:
+    from aeattn.config.generation import DEVICE
+
+    what = f"auto, cpu, cuda, ... (default {DEVICE})"
+    parser.add_argument("--device", default=DEVICE, metavar="NAME", help=what)

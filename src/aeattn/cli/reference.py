@@ -16,7 +16,7 @@ Made from the declarations in the source by `python -m aeattn.cli.reference`; a 
 
 ## Settings
 
-A setting is written under its section in a TOML or JSON file (`--config`), in the `base` or an arm of a
+A setting is written under its section in a TOML or JSON file (`--config`), in the `base` or a variant of a
 comparison, or as `--set section.key=value`. Those with an option have that besides.
 """
 
@@ -36,7 +36,7 @@ def _settings() -> Iterator[str]:
 def _row(each: Setting) -> Sequence[str]:
     default = "" if each.default in (None, ()) else f"`{str(each.default).lower()}`"
     option = f"`{each.option}`" if each.flag else ""
-    return (f"`{each.name}`", f"`{type_name(each.type)}`", default, option, each.help)
+    return (f"`{each.name}`", f"`{_choices(type_name(each.type))}`", default, option, each.help)
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -52,9 +52,17 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _examples(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The lines of help that follow the options, as code."""
+    """The lines of help that follow the options, as code: each command below what it does."""
     if parser.epilog:
-        yield "\n".join(f"    {line.removeprefix('  ')}" for line in parser.epilog.splitlines()[1:]) + "\n"
+        about: list[str] = []
+        lines: list[str] = []
+        for line in reversed(parser.epilog.splitlines()[1:]):
+            if line.startswith("   "):
+                about.insert(0, f"# {line.strip()}")
+            elif line.strip():
+                lines[:0] = [*about, line.strip()]
+                about = []
+        yield "\n".join(["```sh", *lines, "```\n"])
 
 
 def _sentence(parser: Parser) -> str:
@@ -65,8 +73,14 @@ def _sentence(parser: Parser) -> str:
 def _argument(action: argparse.Action) -> Sequence[str]:
     shown = action.metavar or ("" if action.nargs == 0 else " | ".join(map(str, action.choices or [action.dest])))
     many = " ..." if action.nargs in ("*", "+") else ""
+    shown = _choices(str(shown))
     names = [f"{name} {shown}{many}".strip() for name in action.option_strings] or [f"{shown}{many}"]
     return ", ".join(f"`{name}`" for name in names), (action.help or "").replace("%%", "%")
+
+
+def _choices(text: str) -> str:
+    """Without bars, which end a cell of a table."""
+    return text.replace(" | ", " or ")
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

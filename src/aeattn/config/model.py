@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from aeattn.config.fields import require, require_choices, setting, to_dict
 from aeattn.config.projections import ROLES, Kind, Role, find, kinds_of
+from aeattn.config.shown import Shown
 from aeattn.files import Json
 
 PositionKind = Literal["none", "learned", "alibi", "rotary", "decoupled"]
@@ -27,8 +28,8 @@ def _kinds(role: Role, of: str) -> str:
     return f"what makes {of}: {', '.join(kinds)} or one of your own; or one a layer: a,b,c"
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+@dataclass(frozen=True, repr=False)
+class ModelConfig(Shown):
     """Everything that determines a model. Widths are numbers of features, `context` of characters.
 
     `query`, `key` and `value` each name a projection, for all layers or one a layer; a `value` that is `shared`

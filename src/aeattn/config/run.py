@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from aeattn.config.convert import build, nested, overlay
 from aeattn.config.fields import require, require_choices, setting, to_dict
+from aeattn.config.generation import DEVICE
 from aeattn.config.model import ModelConfig
 from aeattn.config.plugins import load_plugins
+from aeattn.config.shown import Shown
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -28,8 +30,8 @@ LONGEST_SAMPLE = 100_000  # characters: a minute or two, in which nothing is lea
 SMOOTHING = 0.98  # of the training loss
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
+@dataclass(frozen=True, repr=False)
+class TrainingConfig(Shown):
     """How a model is trained. Raises ValueError, with a mend, for values that cannot be.
 
     Intervals count updates; 0 means never, and None a tenth of the run. Checkpoints come every `checkpoint_every`
@@ -54,7 +56,7 @@ class TrainingConfig:
     decay: float = setting(1.0, "fraction of all steps in which rates fall")
     final_rate: float = setting(0.0, "fraction of the peak rate that is left at the end")
     seed: int = setting(0, "seed of weights, batches and dropout", metavar="N", flag=True)
-    device: str = setting("auto", "auto, cpu, cuda, ...", metavar="NAME", flag=True)
+    device: str = setting(DEVICE, "auto, cpu, cuda, ...", metavar="NAME", flag=True)
     precision: Precision = setting("auto", "of products; auto takes bf16 where it is faster", flag=True)
     compile: CompileMode = setting("auto", "compile the model; auto does where the run is long enough", flag=True)
     eval_every: int | None = setting(
@@ -107,8 +109,8 @@ class TrainingConfig:
         require_choices(self)
 
 
-@dataclass(frozen=True)
-class DataConfig:
+@dataclass(frozen=True, repr=False)
+class DataConfig(Shown):
     """Which text a run reads: names or paths as `corpora.resolve` takes them."""
 
     corpus: tuple[str, ...] = setting(
@@ -163,8 +165,8 @@ class DataConfig:
         return {"bytes": BYTE_TOKENS, "gpt2": GPT2_TOKENS}.get(self.tokenizer)
 
 
-@dataclass(frozen=True)
-class RunConfig:
+@dataclass(frozen=True, repr=False)
+class RunConfig(Shown):
     """A whole run, the same from the command line to the trainer: only the size of the vocabulary is filled in
     once the text has been read. `preset` is the name it started from, for the reader; the values are all here."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aeattn.config.fields import setting, to_dict
+from aeattn.config.shown import Shown
 from aeattn.errors import InputError
 from aeattn.files import Json
 
 
-@dataclass(frozen=True)
-class TextOptions:
+@dataclass(frozen=True, repr=False)
+class TextOptions(Shown):
     """How text is normalised before it becomes characters of a vocabulary. What is dropped is counted."""
 
     ascii: bool = setting(

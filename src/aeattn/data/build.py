@@ -29,7 +29,7 @@ from aeattn.files import Json, beside, read_json, sealed, to_json, unseal
 
 JOURNAL_SECONDS, JOURNAL_BYTES = 5.0, 256 << 20
 
-_PIECE = 4 << 20  # bytes that are written and hashed at once
+_PIECE, _MANY = 4 << 20, 1 << 12  # bytes, or pieces of them, that are written and hashed at once
 _AHEAD = 8 << 20  # bytes of a document that is worth a thread that reads it
 _ROW = struct.Struct("=3q")
 
@@ -42,24 +42,31 @@ class _Appended:
         self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self._file.truncate(sums.bytes)
         self._file.seek(sums.bytes)
-        self._thread, self._waiting, self._held = ThreadPoolExecutor(1), deque[Future[None]](), bytearray()
+        self._thread, self._waiting = ThreadPoolExecutor(1), deque[Future[None]]()
+        self._held: list[bytes | memoryview] = []
+        self._size = 0
 
     def add(self, content: bytes | memoryview) -> None:
-        self._held += content
-        if len(self._held) >= _PIECE:
+        """Add to its end what nobody changes any more."""
+        self._held.append(content)
+        self._size += len(content)
+        if self._size >= _PIECE or len(self._held) >= _MANY:
             self._pass_on()
 
     def _pass_on(self) -> None:
         while len(self._waiting) > 1:
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._write, self._held))
-        self._held = bytearray()
+        small = self._size < _PIECE
+        pieces: list[bytes | memoryview] = [b"".join(self._held)] if small else self._held
+        self._waiting.append(self._thread.submit(self._write, pieces))
+        self._held, self._size = [], 0
 
-    def _write(self, content: bytearray) -> None:
-        self.sums.update(content)
-        view = memoryview(content)
-        while len(view):
-            view = view[self._file.write(view) :]
+    def _write(self, pieces: list[bytes | memoryview]) -> None:
+        for content in pieces:
+            self.sums.update(content)
+            view = memoryview(content)
+            while len(view):
+                view = view[self._file.write(view) :]
 
     def flush(self) -> None:
         """Wait until all of it is in the file. Raises OSError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ class Decoder:
     def push(self, ids: npt.NDArray[np.integer[Any]]) -> str:
         if self._whole:
             return self.tokenizer.decode(ids)
-        known = [*self._waiting, *ids.tolist()]
+        known = np.concatenate([np.array(self._waiting, ids.dtype), ids]) if self._waiting else ids
         at = self._undecided(known)
-        self._waiting = known[at:]
+        self._waiting = known[at:].tolist()
         return self.tokenizer.decode(known[:at])
 
     @property
@@ -41,7 +40,7 @@ class Decoder:
         waiting, self._waiting = self._waiting, []
         return self.tokenizer.decode(waiting)
 
-    def _undecided(self, ids: Sequence[int]) -> int:
+    def _undecided(self, ids: npt.NDArray[np.integer[Any]]) -> int:
         """Where the last tokens begin that may not be whole: the fewest that stand by themselves."""
         decode, recent = self.tokenizer.decode, max(0, len(ids) - 2 * self.LONGEST)
         text = decode(ids[recent:])

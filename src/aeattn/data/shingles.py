@@ -47,10 +47,11 @@ class Coder:
         self._of_byte: ByteTable | None = None
         texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
         self._partial = np.array(["\ufffd" in text for text in texts])  # tokens that may be a part of a character
+        self._first_partial = int(np.argmax(self._partial)) if self._partial.any() else tokenizer.vocab_size
         self._flat = self._of_text("".join(texts))
-        self._lengths = np.array([len(text) for text in texts], np.int64)
-        self._starts = np.cumsum(self._lengths) - self._lengths
-        if tokenizer.dtype == np.uint8 and (self._lengths == 1).all() and not self._partial.any():
+        self._lengths = np.array([len(text) for text in texts], np.int32)
+        self._starts = (np.cumsum(self._lengths) - self._lengths).astype(np.int32)
+        if tokenizer.dtype == np.uint8 and (self._lengths == 1).all():
             self._of_byte = ByteTable(np.pad(self._flat, (0, 256 - tokenizer.vocab_size)))
 
     def pieces(self, ids: Ids | Stretch) -> Iterator[Bytes]:
@@ -58,20 +59,25 @@ class Coder:
         decoder = Decoder(self.tokenizer)
         for first in range(0, len(ids), BLOCK):
             piece = np.asarray(ids[first : first + BLOCK])
-            if self._of_byte is not None:
-                yield self._of_byte.take(piece.view(np.uint8))
-            elif decoder.waits or self._partial[piece].any():
+            if decoder.waits or self._has_partial(piece):
                 yield self._of_text(decoder.push(piece))
+            elif self._of_byte is not None:
+                yield self._of_byte.take(piece.view(np.uint8))
             else:
                 yield self._of_tokens(piece)
         if decoder.waits:
             yield self._of_text(decoder.close())
 
+    def _has_partial(self, ids: Ids) -> bool:
+        """Whether any may be a part of a character."""
+        return bool(len(ids) and int(ids.max()) >= self._first_partial and self._partial[ids].any())
+
     def _of_tokens(self, ids: Ids) -> Bytes:
         """Those of tokens that are whole characters, by tables: the library would take ten times as long."""
         lengths = self._lengths[ids]
-        before = self._starts[ids] - (np.cumsum(lengths) - lengths)
-        codes: Bytes = self._flat[np.repeat(before, lengths) + np.arange(lengths.sum())]
+        ends = np.cumsum(lengths, dtype=np.int32)
+        before = self._starts[ids] - (ends - lengths)
+        codes: Bytes = self._flat[np.repeat(before, lengths) + np.arange(lengths.sum(), dtype=np.int32)]
         return codes
 
     def _of_text(self, text: str) -> Bytes:
@@ -166,7 +172,7 @@ class Wanted:
     def __init__(self, texts: Texts, coder: Coder, bits: int) -> None:
         self._bits = min(bits, MOST_ANCHOR_BITS)
         more = np.uint64((1 << (bits - self._bits)) - 1)  # the rest of the sampling goes by the hash
-        self._near = np.zeros(1 << _NEAR_BITS, np.bool_)  # of the hash of half a passage, most differ in already
+        self._near = np.zeros(1 << _NEAR_BITS, np.bool_)  # of a part of a passage, in which most differ already
         self._begins = np.zeros(1 << _BEGIN_BITS, np.bool_)  # of the first eight codes
         hashes: list[Hashes] = [np.empty(0, np.uint64)]
         documents: list[Places] = [np.empty(0, np.int64)]
@@ -176,7 +182,7 @@ class Wanted:
             kept = hashed & more == 0
             hashes.append(hashed[kept])
             documents.append(of[kept])
-            self._near[_top(_hash(codes, places[kept], SHINGLE // 2), _NEAR_BITS)] = True
+            self._near[_glance(codes, places[kept])] = True
             if not self._bits and len(places):
                 self._begins[_beginnings(codes)[places]] = True
         self.hashes, self.documents = np.concatenate(hashes), np.concatenate(documents)
@@ -185,7 +191,7 @@ class Wanted:
     def find(self, codes: Bytes, first: int) -> tuple[Places, Places]:
         """Which of `distinct` occur in a block, as often as they do, and the document of each."""
         places = chosen(codes, self._bits) if self._bits else self._likely(codes)
-        near = self._near[_top(_hash(codes, places, SHINGLE // 2), _NEAR_BITS)]
+        near = self._near[_glance(codes, places)]
         places, documents = inside(codes, places[near], first)
         hashed = _hash(codes, places, SHINGLE)
         at = np.searchsorted(self.distinct, hashed)
@@ -198,6 +204,16 @@ class Wanted:
         if len(codes) < SHINGLE:
             return np.empty(0, np.int64)
         return np.flatnonzero(self._begins[_beginnings(codes)[: len(codes) - SHINGLE + 1]])
+
+
+def _glance(codes: Bytes, places: Places) -> Places:
+    """A number below 2**_NEAR_BITS of some of the codes of each passage: the first, the last, and some between."""
+    mixed = np.zeros(len(places), np.uint64)
+    if len(places):
+        eight = np.ndarray((len(codes) - 7,), "<u8", buffer=np.ascontiguousarray(codes), strides=(1,))
+        for first in (0, SHINGLE // 2 - 4, SHINGLE - 8):
+            mixed = (mixed ^ eight[places + first]) * _MULTIPLIER
+    return _top(mixed, _NEAR_BITS)
 
 
 def _beginnings(codes: Bytes) -> Places:

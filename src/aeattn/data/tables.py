@@ -18,7 +18,7 @@ from aeattn.data.rows import Batch, part
 from aeattn.errors import InputError
 
 USUAL = ("text", "content", "sentence", "document", "article", "story", "passage", "body")
-BATCH_BYTES = 1 << 21
+BATCH_BYTES = 1 << 20
 
 Ranges = Sequence[tuple[int, int]]
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.lookup import ByteTable
-from aeattn.data.utf8 import check_vocabulary, codes, listed
+from aeattn.data.utf8 import check_vocabulary, codes, joined, listed, parted
 from aeattn.errors import Damaged, InputError
 from aeattn.files import digest
 from aeattn.host import named_path
@@ -241,11 +241,12 @@ class CharTokenizer(Tokenizer):
         """The vocabulary of the characters that occur in `chunks`; raises InputError if there are none."""
         known, found = b"", np.zeros(sys.maxunicode + 1, np.bool_)
         for chunk in chunks:
-            if chunk.isascii():
-                known += bytes(set(chunk.encode("ascii").translate(None, known)))
-            else:
-                found[codes(chunk)] = True
-        found[list(known)] = True
+            if not chunk.isascii():
+                others = parted(chunk)
+                found[codes(chunk if others is None else others[2])] = True
+                chunk = chunk if others is not None else ""
+            known += bytes(set(chunk.encode().translate(None, known)))
+        found[[byte for byte in known if byte < 128]] = True
         if not found.any():
             raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
         return cls("".join(map(chr, np.flatnonzero(found))))
@@ -277,9 +278,9 @@ class CharTokenizer(Tokenizer):
 
     def encode(self, text: str, unknown: Counter[str] | None = None, strict: bool = False) -> Ids:
         """Ids (len(text),): see `Tokenizer.encode`."""
-        if len(text) >= _LONG and self.vocab_size < _MARK and text.isascii():
-            ids = self._ascii_bytes.take(text.encode("ascii"))
-            if ids.max() < _MARK:  # nothing is unknown: nothing need be counted
+        if len(text) >= _LONG and self.vocab_size < _MARK:
+            ids = self._encode_bytes(text)
+            if ids is not None:
                 return ids
         if strict or unknown is not None:
             found = self.unknown_counts(text)
@@ -291,6 +292,22 @@ class CharTokenizer(Tokenizer):
             translated = text.encode("ascii").translate(self._ascii_table)
             return np.frombuffer(bytearray(translated), dtype=np.uint8)
         return self._id_of_code.take(codes(text), mode="clip")
+
+    def _encode_bytes(self, text: str) -> Ids | None:
+        """The ids of a long text whose other characters than ASCII are few; None where any is unknown."""
+        if text.isascii():
+            ids = self._ascii_bytes.take(text.encode("ascii"))
+            return ids if ids.max() < _MARK else None
+        if (found := parted(text)) is None:
+            return None
+        content, places, others = found
+        ids, points = self._ascii_bytes.take(content), codes(others)
+        begins = content[places] >= 0xC0
+        ids[places] = 0
+        if ids.max() == _MARK or not self._known_code.take(points, mode="clip").all():
+            return None
+        ids[places[begins]] = self._id_of_code.take(points, mode="clip")
+        return np.delete(ids, places[~begins])
 
     def encode_texts(self, texts: Sequence[str], unknown: Counter[str] | None = None) -> tuple[Ids, Counts]:
         if type(self).encode is not CharTokenizer.encode:  # whose tokens may be others
@@ -328,13 +345,7 @@ class CharTokenizer(Tokenizer):
             raise InputError("not a tokenizer: expected an object of 'kind' and 'characters' alone")
         if values["kind"] != _KIND:
             raise InputError(f"a tokenizer of kind {values['kind']!r} is not known; expected {_KIND!r}")
-        characters = values["characters"]
-        if not isinstance(characters, list) or len(characters) > 0x110000:
-            raise InputError("not a tokenizer: 'characters' must be a list of characters")
-        for character in characters:
-            if not isinstance(character, str) or len(character) != 1:
-                raise InputError(f"not a tokenizer: {str(character)[:20]!r} is not one character")
-        return cls("".join(characters))
+        return cls(joined(values["characters"]))
 
     # Lookup tables, made at first use.
 

@@ -44,6 +44,17 @@ def codes(text: str) -> npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
+def parted(text: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], str] | None:
+    """The bytes of a text that is all but ASCII, where in them its other characters have theirs, and these
+    characters; None for a text with many of them, or with surrogates."""
+    try:
+        content = np.frombuffer(text.encode(), np.uint8)
+    except UnicodeEncodeError:
+        return None
+    places = np.flatnonzero(content >= 128)
+    return None if len(places) > len(content) // 16 else (content, places, content[places].tobytes().decode())
+
+
 def check_vocabulary(characters: str) -> None:
     """Raises InputError for characters that are no vocabulary: none, twice, in another order, or surrogates."""
     if not isinstance(characters, str) or not characters:
@@ -56,6 +67,16 @@ def check_vocabulary(characters: str) -> None:
         raise InputError("the characters of a vocabulary must be in ascending order")
     if ((points >= 0xD800) & (points < 0xE000)).any():
         raise InputError("a vocabulary must not hold surrogates: they are not characters")
+
+
+def joined(characters: object) -> str:
+    """A list of characters as a string. Raises InputError for what is none."""
+    if not isinstance(characters, list) or len(characters) > 0x110000:
+        raise InputError("not a tokenizer: 'characters' must be a list of characters")
+    for character in characters:
+        if not isinstance(character, str) or len(character) != 1:
+            raise InputError(f"not a tokenizer: {str(character)[:20]!r} is not one character")
+    return "".join(characters)
 
 
 def listed(unknown: Counter[str]) -> str:

@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.config.generation import EngineKind
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.data.tokenizer import Ids
 from aeattn.errors import InputError
@@ -30,7 +31,6 @@ from aeattn.kernels.build import SWITCH
 from aeattn.kernels.decode import library
 from aeattn.nn.size import not_compiled, use_latent_cache
 
-EngineKind = Literal["auto", "fast", "simple"]
 FAST_ENGINE = "C++"  # as records name it
 
 

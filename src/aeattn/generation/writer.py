@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.config.generation import DEFAULTS
 from aeattn.config.model import ModelConfig
 from aeattn.config.text import TextOptions
 from aeattn.data.decoder import Decoder
@@ -118,17 +119,17 @@ class Writer:
 
     def write(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str | Ids],
         *,
         chars: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int = 0,
-        stop: Sequence[str] = (),
+        temperature: float = DEFAULTS.temperature,
+        top_k: int | None = DEFAULTS.top_k,
+        top_p: float | None = DEFAULTS.top_p,
+        seed: int = DEFAULTS.seed,
+        stop: Sequence[str] = DEFAULTS.stop,
     ) -> Writing:
-        """Go on after each prompt, all at once, or in batches where their caches would take too much memory: at
-        most `chars` new characters each; endless, and in one batch, where that is None.
+        """Go on after each prompt, a text or its ids, all at once, or in batches where their caches would take too
+        much memory: at most `chars` new characters each; endless, and in one batch, where that is None.
 
         Temperature 0 is greedy; `top_k` and `top_p` of None keep all. An empty prompt starts as after a line
         break, if the vocabulary has one, else after its first token.
@@ -141,8 +142,7 @@ class Writer:
         if "" in stops:
             raise InputError("a stop string is empty, once it is normalised: name at least one character")
         sampling = Sampling(temperature, top_k, top_p)
-        texts = [self.read_prompt(prompt) for prompt in prompts]
-        ids = [self.tokenizer.encode(text) if text else start_ids(self.tokenizer) for text in texts]
+        ids = [self._ids(prompt) for prompt in prompts]
         passages = [Passage(self.tokenizer, stops, chars) for _ in prompts]
         engine = self.engine
 
@@ -151,6 +151,25 @@ class Writer:
 
         at_once = len(ids) if chars is None else max(1, CACHE_BYTES // engine.sequence_bytes)
         return Writing(start, self.tokenizer, passages, engine.block, at_once)
+
+    def generate(self, prompt: str | Ids = "", *, chars: int = DEFAULTS.chars, **options: Unpack[Options]) -> str:
+        """The prompt and `chars` new characters: fewer where a string of `stop` comes first."""
+        writing = self.write([prompt], chars=chars, **options)
+        head = self.read_prompt(prompt) if isinstance(prompt, str) else self.tokenizer.decode(prompt)
+        return head + "".join(pieces[0] for pieces in writing)
+
+    def _ids(self, prompt: str | Ids) -> Ids:
+        """Raises InputError for what the tokenizer does not know."""
+        if isinstance(prompt, str):
+            text = self.read_prompt(prompt)
+            return self.tokenizer.encode(text) if text else start_ids(self.tokenizer)
+        if prompt.ndim != 1 or not np.issubdtype(prompt.dtype, np.integer):
+            what = f"shape {prompt.shape}, type {prompt.dtype}"
+            raise InputError(f"a prompt of ids has {what}: give whole numbers (T,)")
+        most = self.tokenizer.vocab_size - 1
+        if len(prompt) and not 0 <= prompt.min() <= prompt.max() <= most:
+            raise InputError(f"a prompt has ids that are not from 0 to {most}: encode the text anew")
+        return prompt.astype(self.tokenizer.dtype) if len(prompt) else start_ids(self.tokenizer)
 
 
 def start_ids(tokenizer: Tokenizer) -> Ids:

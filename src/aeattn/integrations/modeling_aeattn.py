@@ -29,6 +29,7 @@ from .configuration_aeattn import AeattnConfig
 from .projections_aeattn import Projection, gelu
 
 logger = logging.get_logger(__name__)
+EMPTY = "there is no token to begin with: give one, such as the tokenizer's bos_token"
 OFFLOADED = (
     "cache_implementation={!r} keeps a cache in memory for a model on a GPU; this one is in memory itself: "
     "leave it out, or move the model to a GPU"
@@ -190,6 +191,8 @@ class AeattnModel(AeattnPreTrainedModel):
             input_ids = input_ids.masked_fill(input_ids == size, 0)
             input_ids = input_ids.masked_fill(input_ids == size + 1, self.config.before_text)
         x = self._embed(input_ids, inputs_embeds)
+        if x.shape[1] == 0:
+            raise ValueError(EMPTY)
         cache = self._cache(past_key_values, use_cache)
         past = 0 if cache is None else cache.get_seq_length()
         begins = isinstance(past, int) and past == 0

@@ -132,6 +132,7 @@ class AutoencoderAttention(nn.Module):
         self.to(dtype=dtype)
 
     def extra_repr(self) -> str:
+        """What `repr` says beside the projections."""
         config, attention = self.config, self.attention
         kinds = dict.fromkeys(str(getattr(config, role)) for role in ("query", "key", "value"))
         parts = [f"{self.d_model}, n_heads={self.num_heads}, bottleneck={config.bottleneck}", "/".join(kinds)]

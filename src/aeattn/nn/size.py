@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
+from aeattn.config.shown import rows_html
 
 TAPS, TABLE = "conv.taps", "attention.value_table.weight"
 NO_MATRICES = (TAPS, TABLE)  # two axes, but nothing that multiplies each token
@@ -52,6 +53,17 @@ class Size:
     latent_cache_bytes: int | None
     not_absorbable: str | None
     kept: Kept
+
+    def _repr_html_(self) -> str:
+        latent = "none" if self.latent_cache_bytes is None else f"{self.latent_cache_bytes:,} bytes a token"
+        rows = {
+            "parameters": f"{self.parameters:,}",
+            "training": f"{self.train_flops:,} FLOPs a token",
+            "generating": f"{self.generate_flops:,} FLOPs a token, with a full context",
+            "KV cache": f"{self.cache_bytes:,} bytes a token",
+            "latent cache": latent if self.not_absorbable is None else f"none: {self.not_absorbable}",
+        }
+        return rows_html("Size", rows.items())
 
 
 def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:

@@ -7,29 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeattn.config.generation import DEFAULTS, DEVICE, EngineKind
 from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.run import RunConfig
 from aeattn.data.tokenizer import Tokenizer
-from aeattn.generation.engine import EngineKind, fast_engine, is_latent, pick, why_not_fast
+from aeattn.generation.engine import fast_engine, is_latent, pick, why_not_fast
 from aeattn.generation.writer import Writer, check_vocabulary
 from aeattn.nn.size import not_compiled
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.weights import Arrays, check_memory, read_weights, tensors
 
 if TYPE_CHECKING:
-    from aeattn.generation.text_model import TextModel
     from aeattn.nn.transformer import LanguageModel
-
-
-def load(
-    run: str | os.PathLike[str], *, device: str = "cpu", engine: EngineKind = "auto", cache: CacheKind = "auto"
-) -> TextModel:
-    """The model of a run folder, in evaluation mode. Raises InputError for what is no whole run.
-
-    >>> model = aeattn.load("runs/books-460k")                                      # doctest: +SKIP
-    >>> print(model.generate("once upon a time", chars=300, temperature=0.8))        # doctest: +SKIP
-    """
-    return text_model(*read_run(run), device, engine, cache)
 
 
 def read_run(run: str | os.PathLike[str]) -> tuple[RunConfig, Tokenizer, Arrays]:
@@ -41,20 +30,11 @@ def read_run(run: str | os.PathLike[str]) -> tuple[RunConfig, Tokenizer, Arrays]
     return config, tokenizer, read_weights(folder.model, config.model)
 
 
-def text_model(
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    weights: Arrays,
-    device: str,
-    engine: EngineKind = "auto",
-    cache: CacheKind = "auto",
-) -> TextModel:
+def model_on(device: str, config: ModelConfig, weights: Arrays) -> LanguageModel:
     """The model of what `read_run` gave, in evaluation mode. Raises InputError for a device that is not there."""
     from aeattn import hardware
-    from aeattn.generation.text_model import TextModel
 
-    made = TextModel(model_of(config.model, weights), tokenizer, config.data.text, engine=engine, cache=cache)
-    return made.to(hardware.pick_device(device))
+    return model_of(config, weights).to(hardware.pick_device(device))
 
 
 def load_model(run: RunFolder, config: ModelConfig) -> LanguageModel:
@@ -77,17 +57,21 @@ def model_of(config: ModelConfig, weights: Arrays) -> LanguageModel:
 def open_writer(
     run: str | os.PathLike[str],
     *,
-    device: str = "cpu",
-    engine: EngineKind = "auto",
-    cache: CacheKind = "auto",
+    device: str = DEVICE,
+    engine: EngineKind = DEFAULTS.engine,
+    cache: CacheKind = DEFAULTS.cache,
     say: Callable[[str], None] = lambda _: None,
 ) -> Writer:
-    """What writes as the run's model. Raises InputError for what is no whole run, or cannot be had."""
+    """What writes as the run's model: the device `auto` takes the fast engine where it can be had, else a GPU.
+    Raises InputError for what is no whole run, or cannot be had."""
     config, tokenizer, weights = read_run(run)
     is_latent(config.model, cache)  # refused before anything is compiled
-    if pick(engine, device == "cpu", config.model) == "fast":
+    if pick(engine, device in ("cpu", "auto"), config.model) == "fast":
         return Writer(fast_engine(config.model, weights, cache), tokenizer, config.data.text)
-    if engine == "auto" and device == "cpu":
+    model = model_on(device, config.model, weights)
+    if engine == "auto" and next(model.parameters()).device.type == "cpu":
         reason = not_compiled(config.model) or why_not_fast()
         say(f"the simple engine writes, many times slower: {reason}")
-    return text_model(config, tokenizer, weights, device, "simple", cache).writer()
+    from aeattn.generation.model_writer import model_writer
+
+    return model_writer(model, tokenizer, config.data.text, "simple", cache)

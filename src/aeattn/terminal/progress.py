@@ -184,9 +184,14 @@ class _SteadyConsole(Console):
 
 
 def make_reporter(quiet: bool, speaks: bool = True) -> Reporter:
-    """On standard error: live on a terminal, plain on a pipe; none where another process speaks."""
+    """On standard error, live on a terminal and plain on a pipe, or in the cell of a notebook; none where another
+    process speaks."""
     if not speaks:
         return SilentReporter()
+    from aeattn.terminal.notebook import NotebookReporter, in_notebook
+
+    if in_notebook():
+        return NotebookReporter(quiet)
     console = _SteadyConsole(stderr=True, highlight=False, quiet=quiet, width=width_of(sys.stderr))
     return LiveReporter(console) if console.is_terminal else PlainReporter(console)
 

@@ -9,6 +9,7 @@ Shapes: B windows, T time, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aeattn.config.text import TextOptions
 from aeattn.data.batches import (
     IGNORED,
     Int64,
@@ -25,6 +27,7 @@ from aeattn.data.batches import (
     rolling_windows,
     sliding_windows,
 )
+from aeattn.data.documents import Document
 from aeattn.data.store import TokenStore
 from aeattn.data.stored import StoredDocument, evenly, lengths_of
 from aeattn.data.tokenizer import Ids, Tokenizer, before_text
@@ -158,6 +161,28 @@ def _of_text(score: Score, document: StoredDocument, ids: Ids, tokenizer: Tokeni
         return replace(score, chars=0, bytes=0)
     given = _counted(0.0, np.asarray(ids[:1], np.int64), tokenizer)  # not predicted
     return replace(score, chars=document.chars - given.chars, bytes=document.bytes - given.bytes)
+
+
+def evaluate_texts(
+    model: nn.Module,
+    documents: Iterable[Document],
+    options: TextOptions,
+    context: int,
+    tokenizer: Tokenizer,
+    stride: int | None = None,
+    unknown: Counter[str] | None = None,
+) -> Score:
+    """The score of `evaluate_store` for documents that fit in memory, without a store; `unknown` gains how often
+    each character occurs that the tokenizer does not know."""
+    scores = []
+    for document in documents:
+        chunks = list(document.chunks(options))
+        parts = tokenizer.encode_chunks(chunks, unknown)
+        ids = np.concatenate([np.empty(0, tokenizer.dtype), *parts])
+        chars, size = sum(map(len, chunks)), sum(len(chunk.encode("utf-8", "surrogatepass")) for chunk in chunks)
+        text = StoredDocument(document.name, 0, len(ids), chars, size)
+        scores.append(_of_text(evaluate(model, ids, context, tokenizer, stride), text, ids, tokenizer, ALONE))
+    return total(scores)
 
 
 def summed(shares: Sequence[Sequence[Named]]) -> list[Named]:

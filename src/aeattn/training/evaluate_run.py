@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aeattn.config.generation import DEVICE
 from aeattn.config.run import BYTE_TOKENS, RowsAre, RunConfig
 from aeattn.data.corpora import documents_to_evaluate
 from aeattn.data.decoder import Decoder
@@ -17,7 +18,7 @@ from aeattn.data.store import TokenStore, cached_overlap, cached_store
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
-from aeattn.runs.load import read_run, text_model
+from aeattn.runs.load import model_on, read_run
 from aeattn.training.evaluate import evaluate_rolling, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
@@ -28,7 +29,7 @@ def evaluate_run(
     run: Path,
     texts: Sequence[str],
     *,
-    device: str = "cpu",
+    device: str = DEVICE,
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
@@ -46,7 +47,7 @@ def evaluate_run(
     InputError for what cannot be read.
     """
     config, tokenizer, weights = read_run(run)
-    model = text_model(config, tokenizer, weights, device)
+    model = model_on(device, config.model, weights)
     documents = documents_to_evaluate(
         texts, config.data.text, config.text_seed, say, column=column, rows=rows, split=split
     )

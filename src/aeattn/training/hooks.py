@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aeattn.config.run import TrainingConfig
 from aeattn.config.text import TextOptions
 from aeattn.errors import BadValidation, Diverged, Spike
-from aeattn.generation.text_model import TextModel
+from aeattn.generation.model_writer import model_writer
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.random_state import untouched
 from aeattn.terminal.progress import Reporter, Status
@@ -169,9 +169,9 @@ class Sample(Hook):
 
     def _sample(self, trainer: Trainer) -> None:
         settings, model = trainer.config.training, trainer.model
-        writer = TextModel(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
+        writer = model_writer(model.eval(), trainer.text.tokenizer, TextOptions(), engine="simple")
         with trainer.stop.promptly(), untouched(trainer.device):
-            text = writer.generate(chars=settings.sample_chars, temperature=0.8, seed=settings.seed)
+            text = writer.generate(chars=settings.sample_chars, seed=settings.seed)
         model.train()
         trainer.sampled(text)
 

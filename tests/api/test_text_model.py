@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aeattn.api.text_model import TextModel
 from aeattn.config.text import TextOptions
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.errors import InputError
-from aeattn.generation.text_model import TextModel
 from aeattn.terminal.escaping import escape_controls
 from tests.conftest import lively_model, tiny_config
 
