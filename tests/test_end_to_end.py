@@ -255,6 +255,7 @@ def test_minutes_are_turned_into_steps(texts: Path, tmp_path: Path) -> None:
     assert main(_train_arguments(texts, out, "--minutes", "0.005")) == 0
     config = json.loads((out / "config.json").read_text())
     assert 1 <= config["training"]["steps"] < 2000
+    assert config["training"]["minutes"] is None
     assert config["training"]["steps"] == _metrics(out)[-1]["step"]
 
 

@@ -18,6 +18,7 @@ from aeattn.errors import InputError
 WAIT_POLICY, SPIN_COUNT = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"  # OpenMP's variables, read when PyTorch is loaded
 BRIEFLY = "3000"  # turns of a waiting loop, some 20 microseconds
 GLANCES, GLANCE_SECONDS = 5, 0.002
+STARTED = time.monotonic()  # when this process was, nearly: this is one of the first modules
 _ROOT = Path(__file__).parents[2]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -89,10 +90,11 @@ def train(
 
     Stable: all arguments; settings are those of docs/reference.md.
 
-    >>> model = aeattn.train(text="once upon a time there was a fox. " * 40, steps=4, batch=2, context=16,
-    ...                      d_model=16, n_heads=2, bottleneck=4, d_ff=24, compile="off", quiet=True)
-    >>> len(model.generate("once", chars=10))
-    14
+    Examples:
+        >>> model = aeattn.train(text="once upon a time there was a fox. " * 40, steps=4, batch=2, context=16,
+        ...                      d_model=16, n_heads=2, bottleneck=4, d_ff=24, compile="off", quiet=True)
+        >>> len(model.generate("once", chars=10))
+        14
     """
     if sum(length is not None for length in (steps, minutes, chars)) > 1:
         raise InputError("more than one of steps, minutes and chars is given: give one of them")
@@ -209,6 +211,7 @@ def _in_memory(
     if config.track:
         raise InputError("track keeps in a run's folder how far trackers are: give out, a folder for that")
     world = current()
+    begun = time.monotonic()
     reporter = make_reporter(quiet, speaks=world.main)
     try:
         text = world.agreed(lambda: prepare(corpus, None, reporter.note, spec=config.data.tokenizer))
@@ -216,6 +219,7 @@ def _in_memory(
         if chars is not None:
             config = config.with_chars(chars, text.train.chars_per_token)
         trainer = make_trainer(config.with_vocabulary(text.tokenizer.vocab_size), text, world)
+        trainer.begun = begun
         if world.main:
             shown: list[Hook] = [] if quiet else [built_in.Report(reporter, floor(corpus)), built_in.Sample()]
             trainer.hooks += [*shown, *(kind() for kind in built_in.REGISTERED), *hooks]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from aeattn.data.watch import clock
 
 if TYPE_CHECKING:
     from aeattn.training.evaluate import Score
     from aeattn.training.start import Training
+    from aeattn.training.trainer import Trainer
+
+LATE = 1.1  # times the minutes that were asked for
 
 
 def finish(training: Training, score: Score) -> Sequence[str]:
@@ -15,16 +21,35 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     from aeattn.api.load import load
     from aeattn.report import curve
 
-    run, settings, floor = training.run_folder, training.trainer.config.training, training.floor_nats
+    run, trainer, floor = training.run_folder, training.trainer, training.floor_nats
+    settings = trainer.config.training
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
-    lines = [f"\n{passage.strip()}\n"]
-    if (nats := score.nats_per_char) is not None:
-        above = "" if floor is None else f", {nats - floor:.4f} above the entropy of the corpus"
-        bits = (
-            f"{score.bits_per_char:.4f} bits/char, {score.nats_per_byte:.4f} nats/byte, "
-            f"{score.bits_per_byte:.4f} bits/byte over {score.chars:,} characters"
-        )
-        lines.append(f"validation: {nats:.4f} nats/char, {bits}{above}")
-    more = f"more: aeattn generate {run.path}"
-    return [*lines, f"run folder: {run.path}", f"learning curve: {run.curve}", more]
+    lines = ["", passage.strip(), "", *_losses(score, trainer.state.train_eval_nats, floor)]
+    if trainer.minutes is not None:
+        lines.append(_time(trainer, trainer.minutes))
+    texts = " ".join(trainer.config.data.corpus) or "tales"
+    return [
+        *lines, f"learning curve: {run.curve}", f"run folder: {run.path}", "Next:",
+        f"  aeattn generate {run.path} --prompt 'The '", f"  aeattn evaluate {run.path} {texts}",
+        f"  aeattn report {run.path}",
+    ]  # fmt: skip
+
+
+def _losses(score: Score, train: float | None, floor: float | None) -> list[str]:
+    """How well the model predicts, in sentences."""
+    if (nats := score.nats_per_char) is None:
+        return []
+    above = "" if floor is None else f", {nats - floor:.4f} above the entropy of the corpus"
+    more = (
+        f"{score.bits_per_char:.4f} bits/char, {score.nats_per_byte:.4f} nats/byte, "
+        f"{score.bits_per_byte:.4f} bits/byte over {score.chars:,} characters"
+    )
+    alike = [] if train is None else [f"training, measured alike: {train:.4f} nats/char"]
+    return [f"validation: {nats:.4f} nats/char, {more}{above}", *alike]
+
+
+def _time(trainer: Trainer, minutes: float) -> str:
+    took, asked = time.monotonic() - trainer.begun, 60 * minutes
+    late = ": the machine was slower than when its updates were timed, or they were too few minutes"
+    return f"time: {clock(took)} in all, {clock(asked)} asked for" + (late if took > LATE * asked else "")

@@ -20,8 +20,8 @@ from aeattn.cli.options import (
     whole,
 )
 from aeattn.errors import Diverged, InputError
-from aeattn.host import Startup
-from aeattn.terminal.tables import say
+from aeattn.host import STARTED, Startup
+from aeattn.terminal.tables import print_text, say
 from aeattn.training.launch import is_main, launch, restarted, size_of_group
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ def _train_here(make_plan: Planned, quiet: bool) -> int:
         except (Diverged, Interrupted) as error:
             say(f"aeattn: {error}")
             return getattr(error, "exit_code", 1)
-    for line in lines:
-        print(line, flush=True)
+    print_text(*lines)
     return 0
 
 
@@ -145,8 +144,10 @@ def _train_and_finish(
     try:
         from aeattn.training import start  # from here on PyTorch is loaded, which takes seconds
 
-        begin = start.start if isinstance(given, Plan) else start.resume
-        begun = begin(given, reporter, world=world, shard=shard)  # type: ignore[arg-type]
+        if isinstance(given, Plan):
+            begun = start.start(given, reporter, world=world, shard=shard, begun=STARTED)
+        else:
+            begun = start.resume(given, reporter, world=world, shard=shard)
         score = begun.run(stop, startup.over)
         trained = True
         reporter.close()

@@ -19,6 +19,7 @@ from aeattn.runs.folder import RunFolder
 from aeattn.terminal.escaping import printable
 
 TRAIN, VALID, WHOLE = "training, mean since the point before", "validation", "whole validation text"
+ALIKE = "training, measured as validation"  # without dropout, by the same weights: comparable
 LEAST = "entropy of the corpus"
 XLABEL, YLABEL = "million characters trained on", "nats/char"
 POINTS = 40  # of the training loss at most
@@ -28,14 +29,15 @@ AFTER_THE_FALL = 1.6  # nats above the lowest loss that are shown: the first fal
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses in nats/char over millions of characters trained on. `train` is the mean of the updates since the
-    point before, `valid` is of one and the same part of the validation text, `whole` has the last loss where that
-    is of another, usually the whole text."""
+    """Losses in nats/char over millions of characters trained on. `train` is of a part of the training text,
+    measured as `valid` is, or the mean of the updates since the point before (`train_name`); `valid` is of one and
+    the same part of the validation text, `whole` has the last loss where that is of another, usually all of it."""
 
     train: Sequence[tuple[float, float]]
     valid: Sequence[tuple[float, float]]
     whole: Sequence[tuple[float, float]]
     floor_nats: float | None = None
+    train_name: str = TRAIN
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -59,7 +61,9 @@ def learning_curve(points: Sequence[Point], floor_nats: float | None = None) -> 
     """What is shown of these points; the floor is the lowest possible loss."""
     part, scored = comparable(points), [point for point in points if point.valid_nats is not None]
     whole = [point for point in scored[-1:] if point not in part]
-    return Curve(recent(points), _xy(part, "valid_nats"), _xy(whole, "valid_nats"), floor_nats)
+    alike = _xy(scored, "train_eval_nats")  # which earlier runs have not
+    train, name = (alike, ALIKE) if alike else (recent(points), TRAIN)
+    return Curve(train, _xy(part, "valid_nats"), _xy(whole, "valid_nats"), floor_nats, name)
 
 
 def recent(points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -83,13 +87,13 @@ def _xy(points: Sequence[Point], name: str) -> list[tuple[float, float]]:
 
 def figures(curve: Curve) -> Figures:
     """For a page."""
-    legend = [(TRAIN, 0), (VALID, 1), *((WHOLE, None) for _ in curve.whole)]
+    legend = [(curve.train_name, 0), (VALID, 1), *((WHOLE, None) for _ in curve.whole)]
     wide, narrow = _chart(curve, legend, WIDE), _chart(curve, legend, RIGHT)
     return Figures([Figure(wide.render(), "", narrow.render(), wide.title, "report", legend)], wide=True)
 
 
 def _chart(curve: Curve, legend: Sequence[Key], right: float) -> Chart:
-    lines = {TRAIN: curve.train, VALID: curve.valid, WHOLE: curve.whole}
+    lines = {curve.train_name: curve.train, VALID: curve.valid, WHOLE: curve.whole}
     ends = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in lines.items() if points)
     xs = [x for points in lines.values() for x, _ in points]
     alt = f"Losses in {YLABEL}, falling with training. At the end: {ends}."
@@ -108,7 +112,7 @@ def draw(curve: Curve, path: Path, title: str) -> None:
     picture = Picture(figsize=(8, 4.5), layout="constrained")
     axes = picture.add_subplot()
     if curve.train:
-        axes.plot(*zip(*curve.train, strict=True), label=TRAIN, color="#9aa5b1", linewidth=1.2)
+        axes.plot(*zip(*curve.train, strict=True), label=curve.train_name, color="#9aa5b1", linewidth=1.2)
     if curve.valid:
         axes.plot(
             *zip(*curve.valid, strict=True), label=VALID, color="#0b6e99", linewidth=2, marker="o", markersize=4

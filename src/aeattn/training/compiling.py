@@ -30,6 +30,7 @@ from aeattn.host import cache_dir, cxx
 from aeattn.kernels.build import SWITCH
 from aeattn.kernels.causal_attention import is_ready
 from aeattn.runs.random_state import untouched
+from aeattn.training.ahead import fit
 from aeattn.training.compiled_cache import PLACE, put_aside, remove_torn
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 Step = Callable[[Tensor, Tensor], Tensor]  # inputs and targets, both (B, T), to a loss
 
 PROBE_STEPS = 3  # timed before deciding whether to compile, or how many steps fit into some minutes
+PROBE_SHARE, MOST_PROBES = 0.03, 200  # the part of these minutes in which steps are timed, and how many at most
 COMPILE_SECONDS = 35.0  # what compiling a small model costs on two cores, the first time
 CACHED_SECONDS = 3.0  # and where it has been compiled before
 COMPILE_GAIN = 0.4  # the part of a CPU step's time that it saves
@@ -66,15 +68,12 @@ def check_compiler(device: torch.device) -> None:
         raise InputError("compiling needs a C++ compiler such as g++: install one, or drop --compile on")
 
 
-def seconds_ahead(settings: TrainingConfig, step_seconds: float) -> float:
-    """The time that a training would take without compiling.
-
-    Minutes are the user's to spend, and compiling is not counted among them: it pays as soon as it takes less time
-    than they do.
-    """
+def seconds_ahead(settings: TrainingConfig, step_seconds: float, spent: float = 0.0) -> float:
+    """The time that a training would take without compiling: what is left of the minutes, where those are given,
+    of which so many seconds are spent."""
     if settings.minutes is None:
         return settings.steps * step_seconds
-    return settings.minutes * 60 / COMPILE_GAIN
+    return max(0.0, settings.minutes * 60 - spent)
 
 
 def compile_step(step: Step, device: torch.device, accumulate: int = 1, *, built_before: bool = False) -> Step:
@@ -109,24 +108,28 @@ def prepare(trainer: Trainer) -> None:
     seconds, decided = time_updates(trainer), trainer.world.on_main  # whatever others have measured
 
     def pays() -> bool:
-        planned, cached = seconds_ahead(settings, seconds), _mark(trainer).exists()
+        spent, cached = time.monotonic() - trainer.begun, _mark(trainer).exists()
+        planned = seconds_ahead(settings, seconds, spent)
         return pays_to_compile(settings.compile, trainer.device, planned, cached)
 
     wanted = decided(pays)
     use_compiler(trainer, wanted)
-    steps = settings.steps
+    trainer.settle(compile="on" if trainer.compiled else "off")
     if (minutes := settings.minutes) is not None:
-        seconds = time_updates(trainer) if wanted else seconds
-        steps = decided(lambda: max(1, round(minutes * 60 / seconds)))
-    trainer.settle(steps=steps, minutes=None, compile="on" if trainer.compiled else "off")
+        probes = decided(lambda: int(min(MOST_PROBES, PROBE_SHARE * minutes * 60 / max(seconds, 1e-6))))
+        update = time_updates(trainer, max(PROBE_STEPS, probes), mean=True)
+        fitting = decided(lambda: fit(trainer, minutes, update))
+        trainer.settle(minutes=None, **fitting.settings)
+        if fitting.note:
+            trainer.say(fitting.note, warning=True)
 
 
-def time_updates(trainer: Trainer) -> float:
-    """Seconds of one update, from a few that are taken back."""
+def time_updates(trainer: Trainer, probes: int = PROBE_STEPS, mean: bool = False) -> float:
+    """Seconds of one update, the least or the mean of a few that are taken back."""
     weights, state = copy.deepcopy(trainer.model.state_dict()), replace(trainer.state)
-    times = [0.0]
+    times: list[float] = []
     with untouched(trainer.device), suppress(Diverged, Spike):  # which training itself will meet again
-        for _ in range(PROBE_STEPS):
+        for _ in range(probes):
             start = time.perf_counter()
             trainer.update()
             times.append(time.perf_counter() - start)
@@ -135,7 +138,7 @@ def time_updates(trainer: Trainer) -> float:
     for optimizer in trainer.optimizers:
         optimizer.state.clear()
     trainer.state = state
-    return min(times[1:], default=0.0)
+    return sum(times[1:]) / len(times[1:]) if mean and times[1:] else min(times, default=0.0)
 
 
 def use_compiler(trainer: Trainer, wanted: bool) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from aeattn.errors import Diverged, InputError, Lost, SlowerWarning, Stalled
-from aeattn.terminal.tables import say
+from aeattn.terminal.tables import print_text, say
 from aeattn.training.launch import LIFELINE, is_main
 from aeattn.training.processes import Processes, connected, is_of_the_network, joined, local_rank, lost
 from aeattn.training.signals import Interrupted, Stop
@@ -41,8 +41,9 @@ def in_group(work: Work) -> int:
 def _do(work: Work, stop: Stop, world: World) -> int:
     """What ends a process that may hear nothing more of the others ends it at once."""
     try:
-        for line in work(stop, world):
-            print(line, flush=True)
+        if lines := work(stop, world):
+            print_text(*lines)
+            sys.stdout.flush()
         return 0
     except InputError as error:  # the same in all
         return _said(2, str(error) if world.main else None)

@@ -98,7 +98,7 @@ def begun_before(config: RunConfig, out: Path | None, chars: int | None = None) 
         "device",
         "precision",
         "compile",
-        *(("steps", "minutes") if chars or config.training.minutes else ()),
+        *(("steps", "minutes", "eval_chars", "sample_every") if chars or config.training.minutes else ()),
     )
     if changes := list(config_changes(_comparable(run.read_config(), settled), _comparable(config, settled))):
         raise InputError(f"{path} holds another run: {'; '.join(changes[:4])}: name another folder with --out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,15 +65,23 @@ class Training:
 
 
 def start(
-    plan: Plan, reporter: Reporter, more: Sequence[Hook] = (), world: World = ALONE, shard: bool = False
+    plan: Plan,
+    reporter: Reporter,
+    more: Sequence[Hook] = (),
+    world: World = ALONE,
+    shard: bool = False,
+    begun: float | None = None,
 ) -> Training:
     """Read the text, build the model, and only then make the run folder, which the main process locks.
-    `more` hooks are called before checkpoints are written. Raises InputError."""
+    `more` hooks are called before checkpoints are written; minutes count from when all of it had `begun`, by the
+    monotonic clock, or from now on. Raises InputError."""
+    begun = time.monotonic() if begun is None else begun
     text = _prepare(plan.corpus, reporter, spec=plan.config.data.tokenizer, world=world)
     config = plan.config.with_vocabulary(text.tokenizer.vocab_size)
     if plan.chars is not None:
         config = config.with_chars(plan.chars, text.train.chars_per_token)
     trainer = make_trainer(config, text, world, shard)
+    trainer.begun = begun
     run, floor_nats = plan.run, floor(plan.corpus)
     world.on_main(lambda: run.check_space(_space(trainer, config.training.keep_checkpoints + 1)))
     parameters = sum(p.numel() for p in trainer.model.parameters())

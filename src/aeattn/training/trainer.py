@@ -83,6 +83,8 @@ class Trainer:
         )
         self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
+        self.begun = time.monotonic()  # all that `minutes` are counted from
+        self.minutes = settings.minutes
         self.file_scores: list[tuple[str, Score]] = []  # of the whole validation text, at the end
         self._clock = 0.0
         self._drawn_from = random_states(self.device)  # before the update that is being made
