@@ -104,6 +104,17 @@ def test_types_of_weights(dtype: str, tmp_path: Path) -> None:
     assert AeattnForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).dtype == torch.float32
 
 
+@torch.no_grad()
+def test_products_in_bf16_where_weights_are_not() -> None:
+    ours, model = twins()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cache = transformers.DynamicCache(config=model.config)
+        found = torch.cat(
+            [model(p, past_key_values=cache).logits for p in ids_of().split([6, 1, 5], dim=1)], dim=1
+        )
+    assert 0 < (found - ours(ids_of())).abs().max() < 0.2
+
+
 def test_models_begin_on_any_device_the_same() -> None:
     _, model = twins()
     with torch.device("meta"):

@@ -125,6 +125,25 @@ def test_there_and_back_is_bit_for_bit(tmp_path: Path, changes: dict[str, object
     assert aeattn.load(tmp_path / "back", engine="simple").generate("ab", chars=5)
 
 
+def test_a_model_that_was_trained_on_there_is_brought_back(exported: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(exported)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    ids = tokenizer("there was a king", return_tensors="pt")["input_ids"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(3):
+        model.train()(ids, labels=ids).loss.backward()
+        optimizer.step()
+    model.save_pretrained(tmp_path / "trained")
+    (tmp_path / "trained" / "aeattn.json").write_bytes((exported / "aeattn.json").read_bytes())
+    assert main(["import", str(tmp_path / "trained"), str(tmp_path / "back")]) == 0
+    ours = aeattn.load(tmp_path / "back", engine="simple")
+    with torch.no_grad():
+        assert torch.allclose(ours.logits(ids), model.eval()(ids).logits, atol=1e-5)
+    assert not torch.allclose(
+        ours.logits(ids), transformers.AutoModelForCausalLM.from_pretrained(exported)(ids).logits
+    )
+
+
 def test_the_code_that_travels_imports_nothing_else(exported: Path) -> None:
     from aeattn.integrations.hf_export import CODE
 

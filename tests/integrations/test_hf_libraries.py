@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 import aeattn
+from aeattn.cli import main
 from aeattn.config.run import RunConfig, TrainingConfig
+from aeattn.data.tokenizer import CharTokenizer
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import VARIANTS, tiny_config
 from tests.integrations.test_hf_model import both, greedy, ids_of, in_pieces, near
 
 transformers = pytest.importorskip("transformers")
 from aeattn.integrations import hf  # noqa: E402
+from aeattn.integrations.hf_tokenizer import to_hf_tokenizer  # noqa: E402
 from aeattn.integrations.modeling_aeattn import AeattnForCausalLM  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -309,11 +312,25 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
     server.server_close()
 
 
-@pytest.mark.filterwarnings("ignore:Use 'content=<...>'")  # of huggingface_hub, which uploads large files
-def test_what_is_pushed_to_the_hub_loads_as_what_was_saved(pushed: type[Hub], tmp_path: Path) -> None:
-    from aeattn.data.tokenizer import CharTokenizer
-    from aeattn.integrations.hf_tokenizer import to_hf_tokenizer
+LARGE_FILES = pytest.mark.filterwarnings("ignore:Use 'content=<...>'")  # of huggingface_hub, which uploads them
 
+
+@LARGE_FILES
+def test_a_folder_goes_to_the_hub_byte_for_byte(pushed: type[Hub], tmp_path: Path) -> None:
+    from huggingface_hub import HfApi, constants
+
+    from tests.integrations.test_hf_export import make_run
+
+    run = make_run(tmp_path / "run", CharTokenizer("\n abcdefghi"))
+    assert main(["export", str(run), "--to", "hf", str(tmp_path / "folder")]) == 0
+    api = HfApi(endpoint=constants.ENDPOINT, token="hf_stand_in")
+    api.upload_folder(repo_id="me/model", folder_path=tmp_path / "folder")
+    assert pushed.files == {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    assert "aeattn.json" in pushed.files
+
+
+@LARGE_FILES
+def test_what_is_pushed_to_the_hub_loads_as_what_was_saved(pushed: type[Hub], tmp_path: Path) -> None:
     ours, model = twins()
     model.push_to_hub("me/model", token="hf_stand_in")
     to_hf_tokenizer(CharTokenizer("".join("\n abcdefghi")), 16).push_to_hub("me/model", token="hf_stand_in")

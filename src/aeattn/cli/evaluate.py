@@ -41,9 +41,9 @@ def evaluate(options: argparse.Namespace) -> int:
         baseline=not options.no_baseline, column=column, rows=rows, split=split, say=say,
         rolling=options.harness is not None,
     )  # fmt: skip
+    print_json(result) if options.json else _print(result)
     if options.harness is not None:
         write_task(options.harness, options.run, options.text, column=column, rows=rows, split=split)
-    print_json(result) if options.json else _print(result)
     return 0
 
 
