@@ -11,8 +11,8 @@ import pytest
 
 from aeattn.cli import main
 from aeattn.config.text import TextOptions
-from aeattn.data.batches import IGNORED, rolling_windows
-from aeattn.data.tokenizer import CharTokenizer, before_text, make_tokenizer
+from aeattn.data.batches import IGNORED, before_text, rolling_windows
+from aeattn.data.tokenizer import CharTokenizer, make_tokenizer
 
 TEXT = (
     "Once upon a time, there was a king of Z\u00fcrich; \u00abhe\u00bb ate 3 pies.\n\nAnd then?  No more.\r\n" * 8

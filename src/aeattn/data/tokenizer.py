@@ -121,12 +121,6 @@ class Tokenizer(Protocol):
         return "\ufffd"
 
 
-def before_text(tokenizer: Tokenizer) -> int:
-    """The token that a text is taken to follow where its first token is to be predicted: that of a line's end."""
-    ids = tokenizer.encode("\n")
-    return int(ids[-1]) if len(ids) else 0
-
-
 # -- kinds -----------------------------------------------------------------------------------------------
 
 KINDS = ("char", "bytes", "bpe:N", "gpt2")  # of ours, as they are written

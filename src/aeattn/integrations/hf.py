@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from aeattn.config.model import ModelConfig
 from aeattn.config.projections import ROLES
-from aeattn.data.tokenizer import Tokenizer, before_text
+from aeattn.data.batches import before_text
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 
 if TYPE_CHECKING:

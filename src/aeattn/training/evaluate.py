@@ -22,6 +22,7 @@ from aeattn.config.text import TextOptions
 from aeattn.data.batches import (
     IGNORED,
     Int64,
+    before_text,
     count_windows,
     eval_windows,
     rolling_windows,
@@ -30,7 +31,7 @@ from aeattn.data.batches import (
 from aeattn.data.documents import Document
 from aeattn.data.store import TokenStore
 from aeattn.data.stored import StoredDocument, evenly, lengths_of
-from aeattn.data.tokenizer import Ids, Tokenizer, before_text
+from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
 from aeattn.runs.parts import is_sharded
 from aeattn.training.world import ALONE, World
