@@ -20,7 +20,7 @@ from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.runs.load import model_on, read_run
 from aeattn.terminal.work import SILENT, Work
-from aeattn.training.evaluate import evaluate_store, total
+from aeattn.training.evaluate import evaluate_rolling, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
 _DECODED = 1 << 18  # tokens at once
@@ -34,6 +34,7 @@ def evaluate_run(
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
+    rolling: bool = False,
     column: str | None = None,
     rows: RowsAre = "auto",
     split: str | None = None,
@@ -41,7 +42,8 @@ def evaluate_run(
     work: Work = SILENT,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
-    windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
+    windows, overall with a sliding window, and of n-gram models of the run's training text for scale. With
+    `rolling`, also as lm-evaluation-harness measures.
 
     A corpus by name means its validation side; `column`, `rows` and `split` say what of tables is read. Raises
     InputError for what cannot be read.
@@ -75,6 +77,10 @@ def evaluate_run(
         work.stage("evaluating with a sliding window", len(store.ids) * context / step)
         slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step, work=work))
         result["sliding"] = {**slid.to_dict(), "stride": step}
+    if rolling:
+        work.stage("evaluating as lm-evaluation-harness does")
+        rolled = total(score for _, score in evaluate_rolling(model, store, context, tokenizer))
+        result["rolling"] = rolled.to_dict()
     work.stage("reading the training text, for scale")
     train = _training_text(config, tokenizer, say) if baseline else None
     shared = None if train is None else cached_overlap(train, store, tokenizer)
