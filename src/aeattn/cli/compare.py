@@ -89,15 +89,23 @@ def _options(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="claims, first, screening, second-cache, second-published, second-overfit, or a .toml file",
     )
-    parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
+    parser.add_argument(
+        "--budget", metavar="NAME", help="one of the spec's budgets, as small or full (default: its first)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")
     parser.add_argument("--on", metavar="NAME", help="where runs are done: local (the default), dask, "
                         "dask:tcp://HOST:PORT, slurm, or an executor of your own (docs/clusters.md)")  # fmt: skip
     parser.add_argument("--storage", metavar="URL", help="where Optuna keeps its studies: a database's URL, "
                         "or a file (default: a journal in the folder)")  # fmt: skip
-    parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
-    parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
+    parser.add_argument(
+        "--amend", action="store_true", help="pre-register a folder anew; records that fit are kept"
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="pre-register, show what is to be run and how long it will take, and stop",
+    )
     add_plugins(parser)
     add_quiet(parser)
     add_json(parser)
@@ -106,7 +114,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     "compare",
-    "run a comparison of models that a spec declares",
+    "run a pre-registered comparison of models: arms, seeds, intervals",
     _options,
     compare,
     examples=(

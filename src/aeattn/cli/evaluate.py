@@ -103,8 +103,10 @@ def _conclusion(result: Json) -> str:
 def _options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_texts(parser, "+")
-    parser.add_argument("--stride", type=whole, metavar="N", help="of the sliding window (default context / 4)")
-    parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
+    parser.add_argument(
+        "--stride", type=whole, metavar="N", help="tokens that the sliding window moves (default context / 4)"
+    )
+    parser.add_argument("--no-sliding", action="store_true", help="fixed windows alone: faster")
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
     parser.add_argument("--harness", type=Path, metavar="DIR",
                         help="also as lm-evaluation-harness does, and write the texts as its task")  # fmt: skip
@@ -116,7 +118,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     "evaluate",
-    "measure how well a model predicts a text",
+    "measure how well a model predicts a text, in nats/char",
     _options,
     evaluate,
     examples=(

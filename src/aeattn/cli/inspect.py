@@ -43,7 +43,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_texts(parser, "*", " (default: what the run was validated on)")
     parser.add_argument("--step", type=whole, metavar="N", help="look at this checkpoint (default: the end)")
-    parser.add_argument("--chars", type=whole, default=16_384, metavar="N", help="to read (default 16,384)")
+    parser.add_argument(
+        "--chars", type=whole, default=16_384, metavar="N", help="how many characters to read (default 16,384)"
+    )
     context = "characters that the model sees, at most its own"
     parser.add_argument("--context", type=whole, metavar="N", help=context)
     add_device(parser)
