@@ -51,13 +51,13 @@ class Rows:
             return ranges_of(path, self.column, self.side.ranges(count_rows(path, self.column)))
         return table(path).batches(path, self.column)
 
-    def chunks(self, path: Path) -> Iterator[str]:
-        """The text of these rows. Raises InputError."""
-        return side_by_side(lambda batch: self._running(path, batch), self.batches(path))
+    def chunks(self, path: Path, *, in_order: bool = True) -> Iterator[str]:
+        """The text of these rows; else its characters in any order. Raises InputError."""
+        return side_by_side(lambda batch: self._text(path, batch, in_order), self.batches(path))
 
-    def _running(self, path: Path, batch: Batch) -> str:
+    def _text(self, path: Path, batch: Batch, in_order: bool) -> str:
         try:
-            return batches.running(batch, self.end)
+            return batches.running(batch, self.end) if in_order else batches.loose(batch) + self.end
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
@@ -119,6 +119,20 @@ class Document:
             dropped.clear()
             if at >= last:
                 return
+
+    def characters(self, options: TextOptions) -> Iterator[str]:
+        """Chunks that hold the characters that the text has, not always in its order."""
+        every = (self, *self.more)
+        part = self.limit is not None or self.skip or (self.start, self.stop) != (0.0, 1.0)
+        if part or options.unwrap or any(document.rows is None for document in every):
+            return self.chunks(options)
+        return normalise((chunk for document in every for chunk in document._loose()), options)
+
+    def _loose(self) -> Iterator[str]:
+        file = self.file()
+        assert self.rows is not None
+        assert file is not None
+        return self.rows.chunks(file, in_order=False)
 
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""

@@ -53,12 +53,21 @@ def running(batch: Batch, end: str) -> str:
     """The text of all rows of a batch, each followed by `end`. Raises UnicodeDecodeError."""
     if isinstance(batch, list):
         return "".join(row + end for row in batch)
-    arrow = extra("pyarrow", "a table")
-    offsets = arrow.array([0, len(batch)], arrow.int64())
-    joined = extra("pyarrow.compute", "a table").binary_join(
-        arrow.LargeListArray.from_arrays(offsets, batch), arrow.scalar(end, batch.type)
-    )
-    return str(as_bytes(joined)[0].data, "utf-8") + (end if len(batch) else "")
+    arrow, ends = extra("pyarrow", "a table"), _ends(batch)
+    buffers = [
+        None,
+        arrow.py_buffer(np.append(ends, ends[-1])),
+        batch.buffers()[2],
+    ]  # with an empty row, for the last end
+    more = arrow.Array.from_buffers(batch.type, len(ends), buffers)
+    lists = arrow.LargeListArray.from_arrays(arrow.array([0, len(ends)], arrow.int64()), more)
+    joined = extra("pyarrow.compute", "a table").binary_join(lists, arrow.scalar(end, batch.type))
+    return str(as_bytes(joined)[0].data, "utf-8")
+
+
+def loose(batch: Batch) -> str:
+    """The text of all rows of a batch, one directly after the other. Raises UnicodeDecodeError."""
+    return "".join(batch) if isinstance(batch, list) else str(as_bytes(batch)[0].data, "utf-8")
 
 
 def hashes(batch: Batch) -> Hashes:

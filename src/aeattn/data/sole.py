@@ -84,10 +84,10 @@ def _lock_file(path: Path) -> Path:
 
 def _remove_abandoned(path: Path) -> None:
     """What other entries were to be made from, if nobody has worked on it for long and nobody holds it."""
-    for partial in path.parent.glob(".*.partial"):
-        other = partial.with_name(partial.name[1 : -len(".partial")])
+    for left in (found for kind in ("partial", "rows") for found in path.parent.glob(f".*.{kind}")):
+        other = left.with_name(left.name[1:].rpartition(".")[0])
         with suppress(OSError, InputError):
-            if other == path or time.time() - partial.stat().st_mtime < ABANDONED_SECONDS:
+            if other == path or time.time() - left.stat().st_mtime < ABANDONED_SECONDS:
                 continue
             with Lock(_lock_file(other)):
                 Places.of(other).remove()

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from aeattn.config.text import TextOptions
-from aeattn.data.build import Build, chunks_of, expected_bytes
+from aeattn.data.build import Build, characters_of, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
@@ -39,7 +39,14 @@ from aeattn.data.stored import (
 )
 from aeattn.data.sums import check, mark_seen, sums_of
 from aeattn.data.text import FOLDED
-from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
+from aeattn.data.tokenizer import (
+    CharTokenizer,
+    Ids,
+    Tokenizer,
+    make_tokenizer,
+    tokenizer_from_dict,
+    tokenizer_kind,
+)
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
 from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
@@ -248,7 +255,8 @@ def cached_tokenizer(
     key = _key(documents, options, tokenizer=spec, **content)
 
     def make() -> Json:
-        made = make_tokenizer(spec, _watched(documents, options, progress)).to_dict()
+        chunks = characters_of if tokenizer_kind(spec)[0] is CharTokenizer else chunks_of
+        made = make_tokenizer(spec, _watched(documents, options, chunks, progress)).to_dict()
         if key != _key(documents, options, tokenizer=spec, **content):
             raise InputError("a text changed while it was read; wait until it is written, then try again")
         return made
@@ -257,10 +265,15 @@ def cached_tokenizer(
     return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
 
 
-def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
+def _watched(
+    documents: Sequence[Document],
+    options: TextOptions,
+    chunks: Callable[[Document, TextOptions], Iterator[str]],
+    progress: Progress | None,
+) -> Iterator[str]:
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
     for found in in_groups(documents, options):
-        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks_of(found, options):
+        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks(found, options):
             watch.add(len(chunk))
             yield chunk
 
