@@ -97,7 +97,7 @@ def test_a_phone_shows_short_tables_as_cards_and_says_where_there_is_more(browse
     assert any("KV-cache bytes a token" in label for label, _, _ in shown)
     assert all(fits and whole for _, fits, whole in shown)
     hint = page.locator("#records .hint")
-    assert hint.inner_text() == "Scroll to the right and down for more."
+    assert hint.inner_text() == "Scroll to the right for more."
     place = "() => document.querySelector('#records tbody th').getBoundingClientRect().left"
     before = page.evaluate(place)
     page.evaluate("document.querySelector('#records .scroll').scrollLeft = 400")
