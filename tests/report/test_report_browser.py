@@ -166,6 +166,8 @@ def test_it_prints_on_white_with_everything_unfolded(browser: Any, report: Path)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    cut = "[...document.querySelectorAll('.scroll, pre')].filter(b => b.scrollHeight > b.clientHeight + 2).length"
+    assert page.evaluate(cut) == 0
     assert len(page.pdf()) > 10_000
     assert said == []
     page.close()
