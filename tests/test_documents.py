@@ -31,7 +31,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 WALKED = {"README.md", "tutorial.md", "own-text.md", "huggingface.md"}
 BLOCK = re.compile(r"^(?:<!-- not tested: (?P<reason>[^>]+) -->\n)?```(?P<language>\S*)\n(?P<code>.*?)^```$",
                    re.DOTALL | re.MULTILINE)  # fmt: skip
-OTHERS = {"git", "cd", "pip", "torchrun", "dask", "helm", "kubectl"}  # programs of others, which are not run
+OTHERS = {
+    "git",
+    "cd",
+    "pip",
+    "torchrun",
+    "dask",
+    "helm",
+    "kubectl",
+    "lm_eval",
+}  # programs of others, which are not run
 NEEDED = {"huggingface.md": "transformers"}
 LESS = {"--minutes": None, "--steps": None, "--preset": None}
 QUICK = ["--steps", "2", "--batch", "2", "--context", "32", "--compile", "off", "--quiet"]
