@@ -26,7 +26,6 @@ from aeattn.cli import main, make_parser
 from aeattn.data import fetch, tales
 
 ROOT = Path(__file__).parents[1]
-GENERATED = {"reference.md"}  # without code blocks of ours
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WALKED = {"README.md", "tutorial.md", "own-text.md", "huggingface.md"}
 BLOCK = re.compile(r"^(?:<!-- not tested: (?P<reason>[^>]+) -->\n)?```(?P<language>\S*)\n(?P<code>.*?)^```$",
