@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """Does nothing: override what you need.
+    """Something that happens around updates. It does nothing: override what you need.
 
     `trainer` has `state` (step, smooth_nats, valid_nats, seconds), `config`, `model`, `optimizers`, `text` and
     `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
     `runs.random_state.untouched`, or training goes on with others. What takes seconds and can be broken off
     belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run does that step's hooks again.
     Of several processes, the main one alone has hooks but those that guard, evaluate and save.
+
+    Stable: the methods, and of `trainer` what is named here.
     """
 
     def start(self, trainer: Trainer) -> None:
@@ -75,7 +77,19 @@ H = TypeVar("H", bound=type[Hook])
 
 
 def register_hook(kind: H) -> H:
-    """Have a hook, made without arguments, in every training: a decorator for classes."""
+    """A decorator: have a hook, made without arguments, in every training of this process.
+
+    Args:
+        kind: A subclass of Hook.
+
+    Returns:
+        The same class.
+
+    Raises:
+        TypeError: What is no subclass of Hook.
+
+    Stable: all of this.
+    """
     if not (isinstance(kind, type) and issubclass(kind, Hook)):
         raise TypeError(f"{kind!r} is no class of hooks: derive it from aeattn.Hook")
     if kind not in REGISTERED:
