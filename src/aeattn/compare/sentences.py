@@ -21,7 +21,7 @@ MATCHED = {
     "wall-clock": "at equal training time",
 }
 BUDGETS = {"chars": "characters", "flops": "training FLOPs", "minutes": "minutes of training"}
-SCREENING = "No claims are made from this table: it says where to dig."
+SCREENING = "A screening makes no claims: it says which variants deserve a comparison."
 _SHARES = {0.25: "a quarter", 0.5: "half"}
 
 
