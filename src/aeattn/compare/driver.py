@@ -137,7 +137,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"pre-registered as {declaration.hash[:12]} in {folder.spec}",
         *(
-            f"primary comparison: {c.arm} against {c.than}, {describe_measure(c.measure).text} {MATCHED[c.matching]}"
+            f"primary comparison: {c.arm} and {c.than}, {describe_measure(c.measure).text} {MATCHED[c.matching]}"
             for c in declaration.contrasts
             if c.primary
         ),
