@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.config.run import TrainingConfig
@@ -204,7 +205,9 @@ class Report(Hook):
         self.reporter.status(self._status(trainer))
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
-        self.reporter.evaluated(self._status(trainer))
+        status = self._status(trainer)
+        over = trainer.state.step >= trainer.config.training.steps  # this was the last evaluation
+        self.reporter.evaluated(replace(status, seconds_left=0.0) if over else status)
 
     def sampled(self, trainer: Trainer, text: str) -> None:
         self.reporter.sample(trainer.state.step, text)
