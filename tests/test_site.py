@@ -107,7 +107,7 @@ def test_it_fits_and_axe_core_finds_no_violation(site: Path, width: int, scheme:
         page = browser.new_context(viewport=size, color_scheme=scheme, offline=True).new_page()  # type: ignore[arg-type]
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        for name in ("index", "api"):
+        for name in ("index", "python"):
             page.goto((site / f"{name}.html").as_uri())
             page.wait_for_selector(".md-code__nav[aria-label]")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
