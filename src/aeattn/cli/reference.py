@@ -21,9 +21,10 @@ comparison, or as `--set section.key=value`. Those with an option have that besi
 """
 
 
-COMMANDS = """`aeattn` alone greets, which is no mistake (exit code 0). A near miss, as `--lr` or `trian`,
-is refused in one line that says what may have been meant (exit code 2). Lines fit 79 columns and are broken between words on a
-terminal; a pipe gets messages and generated text unbroken. `NO_COLOR` is heeded.
+COMMANDS = """`aeattn` alone greets, which is no mistake (exit code 0).
+A near miss, as `--lr` or `trian`, is refused in one line that says what may have been meant (exit code 2).
+Lines fit 79 columns and are broken between words on a terminal; a pipe gets messages and generated text unbroken.
+`NO_COLOR` is heeded.
 """
 
 
