@@ -45,7 +45,7 @@ seeds = [11]
 space = { "training.learning_rate" = [1e-3, 1e-1] }
 """
 BENCH = "aeattn bench generate --chars 1 --batch 1 --rounds 1 --no-long --json"
-TOKENS = f"aeattn train text.txt {SMALL} --tokenizer bpe:300 --out run"
+TOKENS = f"aeattn train text.txt {SMALL} --tokenizer bpe:260 --out run"
 STUDY = "aeattn compare searched.toml --out study --quiet"
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 COMMANDS = {
