@@ -48,10 +48,7 @@ class _Counter:
 
     def audit(self, name: str, arguments: tuple[Any, ...]) -> None:
         if name in _AUDITED:
-            inside_a_folder_being_removed = name in (
-                "os.remove",
-                "os.rmdir",
-            ) and arguments[1] not in (-1, None)
+            inside_a_folder_being_removed = name in ("os.remove", "os.rmdir") and arguments[1] not in (-1, None)
             if inside_a_folder_being_removed or self.concerns(arguments[0]):
                 self.happens(name, arguments[0])
         if name == "open" and isinstance(arguments[0], str | bytes):

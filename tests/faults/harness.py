@@ -63,12 +63,7 @@ class Server:
         }
         command = [sys.executable, "-m", "tests.faults.server"]
         self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **here},
-            cwd=ROOT,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **here}, cwd=ROOT
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"

@@ -44,11 +44,7 @@ def call(arguments: Sequence[str]) -> Ended:
     """A command in this process, with work and memory bounded."""
     streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)]
     ended = Ended(None)
-    with (
-        contextlib.redirect_stdout(streams[0]),
-        contextlib.redirect_stderr(streams[1]),
-        warnings.catch_warnings(),
-    ):
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]), warnings.catch_warnings():
         warnings.simplefilter("default")
         try:
             with _bounded_memory(), _bounded_work():

@@ -76,10 +76,7 @@ def _be_child(task: dict[str, Any], ends: dict[str, int]) -> None:
             _patch("aeattn.cli.finish:finish", lambda training, score: [])
         if "kill_at_update" in task:
             _kill_at_update(task["kill_at_update"], task.get("settled", False))
-        for name, method in (
-            ("update_seconds", "_gradients"),
-            ("micro_batch_seconds", "plain_loss"),
-        ):
+        for name, method in (("update_seconds", "_gradients"), ("micro_batch_seconds", "plain_loss")):
             if name in task:
                 _slow(method, task[name])
         if "signal_in" in task:

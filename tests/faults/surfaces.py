@@ -14,32 +14,9 @@ from aeattn.cli import main
 from tests.compare import made_up
 
 TEXT = "the quick brown fox jumps over the lazy dog. and then she said nothing at all\n" * 30
-MODEL = {
-    "d_model": 16,
-    "n_layers": 1,
-    "n_heads": 2,
-    "d_ff": 24,
-    "bottleneck": 4,
-    "context": 16,
-}
-TRAINING = {
-    "batch": 2,
-    "compile": "off",
-    "precision": "fp32",
-    "device": "cpu",
-    "sample_chars": 5,
-}
-ONE_STEP = (
-    "--steps",
-    "1",
-    "--batch",
-    "2",
-    "--compile",
-    "off",
-    "--device",
-    "cpu",
-    "--quiet",
-)
+MODEL = {"d_model": 16, "n_layers": 1, "n_heads": 2, "d_ff": 24, "bottleneck": 4, "context": 16}
+TRAINING = {"batch": 2, "compile": "off", "precision": "fp32", "device": "cpu", "sample_chars": 5}
+ONE_STEP = ("--steps", "1", "--batch", "2", "--compile", "off", "--device", "cpu", "--quiet")
 Command = tuple[str, ...]
 
 
@@ -68,17 +45,7 @@ def _comparison(root: Path) -> None:
 def _run(root: Path) -> None:
     text = write(root / "text.txt", TEXT)
     config = write(root / "good.json", json.dumps({"model": MODEL, "training": TRAINING}))
-    _must(
-        [
-            "train",
-            str(text),
-            "--config",
-            str(config),
-            "--out",
-            str(root / "run"),
-            *ONE_STEP,
-        ]
-    )
+    _must(["train", str(text), "--config", str(config), "--out", str(root / "run"), *ONE_STEP])
 
 
 def _must(arguments: Sequence[str]) -> None:
@@ -86,11 +53,7 @@ def _must(arguments: Sequence[str]) -> None:
 
 
 def _settings(root: Path) -> dict[str, Any]:
-    data = {
-        "corpus": [str(write(root / "text.txt", TEXT))],
-        "tokenizer": "characters",
-        "text": {"lower": True},
-    }
+    data = {"corpus": [str(write(root / "text.txt", TEXT))], "tokenizer": "characters", "text": {"lower": True}}
     return {"model": MODEL, "training": TRAINING, "data": data}
 
 
@@ -138,17 +101,11 @@ def _texts(root: Path) -> None:
     _run(root)
     rows = [{"id": i, "text": TEXT[: 400 + i]} for i in range(4)]
     write(root / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    write(
-        root / "a.csv",
-        "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in rows),
-    )
+    write(root / "a.csv", "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in rows))
     pq.write_table(pa.Table.from_pylist(rows), root / "a.parquet")
     (root / "a.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
     write(root / "books" / "b.txt", TEXT)
-    write(
-        root / "books" / "MANIFEST.tsv",
-        "file\ttitle\tauthor\nb.txt\tA Book\tSomebody\n",
-    )
+    write(root / "books" / "MANIFEST.tsv", "file\ttitle\tauthor\nb.txt\tA Book\tSomebody\n")
 
 
 def _tokenizer(root: Path) -> None:

@@ -17,26 +17,13 @@ SPIKY = [*USUAL, "--spike-factor", "1.01", "--learning-rate", "0.1"]
 WAYS: dict[str, list[str]] = {
     "usual": USUAL,
     "undecided": [*USUAL, "--compile", "auto"],
-    "plain": [
-        "--steps",
-        "9",
-        "--checkpoint-every",
-        "2",
-        "--optimizer",
-        "adamw",
-        "--accumulate",
-        "2",
-    ],
+    "plain": ["--steps", "9", "--checkpoint-every", "2", "--optimizer", "adamw", "--accumulate", "2"],
     "spikes": SPIKY,
 }
 
 
 def _survives(
-    bench: Bench,
-    tally: Tally,
-    out: Path,
-    settings: list[str],
-    kill: Callable[[], Result],
+    bench: Bench, tally: Tally, out: Path, settings: list[str], kill: Callable[[], Result]
 ) -> str | None:
     """Kill, go on, compare; returns what is wrong."""
     killed = kill()
@@ -64,15 +51,7 @@ def test_killed_at_a_file_event(way: str, bench: Bench, tally: Tally, out: Path)
     assert number > 60
     wrong = []
     for at in _chosen(number, 6 if way == "usual" else 1, seed=1, apart=1 if way == "usual" else 4):
-        wrong.append(
-            _survives(
-                bench,
-                tally,
-                out,
-                settings,
-                lambda at=at: bench.train(out, settings, kill_at=at),
-            )
-        )
+        wrong.append(_survives(bench, tally, out, settings, lambda at=at: bench.train(out, settings, kill_at=at)))
     assert not [line for line in wrong if line]
 
 
@@ -81,13 +60,7 @@ def test_killed_in_the_middle_of_an_update(way: str, bench: Bench, tally: Tally,
     settings, wrong = WAYS[way], []
     for at in _chosen(12, 1, seed=2, apart=2):
         wrong.append(
-            _survives(
-                bench,
-                tally,
-                out,
-                settings,
-                lambda at=at: bench.train(out, settings, kill_at_update=at),
-            )
+            _survives(bench, tally, out, settings, lambda at=at: bench.train(out, settings, kill_at_update=at))
         )
     assert not [line for line in wrong if line]
 

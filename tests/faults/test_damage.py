@@ -26,23 +26,12 @@ def _damages(content: bytes, random_places: random.Random, flips: int) -> Iterat
     for at in sorted({0, 1, 7, 8, 9, end // 3, end // 2, end - 4096, end - 2, end - 1}):
         if 0 <= at < end:
             yield f"cut at {at}", content[:at]
-    places = [
-        0,
-        7,
-        8,
-        9,
-        end // 2,
-        end - 1,
-        *(random_places.randrange(end) for _ in range(flips)),
-    ]
+    places = [0, 7, 8, 9, end // 2, end - 1, *(random_places.randrange(end) for _ in range(flips))]
     for at in places:
         flipped = bytearray(content)
         flipped[at] ^= 1 << random_places.randrange(8)
         yield f"flipped at {at}", bytes(flipped)
-    yield (
-        "a page of zeros",
-        content[: end // 2] + bytes(min(4096, end - end // 2)) + content[end // 2 + 4096 :],
-    )
+    yield "a page of zeros", content[: end // 2] + bytes(min(4096, end - end // 2)) + content[end // 2 + 4096 :]
     yield "all zeros", bytes(end)
     yield "one byte more", content + b"\0"
 

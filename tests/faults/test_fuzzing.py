@@ -91,11 +91,7 @@ def _as_toml(path: Path) -> None:
 def _try(surface: Surface, root: Path, data: st.DataObject) -> list[str]:
     files = sorted({path for pattern in surface.files for path in root.glob(pattern) if path.is_file()})
     changed = data.draw(st.sampled_from(files))
-    _change(
-        changed,
-        data.draw(st.none() | tree_changes | tree_changes),
-        data.draw(byte_changes),
-    )
+    _change(changed, data.draw(st.none() | tree_changes | tree_changes), data.draw(byte_changes))
     for path in root.glob("*.toml.json"):
         _as_toml(path)
     command = [
@@ -109,16 +105,10 @@ def _try(surface: Surface, root: Path, data: st.DataObject) -> list[str]:
 @pytest.mark.parametrize("name", SURFACES if FULL else QUICK)
 @pytest.mark.timeout(7200)
 def test_changed_files(
-    name: str,
-    good: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
-    tally: Tally,
+    name: str, good: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, tally: Tally
 ) -> None:
     found = Found()
-    original, spoilt = (
-        _good(name, good, tmp_path_factory.getbasetemp()),
-        tmp_path_factory.mktemp("spoilt") / "a",
-    )
+    original, spoilt = _good(name, good, tmp_path_factory.getbasetemp()), tmp_path_factory.mktemp("spoilt") / "a"
 
     @settings(BRIEF, max_examples=EXAMPLES if FULL else QUICK[name])
     @given(st.data())
@@ -137,22 +127,12 @@ def test_changed_files(
 
 @pytest.mark.skipif(not FULL, reason="make faults")
 def test_changed_caches(
-    good: dict[str, Path],
-    compiled: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tally: Tally,
+    good: dict[str, Path], compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """What is kept of texts is made anew where it is damaged: the figures are the same."""
     root = _good("runs", good, tmp_path)
     use_cache(monkeypatch, share(compiled, tmp_path / "whole"))
-    command = [
-        "evaluate",
-        str(root / "run"),
-        str(root / "text.txt"),
-        "--no-sliding",
-        "--json",
-    ]
+    command = ["evaluate", str(root / "run"), str(root / "text.txt"), "--no-sliding", "--json"]
     expected, spoilt, found = call(command).out, tmp_path / "spoilt", Found()
 
     @settings(BRIEF, max_examples=EXAMPLES)
@@ -162,11 +142,7 @@ def test_changed_caches(
         shutil.copytree(tmp_path / "whole", spoilt, symlinks=True)
         use_cache(monkeypatch, spoilt)
         files = sorted(p for p in spoilt.rglob("*") if p.is_file() and "compiled" not in p.parts)
-        _change(
-            data.draw(st.sampled_from(files)),
-            data.draw(st.none() | tree_changes),
-            data.draw(byte_changes),
-        )
+        _change(data.draw(st.sampled_from(files)), data.draw(st.none() | tree_changes), data.draw(byte_changes))
         ended = call(command)
         wrong = broken(ended) + ([] if ended.out == expected else [f"other figures: {ended.said}"])
         found.add(tally.count("changed caches", not wrong), wrong)
@@ -195,17 +171,7 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
     ("train", "{}/no.txt", "--tokenizer", "bpe:?", "--out", "{}/out"), ("train", "hf:?", "--out", "{}/out"),
     ("train", "{}/no.txt", "--minutes", "?", "--out", "{}/out"),
 )  # fmt: skip
-WORDS = [
-    *(str(value)[:2000] for value in ODD[:-1]),
-    "1e11",
-    "1e400",
-    "0x10",
-    "--",
-    "-1",
-    "*",
-    "@:/",
-    "a@b:c",
-]
+WORDS = [*(str(value)[:2000] for value in ODD[:-1]), "1e11", "1e400", "0x10", "--", "-1", "*", "@:/", "a@b:c"]
 odd_words = st.sampled_from(WORDS) | st.text(max_size=30).map(lambda text: text.replace("\0", "0"))
 
 

@@ -23,10 +23,7 @@ from tests.compare.test_runner import _spec
 from tests.faults.harness import FULL
 
 distributed = pytest.importorskip("distributed")
-pytestmark = [
-    pytest.mark.skipif(not FULL, reason="takes minutes"),
-    pytest.mark.timeout(900),
-]
+pytestmark = [pytest.mark.skipif(not FULL, reason="takes minutes"), pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -60,19 +57,9 @@ def _done(out: Path) -> dict[str, float]:
 
 
 def _driver(spec: str, out: Path, cluster: Any) -> subprocess.Popen[str]:
-    command = [
-        "compare",
-        spec,
-        "--out",
-        str(out),
-        "--on",
-        f"dask:{cluster.scheduler_address}",
-    ]
+    command = ["compare", spec, "--out", str(out), "--on", f"dask:{cluster.scheduler_address}"]
     return subprocess.Popen(
-        [sys.executable, "-m", "aeattn", *command],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        [sys.executable, "-m", "aeattn", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
 
 
@@ -93,22 +80,12 @@ def test_a_worker_that_is_killed_costs_no_run(
     address = f"dask:{cluster.scheduler_address}"
     assert main(["compare", spec, "--out", str(out), "--on", address, "--json", "--quiet"]) == 0
     killer.join()
-    assert json.loads(capsys.readouterr().out)["runs"] == {
-        "wanted": 4,
-        "done": 4,
-        "failed": 0,
-        "missing": 0,
-    }
+    assert json.loads(capsys.readouterr().out)["runs"] == {"wanted": 4, "done": 4, "failed": 0, "missing": 0}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_driver_that_is_stopped_goes_on(
-    number: int,
-    code: int,
-    spec: str,
-    tmp_path: Path,
-    cluster: Any,
-    capsys: pytest.CaptureFixture[str],
+    number: int, code: int, spec: str, tmp_path: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     driver = _driver(spec, out, cluster)
@@ -128,22 +105,7 @@ def test_a_driver_that_is_stopped_goes_on(
 
 def test_jobs_of_submitit(spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert (
-        main(
-            [
-                "compare",
-                spec,
-                "--out",
-                str(out),
-                "--on",
-                "slurm:local",
-                "--jobs",
-                "2",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    assert main(["compare", spec, "--out", str(out), "--on", "slurm:local", "--jobs", "2", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["runs"]["done"] == 4
     assert " left | final-" in captured.err

@@ -15,16 +15,7 @@ from tests.faults.conftest import Tally
 from tests.faults.harness import USUAL, Bench, difference
 
 KIND = "bad numbers stopped"
-EXPLODING = [
-    "--steps",
-    "50",
-    "--optimizer",
-    "adamw",
-    "--learning-rate",
-    "1e18",
-    "--sample-every",
-    "0",
-]
+EXPLODING = ["--steps", "50", "--optimizer", "adamw", "--learning-rate", "1e18", "--sample-every", "0"]
 
 
 @pytest.mark.parametrize("every", ["1", "4"])
@@ -43,10 +34,7 @@ def test_a_loss_that_is_no_number_names_step_and_batch(every: str, bench: Bench,
         for name in (checkpoint.WEIGHTS, checkpoint.OPTIMIZER):
             assert all(bool(t.isfinite().all()) for t in load_file(folder / name).values())
     again = bench.resume(out)
-    assert tally.count(
-        KIND,
-        again.code == 1 and f"at step {named[1]}, before the update" in again.complaint,
-    )
+    assert tally.count(KIND, again.code == 1 and f"at step {named[1]}, before the update" in again.complaint)
 
 
 def test_spikes_are_passed_over_and_counted(bench: Bench, tally: Tally, out: Path) -> None:
@@ -54,8 +42,7 @@ def test_spikes_are_passed_over_and_counted(bench: Bench, tally: Tally, out: Pat
     result = bench.train(out, settings)
     assert result.code == 0, result.errors
     told = re.findall(
-        r"loss is [\d.]+ at step \d+, windows at .*: back to step (\d+), and on behind",
-        result.errors,
+        r"loss is [\d.]+ at step \d+, windows at .*: back to step (\d+), and on behind", result.errors
     )
     state = json.loads((out / "checkpoints" / "step-00000012" / "state.json").read_text())
     assert tally.count(KIND, state["rollbacks"] == len(told) > 0), result.errors

@@ -46,16 +46,7 @@ def _trained(text: Path, out: Path, *more: str) -> str:
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_each_of_three_is_killed_and_three_go_on(rank: int, text: Path, out: Path, tally: Tally) -> None:
     """With as many processes, to the very bits of the uninterrupted run."""
-    settings = [
-        "--steps",
-        "60",
-        "--checkpoint-every",
-        "5",
-        "--batch",
-        "6",
-        "--processes",
-        "3",
-    ]
+    settings = ["--steps", "60", "--checkpoint-every", "5", "--batch", "6", "--processes", "3"]
     whole = out.with_name("whole")
     _trained(text, whole, *settings)
     process = start(["train", str(text), *TINY, "--out", str(out), *settings], environment())
@@ -63,10 +54,7 @@ def test_each_of_three_is_killed_and_three_go_on(rank: int, text: Path, out: Pat
     time.sleep(random.Random(rank).uniform(0, 0.5))
     os.kill(children(process)[rank], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
-    assert tally.count(
-        "processes that end together",
-        process.returncode == 1 and len(lines_of_ours(errors)) == 1,
-    )
+    assert tally.count("processes that end together", process.returncode == 1 and len(lines_of_ours(errors)) == 1)
     assert f"process {rank} of 3 was ended by SIGKILL" in errors
     again = start(["resume", str(out), "--quiet", "--processes", "3"], environment())
     again.communicate(timeout=120)
@@ -77,23 +65,9 @@ def test_each_of_three_is_killed_and_three_go_on(rank: int, text: Path, out: Pat
 def test_torchrun_goes_on_by_itself(text: Path, out: Path, tally: Tally) -> None:
     settings = ["--steps", "60", "--checkpoint-every", "5"]
     whole = out.with_name("whole")
-    torchrun = [
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "2",
-        "--standalone",
-        "-m",
-        "aeattn",
-        "train",
-        str(text),
-    ]
+    torchrun = ["--nproc-per-node", "2", "--max-restarts", "2", "--standalone", "-m", "aeattn", "train", str(text)]
     _trained(text, whole, *settings, "--processes", "2")
-    process = start(
-        [*torchrun, *TINY, "--out", str(out), *settings],
-        environment(),
-        "torch.distributed.run",
-    )
+    process = start([*torchrun, *TINY, "--out", str(out), *settings], environment(), "torch.distributed.run")
     wait_for(out / "checkpoints" / "step-00000010", process)
     os.kill(children(process)[-1], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
@@ -106,10 +80,7 @@ def test_torchrun_goes_on_by_itself(text: Path, out: Path, tally: Tally) -> None
 def test_a_signal_saves_once_and_ends_all(
     to: str, number: int, code: int, text: Path, out: Path, tally: Tally
 ) -> None:
-    process = start(
-        ["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"],
-        environment(),
-    )
+    process = start(["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"], environment())
     wait_for(out / "metrics.jsonl", process)
     os.kill(process.pid if to == "the launcher" else children(process)[1], number)
     _, errors = process.communicate(timeout=60)
@@ -119,10 +90,7 @@ def test_a_signal_saves_once_and_ends_all(
 
 
 def test_when_the_launcher_is_killed_all_save_and_end(text: Path, out: Path, tally: Tally) -> None:
-    process = start(
-        ["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"],
-        environment(),
-    )
+    process = start(["train", str(text), *TINY, *LONG, "--out", str(out), "--processes", "2"], environment())
     wait_for(out / "metrics.jsonl", process)
     process.kill()
     _, errors = process.communicate(timeout=60)  # until nobody has its pipes open any more
@@ -138,8 +106,7 @@ def test_one_that_is_silent_is_named_in_time(text: Path, out: Path, tally: Tally
     _, errors = process.communicate(timeout=60)
     (said,) = lines_of_ours(errors)
     assert tally.count(
-        "processes that end together",
-        process.returncode == 1 and "not answered for 5 seconds" in said,
+        "processes that end together", process.returncode == 1 and "not answered for 5 seconds" in said
     )
 
 

@@ -41,18 +41,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda r: _edit(r / "config.json", "training", "learning_rate", value=0.5),
         r"training.learning_rate was 0.005, is 0.5: undo that, or go on nevertheless with --accept-changes",
     ),
-    "seed": (
-        lambda r: _edit(r / "config.json", "training", "seed", value=3),
-        "training.seed was 0, is 3",
-    ),
-    "width": (
-        lambda r: _edit(r / "config.json", "model", "d_ff", value=32),
-        "model.d_ff was 24, is 32",
-    ),
-    "steps": (
-        lambda r: _edit(r / "config.json", "training", "steps", value=13),
-        "training.steps was 12, is 13",
-    ),
+    "seed": (lambda r: _edit(r / "config.json", "training", "seed", value=3), "training.seed was 0, is 3"),
+    "width": (lambda r: _edit(r / "config.json", "model", "d_ff", value=32), "model.d_ff was 24, is 32"),
+    "steps": (lambda r: _edit(r / "config.json", "training", "steps", value=13), "training.steps was 12, is 13"),
     "torch": (
         lambda r: _edit(r / "environment.json", "packages", "torch", value="1.0"),
         "another version of torch: it was 1.0, is ",
@@ -61,10 +52,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda r: _edit(r / "environment.json", "packages", "autoencoder-attention", value="0.0.9"),
         "another version of autoencoder-attention: it was 0.0.9",
     ),
-    "format": (
-        lambda r: _edit(r / "config.json", "format", value=99),
-        "run format 99, .*update aeattn",
-    ),
+    "format": (lambda r: _edit(r / "config.json", "format", value=99), "run format 99, .*update aeattn"),
     "vocabulary": (
         lambda r: (r / "tokenizer.json").write_text(json.dumps({"kind": "characters", "characters": list("abc")})),
         r"tokenizer.json has 3 tokens, config.json \d+: it is another run's, or damaged: restore it",
@@ -149,36 +137,21 @@ def _sparse(path: Path, size: int) -> None:
 
 WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "endless header": (lambda p: _header(p, 2**63), "is damaged"),
-    "long header": (
-        lambda p: _header(p, 90_000_000, b"{" + b" " * 90_000_000),
-        "is damaged",
-    ),
+    "long header": (lambda p: _header(p, 90_000_000, b"{" + b" " * 90_000_000), "is damaged"),
     "deep header": (lambda p: _header(p, 10_000, b'{"a":' * 2_000), "is damaged"),
     "million tensors": (_many_tensors, "is damaged"),
     "header of numbers": (lambda p: _header(p, 8, b"12345678"), "is damaged"),
     "a terabyte": (lambda p: _sparse(p, 2**40), "is damaged"),
-    "a pickle": (
-        lambda p: p.write_bytes(pickle.dumps({"weights": list(range(9))})),
-        "is damaged",
-    ),
+    "a pickle": (lambda p: p.write_bytes(pickle.dumps({"weights": list(range(9))})), "is damaged"),
     "a torch file": (lambda p: torch.save({"a": torch.ones(3)}, p), "is damaged"),
     "a folder": (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
-    "wrong shape": (
-        lambda p: _tensors(p, lambda t: t.update({"norm.weight": torch.ones(17)})),
-        r"shape \(17,\)",
-    ),
+    "wrong shape": (lambda p: _tensors(p, lambda t: t.update({"norm.weight": torch.ones(17)})), r"shape \(17,\)"),
     "wrong type": (
         lambda p: _tensors(p, lambda t: t.update({"norm.weight": torch.ones(16, dtype=torch.int64)})),
         "norm.weight is of type torch.int64, not torch.float32",
     ),
-    "missing": (
-        lambda p: _tensors(p, lambda t: t.pop("norm.weight")),
-        r"norm.weight has shape None, not \(16,\)",
-    ),
-    "extra": (
-        lambda p: _tensors(p, lambda t: t.update(zzz=torch.ones(2))),
-        "zzz has shape",
-    ),
+    "missing": (lambda p: _tensors(p, lambda t: t.pop("norm.weight")), r"norm.weight has shape None, not \(16,\)"),
+    "extra": (lambda p: _tensors(p, lambda t: t.update(zzz=torch.ones(2))), "zzz has shape"),
     "nan": (
         lambda p: _tensors(p, lambda t: t["norm.weight"].fill_(float("nan"))),
         "norm.weight holds values that are not finite",
@@ -198,11 +171,7 @@ def test_hostile_weights(name: str, bench: Bench, tally: Tally, out: Path) -> No
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [
-        ("wrong type", checkpoint.WEIGHTS),
-        ("extra", checkpoint.OPTIMIZER),
-        ("nan", checkpoint.WEIGHTS),
-    ],
+    [("wrong type", checkpoint.WEIGHTS), ("extra", checkpoint.OPTIMIZER), ("nan", checkpoint.WEIGHTS)],
 )
 def test_hostile_checkpoints_with_true_checksums(
     what: str, name: str, bench: Bench, tally: Tally, out: Path
@@ -223,21 +192,9 @@ def test_hostile_checkpoints_with_true_checksums(
 TWICE = '{"kind": "characters", "characters": ["a", "a"]}'
 MANY = '{"kind": "characters", "characters": [' + '"a",' * 34_000_000 + '"b"]}'
 FILES: dict[str, tuple[str, str | bytes | Callable[[], str], str]] = {
-    "nested keys": (
-        "config.json",
-        '{"a":' * 1_000_000 + "1" + "}" * 1_000_000,
-        "config.json cannot be read",
-    ),
-    "some nested keys": (
-        "config.json",
-        '{"a":' * 900 + "1" + "}" * 900,
-        "unknown key|run format|cannot be read",
-    ),
-    "a million keys": (
-        "config.json",
-        lambda: json.dumps(dict.fromkeys(map(str, range(10**6)))),
-        "cannot be read",
-    ),
+    "nested keys": ("config.json", '{"a":' * 1_000_000 + "1" + "}" * 1_000_000, "config.json cannot be read"),
+    "some nested keys": ("config.json", '{"a":' * 900 + "1" + "}" * 900, "unknown key|run format|cannot be read"),
+    "a million keys": ("config.json", lambda: json.dumps(dict.fromkeys(map(str, range(10**6)))), "cannot be read"),
     "a long number": (
         "config.json",
         '{"format": 2, "training": {"steps": 1' + "0" * 5000 + "}}",
@@ -247,11 +204,7 @@ FILES: dict[str, tuple[str, str | bytes | Callable[[], str], str]] = {
     "null": ("config.json", "null", "holds no object"),
     "twice the same": ("tokenizer.json", TWICE, "must not hold a character twice"),
     "many": ("tokenizer.json", MANY, "too large"),
-    "no characters": (
-        "tokenizer.json",
-        '{"kind": "characters", "characters": {"a": 1}}',
-        "must be a list",
-    ),
+    "no characters": ("tokenizer.json", '{"kind": "characters", "characters": {"a": 1}}', "must be a list"),
     "nested": ("tokenizer.json", "[" * 1_000_000, "not JSON"),
 }
 
@@ -262,10 +215,7 @@ def test_hostile_files(name: str, bench: Bench, tally: Tally, out: Path) -> None
     file, content, message = FILES[name]
     content = content() if callable(content) else content
     (out / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    for command in (
-        ["generate", str(out), "--chars", "3"],
-        ["resume", str(out), "--quiet"],
-    ):
+    for command in (["generate", str(out), "--chars", "3"], ["resume", str(out), "--quiet"]):
         result = bench.server.run(out, *command, memory_mb=MEMORY_MB)
         right = result.code == 2 and bool(re.search(message, result.complaint)) and len(result.complaint) < 1000
         assert tally.count(KIND, right), result.errors[:2000]
@@ -298,14 +248,8 @@ TOML: dict[str, tuple[str, str]] = {
     "arrays": ("a = " + "[" * 100_000, "cannot be read"),
     "inline": ("a = " + "{a=" * 100_000, "cannot be read"),
     "large": ("# " + "x" * 2_000_000, "more than a mebibyte"),
-    "huge number": (
-        "[training]\nsteps = 1" + "0" * 400,
-        "steps is 10*: choose at least 1, below",
-    ),
-    "huge rate": (
-        "[training]\nlearning_rate = 1" + "0" * 400,
-        "learning_rate is 10*: give a value of type float",
-    ),
+    "huge number": ("[training]\nsteps = 1" + "0" * 400, "steps is 10*: choose at least 1, below"),
+    "huge rate": ("[training]\nlearning_rate = 1" + "0" * 400, "learning_rate is 10*: give a value of type float"),
 }
 
 
@@ -313,14 +257,7 @@ TOML: dict[str, tuple[str, str]] = {
 def test_hostile_config_files(name: str, bench: Bench, tally: Tally, out: Path, tmp_path: Path) -> None:
     content, message = TOML[name]
     (tmp_path / "a.toml").write_text(content)
-    arguments = [
-        "train",
-        str(bench.text),
-        "--config",
-        str(tmp_path / "a.toml"),
-        "--out",
-        str(out),
-    ]
+    arguments = ["train", str(bench.text), "--config", str(tmp_path / "a.toml"), "--out", str(out)]
     result = bench.server.run(out, *arguments, memory_mb=MEMORY_MB)
     right = result.code == 2 and bool(re.search(message, result.complaint)) and not out.exists()
     assert tally.count(KIND, right), result.errors[:1000]

@@ -18,16 +18,7 @@ from aeattn.training import plan as planning
 from tests.faults.conftest import Tally
 from tests.faults.harness import FULL, TINY, USUAL, Bench, difference
 
-LONG = [
-    "--steps",
-    "1000000",
-    "--checkpoint-every",
-    "0",
-    "--eval-every",
-    "3",
-    "--sample-every",
-    "0",
-]
+LONG = ["--steps", "1000000", "--checkpoint-every", "0", "--eval-every", "3", "--sample-every", "0"]
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
@@ -102,10 +93,7 @@ def test_a_step_of_many_micro_batches_is_left(bench: Bench, tally: Tally, out: P
     time.sleep(1.5)
     os.kill(pid, signal.SIGTERM)
     result = bench.server.wait(pid)
-    assert tally.count(
-        "signals right",
-        result.code == 143 and "after saving a checkpoint" in result.complaint,
-    )
+    assert tally.count("signals right", result.code == 143 and "after saving a checkpoint" in result.complaint)
     assert bench.resume(out).code == 0
     assert tally.difference("crash points survived", difference(out, bench.whole(settings)))
 
@@ -149,10 +137,7 @@ def test_the_second_of_two_processes_is_refused(bench: Bench, tally: Tally, out:
     pid = bench.start(out, LONG)
     _wait_for((out / "metrics.jsonl").exists)
     resumed, trained = bench.resume(out), bench.train(out)
-    assert tally.count(
-        "refusals right",
-        resumed.code == 2 and "is in use by another process" in resumed.complaint,
-    )
+    assert tally.count("refusals right", resumed.code == 2 and "is in use by another process" in resumed.complaint)
     assert tally.count("refusals right", trained.code == 2 and "holds another run" in trained.complaint)
     os.kill(pid, signal.SIGKILL)
     assert bench.server.wait(pid).code == -9
@@ -180,16 +165,6 @@ def test_resumption_from_another_folder(bench: Bench, out: Path, monkeypatch: py
 
 def test_training_goes_on_when_nobody_listens(bench: Bench, out: Path) -> None:
     loud = [option for option in TINY if option != "--quiet"]
-    arguments = (
-        "train",
-        str(bench.text),
-        "--out",
-        str(out),
-        *loud,
-        "--steps",
-        "9",
-        "--eval-every",
-        "1",
-    )
+    arguments = ("train", str(bench.text), "--out", str(out), *loud, "--steps", "9", "--eval-every", "1")
     assert bench.server.run(out, *arguments, deaf=True).code == 0
     assert (out / "model.safetensors").exists()

@@ -32,9 +32,7 @@ def small_disk(tmp_path: Path, tally: Tally) -> Iterator[Path]:
     folder.mkdir()
     try:
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
-            check=True,
-            capture_output=True,
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
         reason = f"no file system can be mounted here: {getattr(error, 'stderr', None) or error!r}"
@@ -48,13 +46,7 @@ def _stopped_well(out: Path, result: Result) -> str | None:
     """What is wrong with how a run ended that could not write; nothing if all is as it should be."""
     if result.code not in (1, 2) or "saved" in result.errors:
         return f"{result.code} {result.errors}"
-    words = (
-        "No space left",
-        "File too large",
-        "are free",
-        "Read-only",
-        "Permission denied",
-    )
+    words = ("No space left", "File too large", "are free", "Read-only", "Permission denied")
     if not any(word in result.complaint for word in words) or leftovers(out):
         return f"{result.complaint} {leftovers(out)}"
     if not (out / "config.json").exists():

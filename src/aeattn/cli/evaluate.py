@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import (
@@ -20,18 +21,29 @@ from aeattn.cli.options import (
 from aeattn.terminal.tables import figure, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from aeattn.config.run import RowsAre
     from aeattn.files import Json
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    from aeattn.files import refuse_existing
+
+    if options.harness is not None:
+        refuse_existing(options.harness)
+
+    from aeattn.integrations.harness import write_task
     from aeattn.training.evaluate_run import evaluate_run
 
+    column, split = getattr(options, "data.column"), getattr(options, "data.split")
+    rows: RowsAre = getattr(options, "data.rows") or "auto"
     result = evaluate_run(
         options.run, options.text, device=options.device, stride=options.stride, sliding=not options.no_sliding,
-        baseline=not options.no_baseline, column=getattr(options, "data.column"),
-        rows=getattr(options, "data.rows") or "auto", split=getattr(options, "data.split"), say=say,
+        baseline=not options.no_baseline, column=column, rows=rows, split=split, say=say,
+        rolling=options.harness is not None,
     )  # fmt: skip
     print_json(result) if options.json else _print(result)
+    if options.harness is not None:
+        write_task(options.harness, options.run, options.text, column=column, rows=rows, split=split)
     return 0
 
 
@@ -42,6 +54,8 @@ def _print(result: Json) -> None:
     if "sliding" in result:
         stride = result["sliding"]["stride"]
         scores.append({**result["sliding"], "name": f"all, sliding window (stride {stride})"})
+    if "rolling" in result:
+        scores.append({**result["rolling"], "name": "all, as lm-evaluation-harness"})
     measures = ("nats_per_char", "bits_per_char", "nats_per_byte", "bits_per_byte")
     rows = [(s["name"], f"{s['chars']:,}", *(figure(s[measure], ".4f") for measure in measures)) for s in scores]
     for order, nats in result.get("ngram_nats_per_char", {}).items():
@@ -58,6 +72,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stride", type=whole, metavar="N", help="of the sliding window (default context / 4)")
     parser.add_argument("--no-sliding", action="store_true", help="only fixed windows: faster")
     parser.add_argument("--no-baseline", action="store_true", help="no n-gram models for scale")
+    parser.add_argument("--harness", type=Path, metavar="DIR",
+                        help="also as lm-evaluation-harness does, and write the texts as its task")  # fmt: skip
     add_settings(parser, "data", only=("column", "rows", "split"))
     add_yes(parser)
     add_device(parser)

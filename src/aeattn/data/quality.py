@@ -21,11 +21,12 @@ from aeattn.data.documents import Document, Rows
 from aeattn.data.drawn import Sample
 from aeattn.data.overlap import Overlap
 from aeattn.data.rows import Batch, Hashes
+from aeattn.data.sole import made_once
 from aeattn.data.splits import Draw
 from aeattn.data.store import TokenStore
 from aeattn.data.text import normalise_text
 from aeattn.data.threads import side_by_side
-from aeattn.files import Json, cached_json, digest
+from aeattn.files import Json, digest
 from aeattn.host import cache_dir
 
 MOST_HASHES = 1 << 21  # of rows on both sides; where there are more, those in a fixed part of all values are kept
@@ -185,7 +186,7 @@ def _cached_rows(sides: Sequence[Sequence[Document]], options: TextOptions) -> J
     key = digest({"version": _VERSION, "tables": facts, "options": options.to_dict()})[:32]
     if not any(tables):
         return _summary([_Sample() for _ in sides], tables)
-    return cached_json(
+    return made_once(
         cache_dir() / "quality" / f"{key}.json",
         lambda: _summary([_sample(documents, options) for documents in tables], tables),
         lambda values: values["one_in"],

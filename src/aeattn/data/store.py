@@ -26,7 +26,7 @@ from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
 from aeattn.data.small import Group, in_groups
-from aeattn.data.sole import Places, sole
+from aeattn.data.sole import Places, made_once, sole
 from aeattn.data.stored import (
     Documents,
     StoredDocument,
@@ -49,7 +49,7 @@ from aeattn.data.tokenizer import (
 )
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
-from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
+from aeattn.files import Json, digest, read_cached, replacing, sha256_of, sync, write_cached
 from aeattn.host import cache_dir
 
 _VERSION = 4  # of the files' layout and of what normalisation does; part of every cache key
@@ -262,7 +262,7 @@ def cached_tokenizer(
         return made
 
     path = cache_dir() / "tokenizers" / f"{key}.json"
-    return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
+    return tokenizer_from_dict(made_once(path, make, tokenizer_from_dict, progress))
 
 
 def _watched(
@@ -319,7 +319,7 @@ def cached_overlap(
         with train.passages() as known, valid.passages() as sought:
             return asdict(overlap(known, sought, tokenizer, watch.add))
 
-    return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
+    return Overlap(**made_once(path, make, lambda found: Overlap(**found), progress))
 
 
 def _notes(side: str, store: TokenStore) -> list[str]:

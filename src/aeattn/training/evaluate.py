@@ -19,7 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.text import TextOptions
-from aeattn.data.batches import IGNORED, Int64, count_windows, eval_windows, sliding_windows
+from aeattn.data.batches import (
+    IGNORED,
+    Int64,
+    before_text,
+    count_windows,
+    eval_windows,
+    rolling_windows,
+    sliding_windows,
+)
 from aeattn.data.documents import Document
 from aeattn.data.store import TokenStore
 from aeattn.data.stored import StoredDocument, evenly, lengths_of
@@ -124,6 +132,17 @@ def evaluate_store(
         scores.append((document.name, _of_text(score, document, ids, tokenizer, world)))
         done += -(-count_windows(len(ids), context, stride or context) // WINDOWS_AT_ONCE)
     pass_along(model, done, world)
+    return scores
+
+
+def evaluate_rolling(model: nn.Module, store: TokenStore, context: int, tokenizer: Tokenizer) -> list[Named]:
+    """Name and score of every document as lm-evaluation-harness measures: every token is predicted, the first of a
+    document after a line's end (`before_text`), in windows as `rolling_windows` has them."""
+    before, scores = before_text(tokenizer), []
+    for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
+        windows = rolling_windows(np.asarray(ids), before, context, WINDOWS_AT_ONCE)
+        score = score_windows(model, windows, tokenizer)
+        scores.append((document.name, replace(score, chars=document.chars, bytes=document.bytes)))
     return scores
 
 

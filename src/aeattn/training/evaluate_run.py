@@ -19,7 +19,7 @@ from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.runs.load import model_on, read_run
-from aeattn.training.evaluate import evaluate_store, total
+from aeattn.training.evaluate import evaluate_rolling, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
 _DECODED = 1 << 18  # tokens at once
@@ -33,13 +33,15 @@ def evaluate_run(
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
+    rolling: bool = False,
     column: str | None = None,
     rows: RowsAre = "auto",
     split: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
-    windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
+    windows, overall with a sliding window, and of n-gram models of the run's training text for scale. With
+    `rolling`, also as lm-evaluation-harness measures.
 
     A corpus by name means its validation side; `column`, `rows` and `split` say what of tables is read. Raises
     InputError for what cannot be read.
@@ -70,6 +72,9 @@ def evaluate_run(
             raise InputError(f"stride is {step}, more than the context of {context}: choose at most that")
         slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step))
         result["sliding"] = {**slid.to_dict(), "stride": step}
+    if rolling:
+        rolled = total(score for _, score in evaluate_rolling(model, store, context, tokenizer))
+        result["rolling"] = rolled.to_dict()
     train = _training_text(config, tokenizer, say) if baseline else None
     shared = None if train is None else cached_overlap(train, store, tokenizer)
     result["quality"] = quality(None, (documents, store), config.data.text, shared).to_dict()
