@@ -47,6 +47,10 @@ space = { "training.learning_rate" = [1e-3, 1e-1] }
 BENCH = "aeattn bench generate --chars 1 --batch 1 --rounds 1 --no-long --json"
 TOKENS = f"aeattn train text.txt {SMALL} --tokenizer bpe:260 --out run"
 STUDY = "aeattn compare searched.toml --out study --quiet"
+HARNESS = (
+    "aeattn evaluate run text.txt --harness task && lm_eval --model hf --device cpu "
+    "--model_args pretrained=out,trust_remote_code=True --include_path task --tasks aeattn_text"
+)
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 COMMANDS = {
     "plain": f"{TRAIN} && {GENERATE} && aeattn evaluate run text.txt && aeattn compare spec.toml --out c --quiet",
@@ -55,6 +59,7 @@ COMMANDS = {
     "data": TOKENS,
     "bookcorpus": TOKENS,
     "hf": f"{TRAIN} && aeattn export run --to hf out",
+    "eval": f"{TRAIN} && aeattn export run --to hf out && {HARNESS}",
     "onnx": f"{TRAIN} && aeattn export run --to onnx out",
     "cluster": "aeattn compare spec.toml --on dask --out c --quiet",
     "optuna": STUDY,

@@ -75,7 +75,7 @@ def test_tables_on_a_pipe_are_plain(run: Path, capsys: pytest.CaptureFixture[str
     assert "\x1b" not in out
     for words in (
         "exp(H)",
-        "attention without the first position",
+        "Attention without the first position",
         "top 4 in layer 2 alone",
         "query, autoencoder",
     ):
@@ -99,7 +99,7 @@ def test_every_preset_and_projection(kind: str, tmp_path: Path) -> None:
     assert all(p.effective_rank is not None for p in result.projections)
     if kind in ("460k", "460k-classic"):
         picture.draw(result, tmp_path / "attention.png")
-    assert all(rows for _, _, rows in tables(result))
+    assert all(table.rows and table.legend for table in tables(result))
 
 
 def test_maps_are_drawn_with_their_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

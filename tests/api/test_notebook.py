@@ -86,8 +86,7 @@ def test_every_cell_runs_and_says_something(executed: list[dict[str, Any]]) -> N
 
 def test_progress_takes_one_place_and_the_model_shows_itself(executed: list[dict[str, Any]]) -> None:
     progress, model = _outputs(executed, "import aeattn")
-    assert "<progress" in progress["data"]["text/html"]
-    assert "4/4" in progress["data"]["text/html"]
+    assert "4 updates<br>nats/char" in progress["data"]["text/html"]
     assert "parameters" in model["data"]["text/html"]
     assert model["data"]["text/plain"].startswith("TextModel(")
     for output in (progress, model):

@@ -14,7 +14,7 @@ from aeattn.data import quality as module
 from aeattn.data.corpora import documents_to_evaluate, resolve
 from aeattn.data.quality import Quality, quality
 from aeattn.data.store import cached_overlap, cached_store, prepare
-from aeattn.terminal.tables import table_lines
+from aeattn.terminal.tables import sentences_of
 
 
 def write(path: Path, texts: list[str | None]) -> Path:
@@ -80,8 +80,8 @@ def test_files_and_characters_are_counted(tmp_path: Path) -> None:
     assert found.train.dropped == {"\u4e2d": 9, ",": 9}
     assert found.train.folded == {"\u00e9\u2192e": 27}
     assert (found.train.texts, found.train.duplicates, found.shared_texts) == (3, 0, 1)
-    lines = table_lines(("text", "training", "validation"), found.rows(), 1, 100)
-    assert any(line.split()[:3] == ["folded", "characters", "27"] for line in lines)
+    lines = sentences_of(("", "training", "validation"), found.rows())
+    assert any(line.startswith("folded characters: training 27 ") for line in lines)
     assert not any("unknown" in line or "duplicate" in line for line in lines)
     tokenizer = prepare(corpus).tokenizer
     (tmp_path / "w.txt").write_text("cafe one ?\n" * 9)

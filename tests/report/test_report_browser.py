@@ -97,7 +97,7 @@ def test_a_phone_shows_short_tables_as_cards_and_says_where_there_is_more(browse
     assert any("KV-cache bytes a token" in label for label, _, _ in shown)
     assert all(fits and whole for _, fits, whole in shown)
     hint = page.locator("#records .hint")
-    assert hint.inner_text() == "Scroll to the right for more columns."
+    assert hint.inner_text() == "Scroll to the right for more."
     place = "() => document.querySelector('#records tbody th').getBoundingClientRect().left"
     before = page.evaluate(place)
     page.evaluate("document.querySelector('#records .scroll').scrollLeft = 400")
@@ -166,6 +166,8 @@ def test_it_prints_on_white_with_everything_unfolded(browser: Any, report: Path)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    cut = "[...document.querySelectorAll('.scroll, pre')].filter(b => b.scrollHeight > b.clientHeight + 2).length"
+    assert page.evaluate(cut) == 0
     assert len(page.pdf()) > 10_000
     assert said == []
     page.close()

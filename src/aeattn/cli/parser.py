@@ -67,7 +67,7 @@ def _greet() -> int:
         "character of the past instead of its keys and values.",
         "",
         "  aeattn train --minutes 2            train a model on built-in stories",
-        '  aeattn generate RUN --prompt "The"  let the model of a run folder write',
+        '  aeattn generate RUN --prompt "The"  generate text with a trained model',
         "  aeattn size                         parameters, FLOPs and cache of models",
         "",
         "All commands: aeattn --help. Models and texts by name: aeattn presets.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -51,13 +51,23 @@ class Rows:
             return ranges_of(path, self.column, self.side.ranges(count_rows(path, self.column)))
         return table(path).batches(path, self.column)
 
-    def chunks(self, path: Path, *, in_order: bool = True) -> Iterator[str]:
-        """The text of these rows; else its characters in any order. Raises InputError."""
-        return side_by_side(lambda batch: self._text(path, batch, in_order), self.batches(path))
+    def chunks(self, path: Path) -> Iterator[str]:
+        """The text of these rows. Raises InputError."""
+        return self._each(path, lambda batch: batches.running(batch, self.end))
 
-    def _text(self, path: Path, batch: Batch, in_order: bool) -> str:
+    def characters(self, path: Path) -> Iterator[str]:
+        """Its characters, in any order. Raises InputError."""
+        for number, text in enumerate(self._each(path, batches.loose)):
+            yield text
+            if number == 0:
+                yield self.end
+
+    def _each(self, path: Path, text_of: Callable[[Batch], str]) -> Iterator[str]:
+        return side_by_side(lambda batch: self._text(path, batch, text_of), self.batches(path))
+
+    def _text(self, path: Path, batch: Batch, text_of: Callable[[Batch], str]) -> str:
         try:
-            return batches.running(batch, self.end) if in_order else batches.loose(batch) + self.end
+            return text_of(batch)
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
@@ -132,7 +142,7 @@ class Document:
         file = self.file()
         assert self.rows is not None
         assert file is not None
-        return self.rows.chunks(file, in_order=False)
+        return self.rows.characters(file)
 
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""

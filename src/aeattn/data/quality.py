@@ -97,7 +97,7 @@ class Quality:
         blank = [""] * (len(sides) - 1)
         lines.append(("texts of both", *blank, f"{about if self.shared_texts else ''}{self.shared_texts:,}"))
         if self.overlap is not None:
-            lines.append(("passages of both", *blank, f"{100 * self.overlap:.2g} %"))
+            lines.append(("passages of both", *blank, _percent(self.overlap)))
         return [line for line in lines if set(line[1:]) - {"0", "", "0 %"}]
 
 
@@ -136,6 +136,10 @@ def _commonest(counts: Counter[str]) -> dict[str, int]:
     shown = dict(counts.most_common(_SHOWN))
     rest = counts.total() - sum(shown.values())
     return shown | ({"": rest} if rest else {})
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _shown(counts: dict[str, int]) -> str:

@@ -25,12 +25,15 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 
-// A table or a picture that goes on to the right says so.
+// A table or a picture that goes on to the right, or below, says so.
 const sized = new ResizeObserver((entries) => entries.forEach((entry) => point(entry.target)));
 function point(box) {
   const more = box.scrollWidth - box.clientWidth;
   box.classList.toggle("more", more - box.scrollLeft > 2);
-  box.previousElementSibling.hidden = more <= 2;
+  const ways = [more > 2 && "to the right", box.scrollHeight - box.clientHeight > 2 && "down"].filter(Boolean);
+  const hint = box.previousElementSibling;
+  hint.textContent = `Scroll ${ways.join(" and ")} for more.`;
+  hint.hidden = !ways.length;
 }
 for (const box of document.querySelectorAll(".scroll, .natural-size")) {
   sized.observe(box);
