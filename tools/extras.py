@@ -150,7 +150,7 @@ def _try(name: str, place: Place) -> str:
     place.run("python -m pip check")
     place.run("aeattn --version")
     if name not in COMMANDS:
-        return "installs; no command of its own is known"
+        return "failed: it installs, and no command that needs it is known here"
     shutil.rmtree(place.desk / "run", ignore_errors=True)
     said = place.run(COMMANDS[name]).stderr.splitlines()
     if lines := [line for line in said if "warning: tracker " in line]:

@@ -3,8 +3,8 @@
     python tools/torch_types.py 2.9.0 2.14.1
 
 Its wheel for a Mac has the same Python files and none of CUDA's libraries: it is downloaded, unpacked beside links
-to all other packages of this environment, and mypy reads the sources by it. What PyTorch had not typed yet is passed
-over; names and arguments that are not there are errors. Ends with 1 if there are any.
+to all other packages of this environment, and mypy reads the sources by it. What PyTorch had not typed yet is
+passed over; names and arguments that are not there are errors. Ends with 1 if there are any.
 """
 
 from __future__ import annotations
