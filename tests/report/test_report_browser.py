@@ -136,6 +136,10 @@ def test_values_are_shown_where_a_pointer_rests_and_by_arrow_keys(browser: Any, 
     box = map_.locator("path").first.bounding_box()
     page.mouse.move(box["x"] + 3.5, box["y"] + 3.5)
     assert tip.inner_text() == "layer 1, head 1: \u201co\u201d (1) attends to \u201co\u201d (1) with 1.00"
+    page.locator("details[open] svg.natural").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "PageDown"):
+        page.keyboard.press(key)
+    assert tip.inner_text().startswith("layer 1, head 2: \u201cc\u201d (3) attends to \u201cn\u201d (2) with 0.")
     assert said == []
     page.close()
 
