@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aeattn.config.text import TextOptions
 from aeattn.data import quality as module
 from aeattn.data.corpora import documents_to_evaluate, resolve
 from aeattn.data.quality import Quality, quality
 from aeattn.data.store import cached_overlap, cached_store, prepare
+from aeattn.data.text import normalise_text
 from aeattn.terminal.tables import sentences_of
 
 
@@ -90,3 +93,14 @@ def test_files_and_characters_are_counted(tmp_path: Path) -> None:
     assert alone.train is None
     assert Counter(alone.valid.unknown)["?"] == 9
     assert alone.rows()[0] == ("texts", "2")
+
+
+@given(
+    st.lists(st.text(st.sampled_from("aBé\r\n \ufeff“\0Σ😀x"), min_size=1, max_size=8), min_size=1, max_size=9),
+    st.sampled_from([
+        TextOptions(lower=True), TextOptions(ascii=True), TextOptions(keep="aB\n"), TextOptions(keep="\0a"),
+        TextOptions(unwrap=True), TextOptions(ascii=True, lower=True, unwrap=True, keep="ab \n"),
+    ]),
+)  # fmt: skip
+def test_rows_are_normalised_together_as_each_by_itself(rows: list[str], options: TextOptions) -> None:
+    assert module._normalised(rows, options) == [normalise_text(row, options) for row in rows]

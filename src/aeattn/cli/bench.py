@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, Example, Parser, add_json, whole
-from aeattn.terminal.tables import print_json, print_table, say
+from aeattn.terminal.tables import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
     from aeattn.benchmarks.results import GenerationBench, TrainingBench
@@ -55,9 +55,9 @@ def _processes(options: argparse.Namespace) -> int:
 def _print(blocks: Iterable[Block]) -> None:
     for block in blocks:
         if isinstance(block, str):
-            print(block)
+            print_text(block)
         else:
-            print_table(block.heading, block.rows)
+            print_table(block.heading, list(block.rows), block.words)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

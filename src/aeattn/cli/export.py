@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from aeattn.cli.options import Command, Example, add_json, add_run
-from aeattn.terminal.tables import print_json
+from aeattn.terminal.tables import print_json, print_next, print_text
 
 
 def export_run(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def export_run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"folder": str(options.folder), "bytes": written})
     else:
-        print(f"{options.folder}: {written / 1e6:,.1f} MB, to be loaded with trust_remote_code=True")
+        print_text(f"{options.folder}: {written / 1e6:,.1f} MB, to be loaded with trust_remote_code=True")
     return 0
 
 
@@ -30,7 +30,8 @@ def import_folder(options: argparse.Namespace) -> int:
     from aeattn.integrations.hf_export import bring_back
 
     bring_back(options.folder, options.run)
-    print(f"{options.run}: generate, evaluate and inspect read it as any run")
+    print_text(f"{options.run}: generate, evaluate and inspect read it as any run")
+    print_next(f"aeattn generate {options.run} --prompt 'The '")
     return 0
 
 

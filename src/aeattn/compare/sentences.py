@@ -211,7 +211,7 @@ def conditions(declaration: Declaration) -> str:
             "everything else is exploratory."
         )
     if len(declaration.contrasts) > 1:
-        said += " Intervals are at 95 %; those of exploratory contrasts hold all at once."
+        said += " In brackets: 95 % confidence intervals; those of exploratory contrasts hold all at once."
     return said
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,17 @@ def _hashes(batch: Batch, options: TextOptions) -> Hashes:
     """Those of the normalised texts; without options, of the texts as they are."""
     if options == TextOptions():
         return batches.hashes(batch)
-    return batches.hashes([normalise_text(text, options) for text in batches.texts(batch)])
+    return batches.hashes(_normalised(batches.texts(batch), options))
+
+
+def _normalised(texts: list[str], options: TextOptions) -> list[str]:
+    """Each text by itself; all at once where no step looks beyond the character that stands between them."""
+    mark = "\0"
+    joined = mark.join(texts)
+    if options.unwrap or joined.count(mark) >= len(texts):
+        return [normalise_text(text, options) for text in texts]
+    kept = None if options.keep is None else options.keep + mark
+    return normalise_text(joined, replace(options, keep=kept)).split(mark)
 
 
 def _summary(samples: Sequence[_Sample], tables: Sequence[Sequence[Document]]) -> Json:
