@@ -192,7 +192,7 @@ class TextModel(nn.Module):
 
     # -- what it computes ------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, text: Prompt) -> Tensor:
         """What the model says of the token after each: the softmax of the logits are its probabilities.
 
@@ -257,7 +257,7 @@ class TextModel(nn.Module):
             raise InputError("nothing to evaluate: give a text of at least 2 characters")
         return nats
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def attention(self, text: Prompt) -> AttentionMaps:
         """What each head looks at while the model reads a short text.
 
@@ -278,7 +278,9 @@ class TextModel(nn.Module):
         tokens = tuple(self.tokenizer.decode([index]) for index in ids.tolist())
         with evaluating(self.model):
             weights = weight_maps(self.model, ids)
-        return AttentionMaps(tokens, weights)
+        return AttentionMaps(
+            tokens, weights.clone()
+        )  # made in inference mode, and an ordinary tensor from here on
 
     def _ids(self, text: Prompt) -> Tensor:
         """On the model's device. Raises InputError for characters that are not known."""
