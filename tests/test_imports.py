@@ -70,7 +70,8 @@ BAD = [
     ["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
     ["report", "no-such-run"], ["compare", "claim"],
-    ["export", "no-such-run", "--to", "hf", "x"], ["export", "no-such-run", "--to", "onnx", "x"], ["import", "no-such", "x"],
+    ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
+    ["export", "no-such-run", "--to", "onnx", "x"],
 ]  # fmt: skip
 
 
