@@ -1,11 +1,13 @@
 # Everything runs in a virtual environment of its own, made on first use from pinned versions.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN = $(VENV)/bin
 LONG = tests/data/test_tales.py tests/training/test_compiled_cache.py tests/nn tests/integrations
 READY = $(VENV)/.ready
+TOOLS = build/tools
 
-.PHONY: demo test faults check check-style format results site clean
+.PHONY: demo test faults check check-style types format results site package extras clean
 
 demo: $(READY)            ## train the default model for about a minute and let it write
 	$(BIN)/aeattn train tales --minutes 1 --batch 8
@@ -24,6 +26,10 @@ check-style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+types: $(READY)           ## types as users of the package see them, by pyright
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pyright
+	$(BIN)/python -m pytest tests/packaging/test_types.py
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -34,10 +40,20 @@ results: $(READY)         ## train the recorded runs again (hours) and write res
 site: $(READY)            ## the documents as a site in ./site, links checked, without any network
 	$(BIN)/python tools/site.py
 
-$(READY): pyproject.toml constraints.txt
+package:                  ## wheel and source distribution in ./dist, built in isolation and checked
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist
+	$(TOOLS)/bin/python -m build
+	$(TOOLS)/bin/python -m twine check --strict dist/*
+
+extras:                   ## each extra of the wheel in ./dist by itself in a fresh environment, and a command that needs it
+	$(PYTHON) tools/extras.py
+
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "aeattn needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 clean:

@@ -80,11 +80,17 @@ def _all_garbage() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _own_registries() -> Iterator[None]:
     """What a test registers is gone after it."""
+    from aeattn.compare import executors
     from aeattn.config import projections
     from aeattn.data import tokenizer, tokenizer_bpe, tokenizer_bytes, tokenizer_file, tokenizer_gpt2  # noqa: F401
     from aeattn.training import hooks, tracker, trackers  # noqa: F401
 
-    registries: list[dict[str, Any]] = [projections._KINDS, tokenizer.TOKENIZERS, tracker.TRACKERS]
+    registries: list[dict[str, Any]] = [
+        projections._KINDS,
+        tokenizer.TOKENIZERS,
+        tracker.TRACKERS,
+        executors._registered,
+    ]
     before, registered = [dict(registry) for registry in registries], list(hooks.REGISTERED)
     yield
     for registry, values in zip(registries, before, strict=True):

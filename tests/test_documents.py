@@ -26,12 +26,20 @@ from aeattn.cli import main, make_parser
 from aeattn.data import fetch, tales
 
 ROOT = Path(__file__).parents[1]
-GENERATED = {"reference.md"}  # without code blocks of ours
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WALKED = {"README.md", "tutorial.md", "own-text.md", "huggingface.md"}
 BLOCK = re.compile(r"^(?:<!-- not tested: (?P<reason>[^>]+) -->\n)?```(?P<language>\S*)\n(?P<code>.*?)^```$",
                    re.DOTALL | re.MULTILINE)  # fmt: skip
-OTHERS = {"git", "cd", "pip", "torchrun", "dask", "helm", "kubectl"}  # programs of others, which are not run
+OTHERS = {
+    "git",
+    "cd",
+    "pip",
+    "torchrun",
+    "dask",
+    "helm",
+    "kubectl",
+    "lm_eval",
+}  # programs of others, which are not run
 NEEDED = {"huggingface.md": "transformers"}
 LESS = {"--minutes": None, "--steps": None, "--preset": None}
 QUICK = ["--steps", "2", "--batch", "2", "--context", "32", "--compile", "off", "--quiet"]

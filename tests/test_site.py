@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.report.test_report_browser import CHROMIUM
+
 ROOT = Path(__file__).parents[1]
 CONFIG = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
 BUILT = find_spec("zensical") is not None and find_spec("mkdocstrings_handlers") is not None
@@ -89,3 +91,26 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
                 assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", tag), f"{page.name}: {tag}"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", sheet.read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install one, or set CHROMIUM")
+@pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="pip install axe-playwright-python")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 900, 1600])
+def test_it_fits_and_axe_core_finds_no_violation(site: Path, width: int, scheme: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        size = {"width": width, "height": 900}
+        page = browser.new_context(viewport=size, color_scheme=scheme, offline=True).new_page()  # type: ignore[arg-type]
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("index", "python"):
+            page.goto((site / f"{name}.html").as_uri())
+            page.wait_for_selector(".md-code__nav[aria-label]")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert [found["id"] for found in Axe().run(page).response["violations"]] == []
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

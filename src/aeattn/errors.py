@@ -8,6 +8,8 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with status 2. Everything else that
     escapes is a fault of ours.
+
+    Stable: that it is a ValueError, and where it is raised; not its words.
     """
 
 

@@ -69,6 +69,12 @@ def write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raise InputError where something is at `folder`, which a command is to make."""
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder} is there already: name a folder that is not, or remove it")
+
+
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """A folder of these files in place of whatever is at `path`. All of it is on the disk before it has that
     name; an older folder of the name is put aside only then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_tables_on_a_pipe_are_plain(run: Path, capsys: pytest.CaptureFixture[str
     assert "\x1b" not in out
     for words in (
         "exp(H)",
-        "attention without the first position",
+        "Attention without the first position",
         "top 4 in layer 2 alone",
         "query, autoencoder",
     ):
@@ -98,7 +99,29 @@ def test_every_preset_and_projection(kind: str, tmp_path: Path) -> None:
     assert all(p.effective_rank is not None for p in result.projections)
     if kind in ("460k", "460k-classic"):
         picture.draw(result, tmp_path / "attention.png")
-    assert all(rows for _, _, rows in tables(result))
+    assert all(table.rows and table.legend for table in tables(result))
+
+
+def test_maps_are_drawn_with_their_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (drawn.append(self), path.write_bytes(b"")))
+    result = inspect_run(
+        _untrained(tmp_path, {"d_model": 24, "bottleneck": 4, "context": 24}),
+        [str(tmp_path / "text.txt")],
+        chars=100,
+    )
+    assert result.maps is not None
+    picture.draw(replace(result, maps=replace(result.maps, text="$" + result.maps.text[1:])), tmp_path / "a.png")
+    [figure] = drawn
+    maps = [axes for axes in figure.axes if axes.images]
+    assert len(maps) == len(result.layers) * len(result.layers[0].heads)
+    assert all(axes.images or axes.patches for axes in figure.axes)
+    for axes in maps:
+        for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+            named = "".join(tick.get_text() for tick in ticks)
+            assert named == "$" + result.maps.text[1:].replace(" ", "\u2423").replace("\n", "\u21b5")
 
 
 def _untrained(folder: Path, settings: dict[str, Any]) -> Path:

@@ -160,3 +160,13 @@ def test_weights_trained_on_are_those_that_write_and_count() -> None:
         optimizer.step()
     assert model.loss("abc def") < before
     assert model.generate("abc", chars=20, temperature=0) != text
+
+
+def test_results_are_ordinary_tensors() -> None:
+    model = _model()
+    head = nn.Linear(11, 1)
+    head(model.logits("abc").mul_(2)).sum().backward()
+    assert head.weight.grad is not None
+    weights = model.attention("abc").weights
+    assert not weights.mul_(2).is_inference()
+    assert not any(p.grad is not None for p in model.parameters())

@@ -163,9 +163,12 @@ def test_progress_is_one_area_that_is_redrawn_now_and_then(monkeypatch: pytest.M
     reporter.close()
     assert len(cell.areas) == 1
     assert len(cell.areas[0]) <= 3 + 50 + 3
-    last = cell.areas[0][-1]
-    assert last.count("note") == notebook.NOTES
-    assert 'value="1000" max="1000"' in last
+    before, last = cell.areas[0][-2:]
+    assert before.count("note") == notebook.NOTES
+    assert 'value="1000" max="1000"' in before
+    assert "1,000 updates<br>nats/char" in last
+    assert "left" not in last
+    assert "note" not in last
     for page in cell.areas[0]:
         _check(page)
 

@@ -140,8 +140,8 @@ def test_arms_on_the_edge_of_the_grid_share_a_sentence() -> None:
 
 def test_one_seed_says_that_no_interval_is_possible(declare_in: Declare) -> None:
     summary = _summary(declare_in, _less(0.01), seeds=[1])
-    assert "from one seed: no interval is possible" in summary.answer
-    assert "One seed was declared: no interval is possible." in summary.notes
+    assert "from one seed: no confidence interval is possible" in summary.answer
+    assert "One seed was declared: no confidence interval is possible." in summary.notes
     assert summary.noise.sd is None
 
 

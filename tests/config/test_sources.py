@@ -230,3 +230,20 @@ def _toml(value: Any) -> str:
 def test_a_preset_that_is_no_name_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InputError, match="preset: unknown key"):
         resolve({}, sets=[text])
+
+
+RECORDS = [path for path in sorted((Path(__file__).parents[2] / "results").glob("*.json"))
+           if "config" in json.loads(path.read_text())]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.name)
+def test_a_record_can_be_repeated(path: Path) -> None:
+    config, recorded = resolve({}, file=path).to_dict(), json.loads(path.read_text())["config"]
+    for section, values in recorded.items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if (section, name) != ("model", "vocab_size"):
+                assert json.loads(json.dumps(config[section][name])) == value
+
+
+def test_there_are_records_to_repeat() -> None:
+    assert len(RECORDS) > 3

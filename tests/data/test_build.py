@@ -221,7 +221,9 @@ def test_what_nobody_goes_on_with_is_removed_after_a_day(documents: list[Documen
         tokenizer.left = 2
         with pytest.raises(Killed):
             build_store(documents, tokenizer, OPTIONS, tmp_path / f"{name}.ids")
-    os.utime(tmp_path / ".old.ids.partial", (0, time.time() - 1.1 * sole.ABANDONED_SECONDS))
+    (tmp_path / ".whole.ids.rows").write_bytes(b"what was left by a process that was killed at its very end")
+    for name in (".old.ids.partial", ".whole.ids.rows"):
+        os.utime(tmp_path / name, (0, time.time() - 1.1 * sole.ABANDONED_SECONDS))
     build_store([], CharTokenizer("ab"), OPTIONS, tmp_path / "other.ids")
     names = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert names == {

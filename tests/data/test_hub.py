@@ -16,13 +16,14 @@ import pytest
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import errors
 
-from aeattn.config.run import DataConfig
+from aeattn.config.run import DataConfig, RunConfig
 from aeattn.config.text import TextOptions
 from aeattn.data import hub
 from aeattn.data.corpora import Corpus, Document, documents_to_evaluate, resolve, title_of
 from aeattn.data.hub import Name, parse
 from aeattn.errors import InputError
-from aeattn.training.plan import corpus_of, located, pinned
+from aeattn.training.plan import corpus_of, located, pinned, plan
+from aeattn.training.world import World
 
 COMMIT = "c0ffee" * 6 + "c0de"
 CARD = """---
@@ -230,8 +231,39 @@ def test_a_run_keeps_the_commit(remote: list[str], monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(hub.YES, "1")
     data = located(DataConfig(corpus=("hf:owner/set",), valid=("hf:owner/set",)))
     corpus: Corpus = corpus_of(data, 0)
-    kept = pinned(data, corpus)
+    kept = pinned(data, corpus.pinned)
     assert kept.corpus == kept.valid == (f"hf:owner/set@{COMMIT}:text",)
+
+
+def test_of_several_processes_one_asks_the_hub(
+    remote: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(hub.YES, "1")
+    config = RunConfig(data=DataConfig(corpus=("hf:owner/set@main",)))
+    told: list[Any] = []
+
+    class Main(World):
+        def on_main(self, work: Callable[[], Any]) -> Any:
+            told.append(work())
+            return told[-1]
+
+    class Other(World):
+        def on_main(self, work: Callable[[], Any]) -> Any:
+            return told.pop(0)
+
+    first = plan(config, out=tmp_path / "run", world=Main(0, 2))
+    assert remote.count("info main") == 1
+    remote.clear()
+    monkeypatch.delenv(hub.YES)  # nobody asks the other process, nor does it ask the hub
+    second = plan(config, out=tmp_path / "run", world=Other(1, 2))
+    assert remote == []
+    assert second.config == first.config
+    assert second.config.data.corpus == (f"hf:owner/set@{COMMIT}:text",)
+    assert texts(second.corpus.train) == texts(first.corpus.train)
+    monkeypatch.delenv(hub.YES)
+    monkeypatch.setattr(hub.RemoteFile, "cached", lambda _: None)
+    with pytest.raises(InputError, match="there is nobody to ask"):
+        plan(config, out=tmp_path / "run", world=Main(0, 2))
 
 
 def test_nothing_is_downloaded_unasked(remote: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aeattn.config.text import TextOptions
 from aeattn.data import quality as module
 from aeattn.data.corpora import documents_to_evaluate, resolve
 from aeattn.data.quality import Quality, quality
 from aeattn.data.store import cached_overlap, cached_store, prepare
-from aeattn.terminal.tables import lines_of
+from aeattn.data.text import normalise_text
+from aeattn.terminal.tables import sentences_of
 
 
 def write(path: Path, texts: list[str | None]) -> Path:
@@ -80,8 +83,8 @@ def test_files_and_characters_are_counted(tmp_path: Path) -> None:
     assert found.train.dropped == {"\u4e2d": 9, ",": 9}
     assert found.train.folded == {"\u00e9\u2192e": 27}
     assert (found.train.texts, found.train.duplicates, found.shared_texts) == (3, 0, 1)
-    lines = lines_of(("text", "training", "validation"), found.rows())
-    assert any(line.split()[:3] == ["folded", "characters", "27"] for line in lines)
+    lines = sentences_of(("", "training", "validation"), found.rows())
+    assert any(line.startswith("folded characters: training 27 ") for line in lines)
     assert not any("unknown" in line or "duplicate" in line for line in lines)
     tokenizer = prepare(corpus).tokenizer
     (tmp_path / "w.txt").write_text("cafe one ?\n" * 9)
@@ -90,3 +93,14 @@ def test_files_and_characters_are_counted(tmp_path: Path) -> None:
     assert alone.train is None
     assert Counter(alone.valid.unknown)["?"] == 9
     assert alone.rows()[0] == ("texts", "2")
+
+
+@given(
+    st.lists(st.text(st.sampled_from("aBé\r\n \ufeff“\0Σ😀x"), min_size=1, max_size=8), min_size=1, max_size=9),
+    st.sampled_from([
+        TextOptions(lower=True), TextOptions(ascii=True), TextOptions(keep="aB\n"), TextOptions(keep="\0a"),
+        TextOptions(unwrap=True), TextOptions(ascii=True, lower=True, unwrap=True, keep="ab \n"),
+    ]),
+)  # fmt: skip
+def test_rows_are_normalised_together_as_each_by_itself(rows: list[str], options: TextOptions) -> None:
+    assert module._normalised(rows, options) == [normalise_text(row, options) for row in rows]

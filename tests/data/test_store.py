@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from aeattn.config.text import TextOptions
 from aeattn.data import store as module
 from aeattn.data.corpora import Corpus, Document, resolve
 from aeattn.data.store import build_store, cached_store, cached_tokenizer, prepare
-from aeattn.data.tokenizer import CharTokenizer
+from aeattn.data.tokenizer import CharTokenizer, Tokenizer
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.files import Json, sealed
 
@@ -187,3 +189,29 @@ def test_nothing_left_is_an_error() -> None:
         prepare(Corpus("x", none, some, options), CharTokenizer("abc"))
     with pytest.raises(InputError, match="validation text is empty"):
         prepare(Corpus("x", some, none, options))
+
+
+def test_of_several_processes_one_makes_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, said, waiting, found = [], list[str](), threading.Event(), list[Tokenizer]()
+
+    def slow(spec: str, chunks: Iterable[str]) -> Tokenizer:
+        made.append(spec)
+        waiting.wait(20)
+        return CharTokenizer.from_chunks(chunks)
+
+    def say(line: str) -> None:
+        said.append(line)
+        waiting.set()
+
+    def one() -> None:
+        found.append(cached_tokenizer([Document("a", text="some text")], TextOptions(), "char", say))
+
+    monkeypatch.setattr(module, "make_tokenizer", slow)
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["char"]
+    assert "another process is making" in said[0]
+    assert found[0] == found[1] == CharTokenizer.from_chunks(["some text"])

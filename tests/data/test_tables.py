@@ -12,6 +12,7 @@ import random
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aeattn.config.text import TextOptions
 from aeattn.data import opening, rows, sides, splits
 from aeattn.data.corpora import Corpus, Document, resolve
+from aeattn.data.documents import Rows
 from aeattn.data.splits import Blocks, Draw
 from aeattn.data.tables import choose, count_rows, format_of, table
 from aeattn.errors import InputError
@@ -110,6 +112,25 @@ def test_batches_of_arrow_are_those_of_strings(found: list[str | None]) -> None:
         again = rows.from_bytes(*rows.as_bytes(batch), of_arrow=not isinstance(batch, list))
         assert rows.texts(again) == rows.texts(batch)
     assert rows.texts(rows.part(fast, -2, 1)) == rows.part(slow, -2, 1) == slow[:1]
+
+
+OPTIONS = [TextOptions(), TextOptions(lower=True, ascii=True), TextOptions(unwrap=True), TextOptions(keep="ab\n")]
+
+
+@settings(max_examples=40)
+@given(st.lists(words | st.none(), max_size=9), st.sampled_from(OPTIONS), st.sampled_from(["\n", "\n\n"]))
+@example(["\r", "\n\ufeff"], OPTIONS[0], "\n")
+def test_characters_in_any_order_are_those_of_the_text(
+    tmp_path_factory: pytest.TempPathFactory, found: list[str | None], options: TextOptions, end: str
+) -> None:
+    folder = tmp_path_factory.mktemp("tables")
+    for name in ("a.parquet", "b.jsonl"):
+        path = write(folder / name, ["x", *found])
+        document = Document(
+            "a", path=path, rows=Rows("text", end), more=(Document("b", path=path, rows=Rows("text", end)),)
+        )
+        for each in (document, replace(document, limit=7, more=()), replace(document, start=0.5, more=())):
+            assert set("".join(each.characters(options))) == set("".join(each.chunks(options)))
 
 
 def test_a_column_is_guessed_or_asked_for() -> None:

@@ -120,7 +120,8 @@ def _evaluate(*texts: str) -> Command:
     return ("evaluate", "{}/run", *texts, "--no-baseline", "--no-sliding")
 
 
-_REPORT = ("report.html", "report.md", "report.svg")
+_REPORT = ("report.html", "report.md", "report.svg", "report-loss-bytes.svg", "report-curves-training.svg",
+           "report-curves-half.svg")  # fmt: skip
 _RESUMED = ("config.json", "environment.json", "metrics.jsonl", "samples.txt", "model.safetensors",
             "learning_curve.png",
             "state.json", "random.safetensors", "optimizer.safetensors")  # fmt: skip

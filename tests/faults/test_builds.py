@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.faults.conftest import Tally
@@ -91,3 +93,58 @@ def test_two_processes_build_the_same_store(texts: Path, tmp_path: Path, tally: 
             f"{number}.ids",
             f"{number}.ids.json",
         ]
+
+
+WHOLE = """
+import sys, time
+from aeattn.data import build, drawn, sides, small
+from aeattn.data.corpora import resolve
+from aeattn.data.store import prepare
+from aeattn.data.quality import quality
+
+build.JOURNAL_SECONDS, drawn.WORTH, sides.MOST_BYTES, sides.FEW_ROWS, small.MOST_TEXTS = 0.0, 0, 20_000, 20, 16
+for name in ("_encode_group", "_note"):
+    def slowly(self, *arguments, call=getattr(build.Build, name)):
+        time.sleep(0.005)
+        return call(self, *arguments)
+    setattr(build.Build, name, slowly)
+corpus = resolve([sys.argv[1]])
+found = prepare(corpus, spec=sys.argv[2])
+rows = quality((corpus.train, found.train), (corpus.valid, found.valid), corpus.options)
+print(found.train.sha256, found.valid.sha256, found.tokenizer.digest, rows.to_dict())
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parquet files of rows, and many small texts."""
+    folder, draw = tmp_path_factory.mktemp("mixed"), np.random.default_rng(0)
+    texts = ["".join(draw.choice(list("abc, é"), int(draw.integers(1, 60)))) for _ in range(9000)]
+    for number in range(3):
+        rows = texts[3000 * number : 3000 * (number + 1)]
+        pq.write_table(pa.table({"text": rows}), folder / f"{number}.parquet", row_group_size=400)
+    for number in range(150):
+        (folder / f"{number:03}.txt").write_text(texts[number] * 9, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("spec", ["char", "bpe:300"])
+def test_tables_and_small_texts_go_on_after_any_number_of_kills(
+    mixed: Path, tmp_path: Path, tally: Tally, spec: str
+) -> None:
+    def begin(cache: Path) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "AEATTN_CACHE": str(cache)}
+        command = [sys.executable, "-c", WHOLE, str(mixed), spec]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    whole, draw = answer(begin(tmp_path / "whole")), random.Random(11)
+    for number in range(20 if FULL else 1):
+        cache = tmp_path / str(number)
+        for files in sorted(draw.sample(range(1, 16), 5 if FULL else 2)):
+            process = begin(cache)
+            while process.poll() is None and sum(path.is_file() for path in cache.rglob("*")) < files:
+                time.sleep(0.002)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        assert tally.count("killed preparations right", answer(begin(cache)) == whole)
+        assert not list(cache.glob("stores/.*.partial"))

@@ -141,12 +141,15 @@ def test_rows_of_other_lengths_and_beams(name: str) -> None:
     assert torch.equal(beams[0], beams[2])
 
 
+COMPILES = pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
-@pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=COMPILES)])
 @torch.no_grad()
-def test_compiled_steps_over_a_static_cache() -> None:
+def test_compiled_steps_over_a_static_cache(backend: str) -> None:
     ours, theirs = both()
-    ids, compiled = ids_of(2, 4), torch.compile(theirs, fullgraph=True, dynamic=False)
+    ids, compiled = ids_of(2, 4), torch.compile(theirs, fullgraph=True, dynamic=False, backend=backend)
     cache = transformers.StaticCache(config=theirs.config, max_cache_len=16)
     written = [ids, theirs(ids, past_key_values=cache).logits[:, -1].argmax(dim=-1, keepdim=True)]
     for place in range(4, 13):
@@ -239,7 +242,7 @@ def test_flex_attention(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
-@pytest.mark.skipif(os.environ.get("AEATTN_FAULTS") != "full", reason="compiling takes half a minute")
+@COMPILES
 @torch.no_grad()
 def test_flex_attention_as_it_is_compiled() -> None:
     ours, theirs = both(**VARIANTS["decoupled"])

@@ -284,3 +284,34 @@ def test_gradients_with_biases_masks_and_weights_are_those_of_differences() -> N
     hidden = torch.tensor([[False, True, False]])
     assert torch.autograd.gradcheck(lambda x: module(x, need_weights=True, key_padding_mask=hidden), (x,))
     assert torch.autograd.gradcheck(lambda x: module(x, x, x, need_weights=False, is_causal=True)[0], (x,))
+
+
+@pytest.mark.parametrize("settings", [{"bias": True}, {"n_kv_heads": 1, "positions": "alibi", "causal": True}])
+def test_weights_compile_and_run_under_autocast(settings: dict[str, Any]) -> None:
+    module = AutoencoderAttention(WIDTH, HEADS, 4, **{"causal": False, **settings})
+    x = torch.randn(BATCH, TIME, WIDTH)
+    expected, weights = module(x, x, x, key_padding_mask=PADDING)
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    for found, right in zip(compiled(x, x, x, key_padding_mask=PADDING), (expected, weights), strict=True):
+        assert torch.allclose(found, right, atol=1e-5)
+    alone = compiled(x, x, x, key_padding_mask=PADDING, need_weights=False, is_causal=True)[0]
+    assert torch.allclose(alone, module(x, key_padding_mask=PADDING, is_causal=True), atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, rough_weights = module(x, x, x, key_padding_mask=PADDING)
+    assert torch.allclose(rough.float(), expected, atol=0.05)
+    assert torch.allclose(rough_weights.float(), weights, atol=0.05)
+    buffer = io.BytesIO()
+    torch.save(module, buffer)
+    buffer.seek(0)
+    for twin in (copy.deepcopy(module), torch.load(buffer, weights_only=False)):
+        assert torch.equal(twin(x, need_weights=True)[1], module(x, need_weights=True)[1])
+
+
+def test_an_encoder_made_of_such_a_layer_is_without_nested_tensors() -> None:
+    layer = replace_attention(nn.TransformerEncoderLayer(WIDTH, HEADS, 24, dropout=0.0, batch_first=True), 4)
+    with pytest.warns(UserWarning, match="enable_nested_tensor is True, but"):
+        nn.TransformerEncoder(layer, 1)
+    encoder, x = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False), torch.randn(BATCH, TIME, WIDTH)
+    trained = encoder(x, src_key_padding_mask=PADDING)
+    with torch.no_grad():
+        assert torch.allclose(encoder.eval()(x, src_key_padding_mask=PADDING), trained, atol=1e-5)

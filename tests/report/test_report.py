@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -383,6 +384,39 @@ def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "file").write_text("")
     good = make(tmp_path / "g", seeds=(1,), analysis=False)
     assert main(["report", str(good.path), "--out", str(tmp_path / "file")]) == 2
+
+
+# -- colours -------------------------------------------------------------------------------------------------
+
+
+def _schemes() -> dict[str, dict[str, str]]:
+    """The colours of each scheme: light, dark, and on paper."""
+    texts = [(files("aeattn.report") / "assets" / name).read_text() for name in ("chart.css", "report.css")]
+    blocks = [block for text in texts for block in re.findall(r":root \{(.*?)\}", text, flags=re.DOTALL)]
+    found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", block)) for block in blocks]
+    return dict(zip(("light", "dark", "paper"), [colours for colours in found if "ink" in colours], strict=True))
+
+
+def _contrast(one: str, other: str) -> float:
+    """That of WCAG 2.2."""
+    lights = []
+    for colour in (one, other):
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "paper"])
+def test_colours_have_the_contrast_that_wcag_asks_for(scheme: str) -> None:
+    assert _contrast("#000", "#ffffff") == pytest.approx(21)
+    colours = _schemes()[scheme]
+    for text in ("ink", "soft", "accent"):
+        for ground in ("paper", "card", "warm", "shade"):
+            assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for series in (*(f"c{i}" for i in range(8)), "warm-line" if scheme != "paper" else "soft"):
+        assert _contrast(colours[series], colours["card"]) >= 3, series
 
 
 # -- figures -------------------------------------------------------------------------------------------------

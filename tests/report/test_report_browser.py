@@ -1,4 +1,5 @@
-"""The report in a real browser, offline: nothing is blocked, nothing overflows, tables sort, it prints."""
+"""The report in a real browser, offline: nothing is blocked, nothing overflows, tables sort, values are shown,
+axe-core finds no violation, it prints."""
 
 from __future__ import annotations
 
@@ -38,9 +39,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(folder.path)[0]
 
 
-def _open(browser: Any, report: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
+def _open(browser: Any, report: Path, width: int, scheme: str, bypass_csp: bool = False) -> tuple[Any, list[str]]:
     page = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
+        viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True, bypass_csp=bypass_csp
     ).new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -72,6 +73,77 @@ def test_it_fits_and_nothing_is_blocked_or_fetched(browser: Any, report: Path, w
     page.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 900, 1600])
+@pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="pip install axe-playwright-python")
+def test_axe_core_finds_no_violation(browser: Any, report: Path, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, _ = _open(browser, report, width, scheme, bypass_csp=True)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = Axe().run(page).response
+    assert [(v["id"], [n["html"] for n in v["nodes"][:3]]) for v in found["violations"]] == []
+    assert {"color-contrast", "region", "heading-order", "svg-img-alt"} <= {rule["id"] for rule in found["passes"]}
+    page.close()
+
+
+def test_a_phone_shows_short_tables_as_cards_and_says_where_there_is_more(browser: Any, report: Path) -> None:
+    page, _ = _open(browser, report, 360, "light")
+    cells = """() => [...document.querySelectorAll('#variants .cards:not(details *) td')]
+        .filter(cell => cell.offsetWidth).map(cell => [
+            getComputedStyle(cell, '::before').content, cell.scrollWidth <= cell.clientWidth,
+            [...cell.querySelectorAll('span')].every(piece => piece.getClientRects().length === 1)])"""
+    shown = page.evaluate(cells)
+    assert any("KV-cache bytes a token" in label for label, _, _ in shown)
+    assert all(fits and whole for _, fits, whole in shown)
+    hint = page.locator("#records .hint")
+    assert hint.inner_text() == "Scroll to the right for more."
+    place = "() => document.querySelector('#records tbody th').getBoundingClientRect().left"
+    before = page.evaluate(place)
+    page.evaluate("document.querySelector('#records .scroll').scrollLeft = 400")
+    assert page.evaluate(place) == before  # the first column stays
+    page.close()
+
+
+def test_nothing_is_hidden_at_1600_pixels_while_there_is_room(browser: Any, report: Path) -> None:
+    page, _ = _open(browser, report, 1600, "light")
+    wide = """() => [...document.querySelectorAll('.scroll:not(details *), .natural-size')].filter(b =>
+        b.clientWidth && b.scrollWidth > b.clientWidth + 2).map(b => b.getAttribute('aria-label'))"""
+    assert page.evaluate(wide) == ["Every run, table"]  # twenty columns
+    page.close()
+
+
+def test_values_are_shown_where_a_pointer_rests_and_by_arrow_keys(browser: Any, report: Path) -> None:
+    page, said = _open(browser, report, 900, "light")
+    tip, chart = page.locator("#tip"), page.locator("#learning-curves figure svg").first
+    dot = chart.locator(".dot").nth(3)
+    dot.scroll_into_view_if_needed()
+    box = dot.bounding_box()
+    page.mouse.move(box["x"] + 4, box["y"] + 4)
+    assert "nats/char after" in tip.inner_text()
+    page.mouse.move(0, 0)
+    assert tip.inner_text() == ""
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    first = tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert "nats/char after" in first
+    assert first != tip.inner_text()
+    page.keyboard.press("Escape")
+    assert tip.inner_text() == ""
+    map_ = page.locator("details[open] .map").first
+    map_.scroll_into_view_if_needed()
+    box = map_.locator("path").first.bounding_box()
+    page.mouse.move(box["x"] + 3.5, box["y"] + 3.5)
+    assert tip.inner_text() == "layer 1, head 1: \u201co\u201d (1) attends to \u201co\u201d (1) with 1.00"
+    page.locator("details[open] svg.natural").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "PageDown"):
+        page.keyboard.press(key)
+    assert tip.inner_text().startswith("layer 1, head 2: \u201cc\u201d (3) attends to \u201cn\u201d (2) with 0.")
+    assert said == []
+    page.close()
+
+
 def test_tables_sort_by_number_and_back(browser: Any, report: Path) -> None:
     page, said = _open(browser, report, 900, "light")
     column = "[...document.querySelectorAll('#records tbody tr')].map(r => r.cells[6].dataset.v ?? null)"
@@ -98,6 +170,8 @@ def test_it_prints_on_white_with_everything_unfolded(browser: Any, report: Path)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details')].every(d => d.open)")
+    cut = "[...document.querySelectorAll('.scroll, pre')].filter(b => b.scrollHeight > b.clientHeight + 2).length"
+    assert page.evaluate(cut) == 0
     assert len(page.pdf()) > 10_000
     assert said == []
     page.close()

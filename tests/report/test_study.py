@@ -71,6 +71,8 @@ def test_a_part_has_its_frontier_and_a_verdict_for_each_claim(study: Path) -> No
     assert rows["multi-query attention"][at].text == "769"
     assert rows["autoencoder on k and v"][at].text == rows["latent attention"][at].text == "817"
     assert table.columns[-1] == "on the frontier"
+    assert table.columns[2] == "#minus standard attention"
+    assert rows["grouped-query attention"][2].text.startswith("+")
     assert rows["deep autoencoder on k and v"][-1].text == "yes"
     said = " ".join(block.text for block in sections["Variants"].blocks if block.kind == "text")  # type: ignore[union-attr]
     assert "has not been measured" in said
@@ -81,6 +83,7 @@ def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> N
     text = (tmp_path / "report.md").read_text()
     assert [path.name for path in paths] == ["report.html", "report.md", "report.svg"]
     assert "Of 6 primary differences: " in text
+    assert "no difference found." not in text.split("\n\n")[2]
     assert "Holm's correction counts 7 primary differences, of which 6 are known" in text
     for claim in ("works", "less is more", "sparser", "efficient", "overhead"):
         assert f"| {claim} |" in text
@@ -89,7 +92,7 @@ def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> N
 def test_a_screening_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("screening", tmp_path / "screening", monkeypatch)
     page = make_page(folder.path)
-    assert page.answer == "No claims are made from this table: it says where to dig."
+    assert page.answer == "A screening makes no claims: it says which variants deserve a comparison."
     assert "Differences" not in [section.title for section in page.sections]
     table = next(block for block in page.sections[0].blocks if isinstance(block, Table))
     losses = [float(row[1].text.split()[0]) for row in table.rows]

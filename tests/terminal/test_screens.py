@@ -37,6 +37,14 @@ def test_help_fits_and_has_examples(name: str, capsys: pytest.CaptureFixture[str
     assert "examples:\n" in _help(capsys, name)
 
 
+@pytest.mark.parametrize("columns", [60, 79, 120])
+@pytest.mark.parametrize("name", NAMES)
+def test_help_fits_a_terminal(name: str, columns: int, tmp_path: Path) -> None:
+    code, screen = on_terminal([name, "--help"], columns, tmp_path)
+    assert code == 0
+    assert len(longest(lines_of(screen))) <= WIDTH
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_examples_can_be_typed(command: object) -> None:
     for example in command.examples:  # type: ignore[attr-defined]
@@ -89,6 +97,24 @@ def test_near_misses(arguments: list[str], meant: str, capsys: pytest.CaptureFix
     error = capsys.readouterr().err
     assert (ended.value.code, error.count("\n")) == (2, 1)
     assert f"did you mean {meant}?" in error
+
+
+@pytest.mark.parametrize("arguments", [["generate"], ["generate", "runs/nowhere"]])
+def test_runs_are_named_where_one_is_missing(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").touch()
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == (2, 1)
+    assert "; runs there are: " in error
+    assert "runs/one" in error
 
 
 def test_words_of_other_programs_lead_to_options_that_are_there() -> None:

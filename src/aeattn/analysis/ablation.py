@@ -70,6 +70,11 @@ def loss_with(
         return loss(model, sample, rows)
 
 
+def passes(n_layers: int) -> int:
+    """How often `ablate` reads the sample."""
+    return 2 + 2 * len(TOP) + n_layers
+
+
 def ablate(model: LanguageModel, sample: Sample, rows: int) -> Ablation:
     """The losses of the whole model, and of the model without some of its weights."""
     return Ablation(

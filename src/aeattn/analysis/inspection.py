@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from aeattn.analysis.ablation import ablate
+from aeattn.analysis.ablation import ablate, passes
 from aeattn.analysis.bottleneck import code_measures, over_projections
 from aeattn.analysis.heads import head_measures, over_heads, weight_maps
 from aeattn.analysis.maps import pack
@@ -26,6 +27,7 @@ from aeattn.runs.checkpoint import all_checkpoints, step_of
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.load import load_model, model_of
 from aeattn.runs.weights import read_weights
+from aeattn.terminal.work import SILENT, Work
 from aeattn.training.plan import corpus_of
 
 CHARS = 16_384
@@ -43,6 +45,7 @@ def inspect_run(
     device: str = DEVICE,
     maps: bool = True,
     say: Say = lambda _: None,
+    work: Work = SILENT,
 ) -> Inspection:
     """Measure attention and bottlenecks of a run folder.
 
@@ -56,6 +59,7 @@ def inspect_run(
         chars: about how much text is read, in evenly spaced windows.
         context: characters that the model sees, at most its own context, which is the default.
         device: where to compute.
+        say, work: where notes go, and progress.
         maps: whether to keep the weights of a short passage, for pictures.
 
     Raises:
@@ -70,11 +74,15 @@ def inspect_run(
     most = config.model.context
     if context is not None and not 2 <= context <= most:
         raise InputError(f"context is {context}: choose from 2 to {most}, what the model can see")
+    work.stage("reading the text")
     store = read_text(config, tokenizer, texts, say)
-    windows = sample(store, most if context is None else context, chars)
+    windows = replace(sample(store, most if context is None else context, chars), read=work.add)
     rows = rows_at_once(windows.length, model.config.n_heads)
+    work.stage("measuring heads", len(windows.starts))
     layers = head_measures(model, windows, rows)
+    work.stage("measuring codes", len(windows.starts))
     projections = code_measures(model, windows, rows)
+    work.stage("losses with some of the weights alone", len(windows.starts) * passes(model.config.n_layers))
     return Inspection(
         run=run.name,
         step=step,

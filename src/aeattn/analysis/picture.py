@@ -16,6 +16,7 @@ SHOWN = (
     ("mean_distance", "mean distance, characters"),
     ("first_share", "share on the first position"),
 )
+LEAST = 0.01  # of a measure, below which there is nothing to see in any of its bars
 
 
 def draw(result: Inspection, path: Path) -> None:
@@ -25,8 +26,8 @@ def draw(result: Inspection, path: Path) -> None:
     assert result.maps is not None
     n_layers, n_heads = len(result.layers), len(result.layers[0].heads)
     columns = max(3, n_heads)
-    figure = Figure(figsize=(1.7 * columns + 1, 1.9 * n_layers + 3), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * n_layers, 2.6])
+    figure = Figure(figsize=(2.5 * columns + 0.6, 2.6 * n_layers + 3.2), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.6 * n_layers, 2.8])
     upper, lower = parts
     _draw_maps(upper, result.maps)
     _draw_bars(lower, result.by_head)
@@ -37,25 +38,43 @@ def draw(result: Inspection, path: Path) -> None:
 
 
 def _draw_maps(figure: Any, maps: Maps) -> None:
+    """With the characters of the passage, where each has a weight: queries at the left, keys above."""
     grid = figure.subplots(len(maps.weights), len(maps.weights[0]), squeeze=False)
     for i, layer in enumerate(maps.weights):
         for j, packed in enumerate(layer):
-            axes = grid[i][j]
-            axes.imshow(unpack(packed) ** 0.5, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes, weights = grid[i][j], unpack(packed)
+            axes.imshow(weights**0.5, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+            _name_cells(axes, maps.text if len(maps.text) == len(weights) else "")
             axes.spines[:].set_color("#d0d5dd")
-            if i == 0:
-                axes.set_title(f"head {j + 1}", fontsize=8)
-            if j == 0:
-                axes.set_ylabel(f"layer {i + 1}", fontsize=8)
-    about = f"keys to the right, queries down; square root of the weight; {_plain(maps.text)}"
-    figure.supxlabel(about, fontsize=7)
+            axes.set_title(f"layer {i + 1}, head {j + 1}", fontsize=8, loc="left")
+    about = (
+        f"queries go down, keys to the right; the darker, the larger the weight (its root); {_plain(maps.text)}"
+    )
+    figure.supxlabel(about, fontsize=7, parse_math=False)
+
+
+def _name_cells(axes: Any, text: str) -> None:
+    places = list(range(len(text)))
+    axes.xaxis.tick_top()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(places, [_sign(c) for c in text], fontsize=5, family="monospace", parse_math=False)
+    axes.tick_params(length=0, pad=1)
+
+
+def _sign(character: str) -> str:
+    """A character as one that is seen and can be drawn."""
+    known = {" ": "\u2423", "\n": "\u21b5"}.get(character, character)
+    return known if known in "\u2423\u21b5" or (known.isascii() and known.isprintable()) else "\u25a1"
 
 
 def _draw_bars(figure: Any, heads: Mapping[str, HeadMeasures]) -> None:
-    for axes, (name, label) in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
-        bars = {head.replace("/", "."): getattr(measured, name) or 0.0 for head, measured in heads.items()}
+    """A panel for each measure that any head has; those that are 0 in all heads are left out."""
+    figures = {
+        label: {head.replace("/", "."): getattr(measured, name) or 0.0 for head, measured in heads.items()}
+        for name, label in SHOWN
+    }
+    shown = {label: bars for label, bars in figures.items() if max(bars.values()) >= LEAST}
+    for axes, (label, bars) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         axes.bar(list(bars), list(bars.values()), color="#0b6e99", width=0.7)
         axes.set_title(label, fontsize=8, loc="left")
         axes.tick_params(labelsize=6)

@@ -6,8 +6,8 @@ Shapes: B windows, T time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class Sample:
     ids: Ids
     starts: Int64
     length: int
+    read: Callable[[int], None] = field(default=lambda _: None, compare=False)  # is told of windows
 
     @property
     def first_query(self) -> int:
@@ -51,6 +52,7 @@ class Sample:
             part = np.stack([self.window(int(start)) for start in self.starts[at : at + rows]])
             ids = torch.from_numpy(part).to(device)
             yield ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+            self.read(len(part))
 
     def digest(self) -> str:
         """Identifies what is read, so that a comparison can tell that it was the same."""

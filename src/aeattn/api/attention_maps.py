@@ -36,7 +36,18 @@ class AttentionMaps:
     weights: Tensor
 
     def head(self, layer: int, head: int) -> Tensor:
-        """The weights (Tq, Tk) of one head, both counted from 1. Raises ValueError for one that is not there."""
+        """The weights of one head.
+
+        Args:
+            layer: Counted from 1.
+            head: Counted from 1.
+
+        Returns:
+            Weights (Tq, Tk).
+
+        Raises:
+            ValueError: A layer or a head that is not there.
+        """
         self._check(layer, head)
         return self.weights[layer - 1, head - 1]
 

@@ -111,10 +111,10 @@ class TextModel(nn.Module):
             prompt: A text, or ids (T,) of one, of any length: the newest ones, as many as the context has, are
                 read. Nothing begins as after a line break, if the vocabulary has one.
             chars: How many new characters.
-            temperature: 0 takes the likeliest each time; 1 draws from the model's own distribution.
-            top_k: Draw from so many of the likeliest tokens alone.
-            top_p: Draw from the likeliest tokens alone whose probability reaches this.
-            seed: Of what is drawn: the same seed gives the same text, whatever the engine and the cache.
+            temperature: 0 takes the likeliest each time; 1 samples from the model's own distribution.
+            top_k: Sample from so many of the likeliest tokens alone.
+            top_p: Sample from the likeliest tokens alone whose probability together reaches this.
+            seed: Of what is sampled: the same seed gives the same text, whatever the engine and the cache.
             stop: End before the first of these texts.
 
         Returns:
@@ -131,7 +131,7 @@ class TextModel(nn.Module):
     def stream(
         self, prompt: Prompt = "", *, chars: int | None = None, **options: Unpack[Options]
     ) -> Iterator[str]:
-        """New characters one by one, without the prompt, as they are drawn.
+        """New characters one by one, without the prompt, as they are sampled.
 
             for character in model.stream("The ", chars=300):
                 print(character, end="")
@@ -151,7 +151,7 @@ class TextModel(nn.Module):
         return (character for pieces in writing for character in pieces[0])
 
     def write(self, prompts: Sequence[Prompt], *, chars: int | None = None, **options: Unpack[Options]) -> Writing:
-        """Go on after many prompts at once.
+        """Generate after many prompts at once.
 
         Args:
             prompts: Each as for `generate`.
@@ -168,7 +168,7 @@ class TextModel(nn.Module):
         return self.writer().write(list(map(_prompt, prompts)), chars=chars, **options)
 
     def writer(self) -> Writer:
-        """What writes, with the weights as they are now."""
+        """What generates, with the weights as they are now."""
         return model_writer(
             self.model, self.tokenizer, self.options, self.engine, self.cache, anywhere=self._anywhere
         )
@@ -178,14 +178,21 @@ class TextModel(nn.Module):
         return read_prompt(prompt, self.tokenizer, self.options)
 
     def encode(self, text: str, unknown: Counter[str] | None = None) -> Tensor:
-        """Ids (T,), int64, of a text, normalised as the model's texts were; `unknown` gains how often each
-        character occurs that the vocabulary does not have."""
+        """A text as ids.
+
+        Args:
+            text: Normalised as the model's texts were, before it is read.
+            unknown: Gains how often each character occurs that the vocabulary does not have.
+
+        Returns:
+            Ids (T,), int64; characters that are not known are read as one substitute.
+        """
         ids = self.tokenizer.encode(normalise_text(text, self.options), unknown)
         return torch.from_numpy(ids.astype("int64"))
 
     # -- what it computes ------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def logits(self, text: Prompt) -> Tensor:
         """What the model says of the token after each: the softmax of the logits are its probabilities.
 
@@ -250,7 +257,7 @@ class TextModel(nn.Module):
             raise InputError("nothing to evaluate: give a text of at least 2 characters")
         return nats
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def attention(self, text: Prompt) -> AttentionMaps:
         """What each head looks at while the model reads a short text.
 
@@ -271,7 +278,9 @@ class TextModel(nn.Module):
         tokens = tuple(self.tokenizer.decode([index]) for index in ids.tolist())
         with evaluating(self.model):
             weights = weight_maps(self.model, ids)
-        return AttentionMaps(tokens, weights)
+        return AttentionMaps(
+            tokens, weights.clone()
+        )  # made in inference mode, and an ordinary tensor from here on
 
     def _ids(self, text: Prompt) -> Tensor:
         """On the model's device. Raises InputError for characters that are not known."""

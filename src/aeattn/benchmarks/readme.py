@@ -66,7 +66,7 @@ def bargain(results: Path) -> str:
     for marked, said in _measured(results):
         rows += [(f"{name} [{len(conditions) + 1}]", *cells) for name, *cells in marked]
         conditions.append(said)
-    table = Table(("", STANDARD, OURS, ""), rows)
+    table = Table(("measured", STANDARD, OURS, "difference"), rows)
     blocks: list[Block] = [table, "\n".join(f"{n}. {said}" for n, said in enumerate(conditions, 1))]
     return "\n".join(to_markdown(blocks))
 

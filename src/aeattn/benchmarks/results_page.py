@@ -37,8 +37,8 @@ def read(results: Path, name: str) -> Json | None:
 
 
 def _runs(results: Path, names: Sequence[str]) -> Table:
-    heading = ("record", "parameters", "characters trained on", "nats/char", "sliding", "5-gram", "characters/s",
-               "CPU")  # fmt: skip
+    heading = ("record", "parameters", "characters trained on", "nats/char", "sliding", "5-gram",
+               "training chars/s", "CPU")  # fmt: skip
     return Table(heading, (_run(name, read(results, name)) for name in names))
 
 
@@ -61,7 +61,7 @@ def _from(command: str, known: Json, what: str) -> str:
 
 
 def _training(known: Json) -> list[Block]:
-    what = "median characters a second of steps that alternate in one run, with the lowest and highest"
+    what = "median chars/s of steps that alternate in one run, with the lowest and highest"
     command = "aeattn bench train --json > results/speed/train.json"
     return [_from(command, known, what), *tables.training(msgspec.convert(known, TrainingBench))]
 
@@ -74,7 +74,7 @@ def _cost(known: Json) -> list[Block]:
 
 
 def _generation(known: Json) -> list[Block]:
-    what = "median characters a second of everyone in turn, sampling included, with the lowest and highest"
+    what = "median chars/s of everyone in turn, sampling included, with the lowest and highest"
     command = "aeattn bench generate RUN --json > results/speed/generate.json"
     return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
 
@@ -86,7 +86,7 @@ def _engines(known: Json) -> list[Block]:
         times = Spread.of([a / b for a, b in zip(new, old, strict=True)])
         medians = (f"{Spread.of(rates).median:,.0f}" for rates in (old, new))
         rows.append((f"{batch} at once", *medians, interval(times, 2)))
-    what = "checkouts of both in turn, median characters a second, and C++ as a multiple, lowest and highest"
+    what = "checkouts of both in turn, median chars/s, and C++ as a multiple, lowest and highest"
     heading = ("sequences", f"Numba ({known['commits']['numba'][:7]})", "C++", "times")
     return [_from(known["command"], known, what), Table(heading, rows)]
 

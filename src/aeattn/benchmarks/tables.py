@@ -113,8 +113,8 @@ def cost(found: TrainingBench) -> list[Block]:
 def processes(found: ProcessesBench) -> list[Block]:
     """What each further process brings, and where its time goes."""
     shape = f"{found.shape['batch']} x {found.shape['context']} a step, processes"
-    heading = (shape, "threads each", "chars/s", "lowest", "highest", "times", "gradients, ms", "waiting, ms",
-               "sending, ms", "optimizers, ms")  # fmt: skip
+    heading = (shape, "threads each", "chars/s", "lowest", "highest", "times as fast", "gradients, ms",
+               "waiting, ms", "sending, ms", "optimizers, ms")  # fmt: skip
     rows = ((name, f"{each.threads}", *_spread(each.chars_per_second), interval(found.ratio[name], 2),
              *(f"{milliseconds:.1f}" for milliseconds in each.parts.values()))
             for name, each in found.shared.items())  # fmt: skip
@@ -130,14 +130,14 @@ def generation(found: GenerationBench) -> list[Block]:
     for speed in found.batches.values():
         limits = speed.ceilings.chars_per_second
         ceilings = (f"{limit:,.0f} by {name}" for name, limit in limits.items() if limit)
-        said = f"Ceilings of this machine, characters a second: {', '.join(ceilings)}."
+        said = f"Ceilings of this machine in chars/s: {', '.join(ceilings)}."
         blocks += [_sequences(speed), said, *skipped(speed)]
     return blocks + _long_context(found.long_context)
 
 
 def _sequences(speed: Speed) -> Table:
     first = f"{speed.shape['batch']} at once, {speed.shape['chars']} characters"
-    heading = (first, "chars/s", "lowest", "highest", "ours: times", "bytes of the cache")
+    heading = (first, "chars/s", "lowest", "highest", "ours: times as fast", "KV-cache bytes")
     rows = []
     for name, timed in speed.everyone.items():
         times = interval(speed.ratio[name], 1) if name in speed.ratio else ""
@@ -153,8 +153,8 @@ def _long_context(found: LongContext) -> list[Block]:
     rates = ((name, *(f"{rate:,.0f}" for rate in curve.chars_per_second)) for name, curve in curves)
     kept = ((name, *(f"{number:,}" for number in curve.cache_bytes)) for name, curve in curves)
     return [
-        Table(("characters a second, one sequence, context full", *lengths), rates),
-        Table(("bytes of the cache, one sequence, context full", *lengths), kept),
+        Table(("chars/s of one sequence, context full", *lengths), rates),
+        Table(("KV-cache bytes of one sequence, context full", *lengths), kept),
     ]
 
 

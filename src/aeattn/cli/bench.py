@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, Example, Parser, add_json, whole
-from aeattn.terminal.tables import print_json, print_table, say
+from aeattn.terminal.tables import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
     from aeattn.benchmarks.results import GenerationBench, TrainingBench
@@ -55,40 +55,66 @@ def _processes(options: argparse.Namespace) -> int:
 def _print(blocks: Iterable[Block]) -> None:
     for block in blocks:
         if isinstance(block, str):
-            print(block)
+            print_text(block)
         else:
-            print_table(block.heading, block.rows)
+            print_table(block.heading, list(block.rows), block.words)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="bench", required=True, metavar="WHAT", parser_class=Parser)
-    train = kinds.add_parser("train", help="training steps")
+    train = kinds.add_parser("train", help="training: characters a second, and where an update's time goes")
     train.add_argument("--preset", default="460k", metavar="NAME", help="model to time (default 460k)")
-    train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows a step (default 64)")
+    train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows an update (default 64)")
     contexts = [128, 256]
-    train.add_argument("--context", type=whole, nargs="+", default=contexts, metavar="N", help="(default 128 256)")
+    train.add_argument(
+        "--context",
+        type=whole,
+        nargs="+",
+        default=contexts,
+        metavar="N",
+        help="context lengths to time (default 128 256)",
+    )
     train.add_argument("--processes", type=whole, nargs="+", metavar="N",
-                       help="instead: so many processes that share each step, in the last context")  # fmt: skip
+                       help="instead: so many processes that share each update, at the last context")  # fmt: skip
     _shared(train, rounds=7)
-    _generate_options(kinds.add_parser("generate", help="writing"))
+    _generate_options(
+        kinds.add_parser("generate", help="generation: characters a second, with a cache and without")
+    )
 
 
 def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
     picture, turns = Path(f"bench-{parser.prog.split()[-1]}.png"), f"of all in turn (default {rounds})"
     parser.add_argument("--rounds", type=whole, default=rounds, metavar="N", help=turns)
     parser.add_argument("--nanogpt", type=Path, metavar="DIR", help="a checkout of nanoGPT to time against")
-    parser.add_argument("--no-peers", action="store_true", help="only ours")
-    parser.add_argument("--picture", type=Path, default=picture, metavar="FILE", help="where it is drawn")
+    parser.add_argument("--no-peers", action="store_true", help="time this package alone")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=picture,
+        metavar="FILE",
+        help="where the picture is drawn (default bench-WHAT.png)",
+    )
     add_json(parser)
 
 
 def _generate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, nargs="?", metavar="RUN", help="(default: random weights)")
-    parser.add_argument("--chars", type=whole, default=200, metavar="N", help="each writes (default 200)")
+    parser.add_argument(
+        "run", type=Path, nargs="?", metavar="RUN", help="the run whose model generates (default: random weights)"
+    )
+    parser.add_argument(
+        "--chars", type=whole, default=200, metavar="N", help="characters that each sequence gets (default 200)"
+    )
     at_once, lengths = "sequences at once (default 1 64)", [256, 512, 1024, 2048, 4096, 8192]
     parser.add_argument("--batch", type=whole, nargs="+", default=[1, 64], metavar="N", help=at_once)
-    parser.add_argument("--lengths", type=whole, nargs="+", default=lengths, metavar="N", help="for the curves")
-    parser.add_argument("--no-long", action="store_true", help="no curves over the length of the context")
+    parser.add_argument(
+        "--lengths",
+        type=whole,
+        nargs="+",
+        default=lengths,
+        metavar="N",
+        help="context lengths of the curves (default 256 to 8192)",
+    )
+    parser.add_argument("--no-long", action="store_true", help="no curves over context length")
     _shared(parser, rounds=5)
 
 

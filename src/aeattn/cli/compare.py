@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, Example, add_json, add_plugins, add_quiet, add_yes, whole
-from aeattn.terminal.tables import figure, print_json, print_table, say
+from aeattn.terminal.tables import figure, print_json, print_next, print_table, print_text, print_title, say
+from aeattn.terminal.wrapping import width_of
 
 if TYPE_CHECKING:
     from aeattn.compare.results import ArmSummary, Summary
@@ -28,7 +30,7 @@ def compare(options: argparse.Namespace) -> int:
     from aeattn.compare.driver import compare as run_comparison
     from aeattn.compare.runner import NoRoom, Stopped
 
-    console = Console(stderr=True, highlight=False, quiet=options.quiet)
+    console = Console(stderr=True, highlight=False, quiet=options.quiet, width=width_of(sys.stderr))
     try:
         folder, summary = run_comparison(
             spec, source, options.out, at_once=options.jobs, executor=executor, storage=options.storage,
@@ -40,10 +42,14 @@ def compare(options: argparse.Namespace) -> int:
     if options.json:
         print_json(summary.to_dict())
     elif not options.plan:
+        print_title(f"Validation loss of each arm{_seeds(summary)}, lower is better")
         print_table(COLUMNS, [_row(arm) for arm in summary.arms])
+        print_text(LEGEND, "")
         for line in conclusions(summary):
-            print(line)
-        print(f"more: aeattn report {folder.path}")
+            print_text(line)
+        print_next(f"aeattn report {folder.path}")
+    else:
+        print_next(" ".join(["aeattn", *(word for word in options.arguments if word != "--plan")]))
     crashed = [run.name for run in summary.failed if run.failure == "crashed"]
     if crashed:
         named = ", ".join(crashed)
@@ -51,7 +57,16 @@ def compare(options: argparse.Namespace) -> int:
     return 1 if crashed else 0
 
 
-COLUMNS = ("arm", "runs", "nats/char", "from", "to", "rate", "parameters", "characters/s")
+COLUMNS = ("arm", "runs", "nats/char", "95 % CI from", "to", "learning-rate multiplier", "parameters", "chars/s")
+LEGEND = (
+    "runs: seeds that have succeeded; 95 % CI: confidence interval of the mean over seeds; learning-rate "
+    "multiplier: what tuning chose; chars/s: of training"
+)
+
+
+def _seeds(summary: Summary) -> str:
+    counts = {arm.n for arm in summary.arms}
+    return f", means over {counts.pop()} seeds" if len(counts) == 1 and counts != {1} else ""
 
 
 def _row(arm: ArmSummary) -> Sequence[str]:
@@ -74,15 +89,23 @@ def _options(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="claims, first, screening, second-cache, second-published, second-overfit, or a .toml file",
     )
-    parser.add_argument("--budget", metavar="NAME", help="one of the spec's budgets, as small or full (the first)")
+    parser.add_argument(
+        "--budget", metavar="NAME", help="one of the spec's budgets, as small or full (default: its first)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default runs/compare-<spec>-<budget>)")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time (default: as the spec says)")
     parser.add_argument("--on", metavar="NAME", help="where runs are done: local (the default), dask, "
                         "dask:tcp://HOST:PORT, slurm, or an executor of your own (docs/clusters.md)")  # fmt: skip
     parser.add_argument("--storage", metavar="URL", help="where Optuna keeps its studies: a database's URL, "
                         "or a file (default: a journal in the folder)")  # fmt: skip
-    parser.add_argument("--amend", action="store_true", help="declare a folder anew; records that fit are kept")
-    parser.add_argument("--plan", action="store_true", help="declare and show what is to be run, and stop")
+    parser.add_argument(
+        "--amend", action="store_true", help="pre-register a folder anew; records that fit are kept"
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="pre-register, show what is to be run and how long it will take, and stop",
+    )
     add_plugins(parser)
     add_quiet(parser)
     add_json(parser)
@@ -91,7 +114,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     "compare",
-    "run a comparison of models that a spec declares",
+    "run a pre-registered comparison of models: arms, seeds, intervals",
     _options,
     compare,
     examples=(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aeattn.cli.options import Command, Example, add_json, add_run
 from aeattn.errors import InputError
-from aeattn.terminal.tables import print_json, say
+from aeattn.terminal.tables import print_json, print_next, print_text, say
 
 
 def export_run(options: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def _to_hf(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"folder": str(options.folder), "bytes": written})
     else:
-        print(f"{options.folder}: {written / 1e6:,.1f} MB, to be loaded with trust_remote_code=True")
+        print_text(f"{options.folder}: {written / 1e6:,.1f} MB, to be loaded with trust_remote_code=True")
     return 0
 
 
@@ -38,12 +38,13 @@ def _to_onnx(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"folder": str(options.folder), "bytes": found["bytes"], "measured": found["measured"]})
         return 0
-    print(
-        f"{options.folder}: {found['bytes'] / 1e6:,.1f} MB, `python {options.folder / 'generate.py'}` writes text"
-    )
+    print_text(f"{options.folder}: {found['bytes'] / 1e6:,.1f} MB, for onnxruntime")
     if (measured := found["measured"]) is not None:
         losses = [measured[name] for name in ("run_nats_per_char", "nats_per_char")]
-        print(f"nats/char: {losses[0]:.4f} of the run, {losses[1]:.4f} as exported ({losses[1] - losses[0]:+.4f})")
+        print_text(
+            f"nats/char: {losses[0]:.4f} of the run, {losses[1]:.4f} as exported ({losses[1] - losses[0]:+.4f})"
+        )
+    print_next(f"python {options.folder / 'generate.py'} 'The '")
     return 0
 
 
@@ -52,7 +53,8 @@ def import_folder(options: argparse.Namespace) -> int:
     from aeattn.integrations.hf_export import bring_back
 
     bring_back(options.folder, options.run)
-    print(f"{options.run}: generate, evaluate and inspect read it as any run")
+    print_text(f"{options.run}: generate, evaluate and inspect read it as any run")
+    print_next(f"aeattn generate {options.run} --prompt 'The '")
     return 0
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aeattn.data.watch import clock
+from aeattn.terminal.escaping import escape_controls
+from aeattn.terminal.wrapping import wrap
 
 if TYPE_CHECKING:
     from aeattn.training.evaluate import Score
@@ -25,7 +27,8 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     settings = trainer.config.training
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
     passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
-    lines = ["", passage.strip(), "", *_losses(score, trainer.state.train_eval_nats, floor)]
+    shown = wrap(escape_controls(passage.strip()), anywhere=True)  # it may not have learnt words yet
+    lines = ["", *shown, "", *_losses(score, trainer.state.train_eval_nats, floor)]
     if trainer.minutes is not None:
         lines.append(_time(trainer, trainer.minutes))
     texts = " ".join(trainer.config.data.corpus) or "tales"

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from aeattn.cli.options import Command, Example, add_declared, add_json, add_run
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
+from aeattn.terminal.wrapping import Flow, width_of
 
 if TYPE_CHECKING:
     from aeattn.generation.writer import Writer, Writing
@@ -75,13 +78,14 @@ def _generate_json(writer: Writer, writing: Writing, heads: list[str], start: fl
 
 
 def _stream(prompt: str, pieces: Iterable[str]) -> None:
+    """As it is drawn; a terminal gets lines that are broken between words, a pipe the very text."""
+    flow = Flow(width_of(sys.stdout)) if sys.stdout.isatty() else None
     try:
-        sys.stdout.write(shown(prompt))
-        for piece in pieces:
-            sys.stdout.write(shown(piece))
+        for piece in chain([prompt], pieces):
+            sys.stdout.write(shown(piece) if flow is None else flow.push(shown(piece)))
             sys.stdout.flush()
     finally:
-        sys.stdout.write("\n")
+        sys.stdout.write((flow.close() if flow else "") + "\n")
         sys.stdout.flush()
 
 
@@ -99,9 +103,11 @@ def _print_passages(heads: list[str], writing: Iterable[list[str]]) -> None:
         finally:  # when interrupted too
             for number, (head, file) in enumerate(zip(heads, files, strict=True), start=1):
                 file.seek(0)
-                sys.stdout.write(f"--- sample {number}\n{shown(head)}")
-                while piece := file.read(1 << 16):
-                    sys.stdout.write(shown(piece))
+                flow = Flow(width_of(sys.stdout)) if sys.stdout.isatty() else None
+                sys.stdout.write(f"--- sample {number}\n")
+                for piece in chain([head], iter(partial(file.read, 1 << 16), "")):
+                    sys.stdout.write(shown(piece) if flow is None else flow.push(shown(piece)))
+                sys.stdout.write(flow.close() if flow else "")
                 sys.stdout.write("\n")
 
 
@@ -136,14 +142,14 @@ def _options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--prompt", default="", metavar="S", help="what the text begins with")
     source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
     source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="passages a prompt (default 1)")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="samples for each prompt (default 1)")
     add_declared(parser, GenerationConfig, chars=whole)
     add_json(parser)
 
 
 COMMAND = Command(
     "generate",
-    "let a model write",
+    "generate text with a trained model",
     _options,
     generate,
     examples=(

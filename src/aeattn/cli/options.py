@@ -92,6 +92,10 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None if commands else action, f"{what}: {meant}")
 
     def error(self, message: str) -> NoReturn:
+        if "arguments are required: RUN" in message:
+            from aeattn.cli import suggestions
+
+            message += suggestions.runs()
         say(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)")
         self.exit(2)
 

@@ -8,7 +8,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from aeattn.cli import bench, compare, evaluate, export, generate, inspect, presets, report, size, train
+from aeattn.cli import (
+    bench,
+    compare,
+    evaluate,
+    export,
+    generate,
+    inspect,
+    presets,
+    report,
+    size,
+    suggestions,
+    train,
+)
 from aeattn.cli.options import Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
@@ -51,7 +63,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code
     except InputError as error:
-        return _complain(str(error), 2)
+        return _complain(_with_runs(str(error)), 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
@@ -67,7 +79,7 @@ def _greet() -> int:
         "character of the past instead of its keys and values.",
         "",
         "  aeattn train --minutes 2            train a model on built-in stories",
-        '  aeattn generate RUN --prompt "The"  let the model of a run folder write',
+        '  aeattn generate RUN --prompt "The"  generate text with a trained model',
         "  aeattn size                         parameters, FLOPs and cache of models",
         "",
         "All commands: aeattn --help. Models and texts by name: aeattn presets.",
@@ -89,6 +101,13 @@ def make_parser() -> argparse.ArgumentParser:
         added.command = command
         added.set_defaults(call=command.run)
     return parser
+
+
+def _with_runs(message: str) -> str:
+    """A message that there is no such run, with those that there are."""
+    return (
+        message + suggestions.runs() if message.endswith("is no run folder: config.json is not there") else message
+    )
 
 
 def _complain(message: str, code: int) -> int:

@@ -18,14 +18,14 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="of a comparison, or of a single run")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a comparison, or of a single run")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where to write report.html, .md and .svg (default DIR)")  # fmt: skip
 
 
 COMMAND = Command(
     "report",
-    "one page of a comparison, to open in a browser",
+    "make one page of a comparison or a run, to open in a browser",
     _options,
     report,
     examples=(

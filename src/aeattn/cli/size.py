@@ -100,7 +100,7 @@ def _conclusion(rows: list[Json]) -> str:
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", metavar="NAME", help="this one, not all (`aeattn presets` lists them)")
     parser.add_argument("--vocab-size", type=whole, metavar="N",
-                        help=f"tokens (default {CHARACTERS}, or those of the preset's tokenizer)")  # fmt: skip
+                        help=f"vocabulary size (default {CHARACTERS}, or that of the tokenizer)")  # fmt: skip
     add_sources(parser)
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(

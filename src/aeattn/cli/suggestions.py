@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from aeattn.terminal.escaping import printable
 
 # words of other programs for what is called otherwise here; the first that the command has is named
 _OPTIONS: dict[str, tuple[str, ...]] = {
@@ -53,6 +57,15 @@ def option(given: str, known: Iterable[str]) -> str | None:
         if word in there:
             return word
     return nearest(name, [each for each in there if each.startswith("--")])
+
+
+def runs(folder: Path = Path("runs")) -> str:
+    """The newest runs below a folder, in words; empty where there is none."""
+    with suppress(OSError):
+        found = sorted(folder.glob("*/config.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        names = [printable(str(path.parent)) for path in found[:3]]
+        return f"; runs there are: {', '.join(names)}" if names else ""
+    return ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

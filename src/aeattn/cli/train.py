@@ -189,7 +189,7 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--steps", type=whole, metavar="N", help="train to this many updates in all")
     parser.add_argument("--accept-changes", action="store_true",
-                        help="though text, config or versions are not as they were")  # fmt: skip
+                        help="go on though text, config or versions have changed")  # fmt: skip
     parser.add_argument("--track", action="append", metavar="NAME",
                         help="trackers in place of those that the run had; none for none")  # fmt: skip
     _add_processes(parser)
@@ -206,7 +206,7 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 TRAIN = Command(
     "train",
-    "train a character model on text",
+    "train a language model on text",
     _train_options,
     train,
     examples=(

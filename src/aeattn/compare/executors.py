@@ -74,14 +74,17 @@ class Future(Protocol):
 
 
 class Executor:
-    """What does runs elsewhere: `submit` is all that it needs. docs/clusters.md has one of one's own.
+    """What does runs of a comparison elsewhere: `submit` is all that it needs. docs/clusters.md has an example.
+
+    Stable: the constructor's arguments and the methods.
 
     Args:
-        address: what follows the name's colon in `--on name:address`, or nothing.
-        jobs: how many runs at a time are wanted.
-        folder: a folder for files of its own, kept with the comparison; it may not exist yet.
+        address: What follows the name's colon in `--on name:address`, or nothing.
+        jobs: How many runs at a time are wanted.
+        folder: A folder for files of its own, kept with the comparison; it may not exist yet.
 
-    Raises InputError for what it cannot use.
+    Raises:
+        InputError: What it cannot use.
     """
 
     retries = 2  # how often a run is handed in again whose worker was lost
@@ -124,7 +127,19 @@ _registered: dict[str, type[Executor]] = {}
 
 
 def register_executor(name: str) -> Callable[[Kind], Kind]:
-    """Register a class of executors, which `--on NAME` chooses. Raises InputError for a name that is taken."""
+    """A decorator: register a class of executors, which `--on NAME` chooses.
+
+    Args:
+        name: Letters, digits and _.
+
+    Returns:
+        A function that takes the class and returns it.
+
+    Raises:
+        InputError: A name that is taken, or cannot be.
+
+    Stable: all of this.
+    """
 
     def register(kind: Kind) -> Kind:
         reserved = name in BUILT_IN and kind.__module__ != BUILT_IN[name][0]

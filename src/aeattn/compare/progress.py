@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.live import Live
 from rich.text import Text
 
 from aeattn.compare.records import Record
-from aeattn.terminal.progress import clock
+from aeattn.terminal.progress import BAR, clock
+from aeattn.terminal.wrapping import WIDTH, wrap
 
 SHOWN = 6  # runs under way, at most
 
@@ -70,11 +71,14 @@ class GridProgress:
         self._pending = self._finished = 0.0
         self._begin = time.monotonic()
         self._next = -math.inf
-        self._bar: Progress | None = None
+        self._live: Live | None = None
+        self._lines: list[str] = []
 
     def note(self, text: str) -> None:
         """One line, above the bar."""
-        self.console.print(Text(text), soft_wrap=True)
+        width = min(WIDTH, self.console.width)
+        lines = wrap(text, width, hanging="  ") if self.console.is_terminal else [text]
+        self.console.print(Text("\n".join(lines)), soft_wrap=True)
 
     def count(self, total: int, done: int, failed: int, pending_work: float) -> None:
         """How many runs there are, and the work of those that have not begun."""
@@ -84,12 +88,12 @@ class GridProgress:
         """Where the runs under way stand."""
         begun = sorted(runs, key=lambda name: not runs[name].last.steps)  # those first that have
         more = [f"{len(runs) - SHOWN} more"] if len(runs) > SHOWN else []
-        line = " | ".join([self.summary(runs), *(runs[name].describe(name) for name in begun[:SHOWN]), *more])
+        lines = [self.summary(runs), *(runs[name].describe(name) for name in begun[:SHOWN]), *more]
         if self.console.is_terminal:
-            self._draw(line)
+            self._draw(lines)
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + self.every
-            self.note(line)
+            self.note("\n  ".join(lines))
 
     def summary(self, runs: Mapping[str, Run]) -> str:
         """How much is done, and how long the rest takes at the speed so far."""
@@ -111,14 +115,20 @@ class GridProgress:
             self.note(f"{record.name}: {record.failure}: {record.reason}")
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
-    def _draw(self, line: str) -> None:
-        if self._bar is None:
-            columns = (BarColumn(bar_width=20), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=self.console, refresh_per_second=4, transient=True)
-            self._bar.start()
-            self._bar.add_task("", total=self.total)
-        self._bar.update(self._bar.task_ids[0], description=line, total=self.total, completed=self.done)
+    def _draw(self, lines: Sequence[str]) -> None:
+        """A bar and the summary, and a line for each run under way."""
+        full = BAR * self.done // max(1, self.total)
+        first, *others = lines
+        self._lines = [f"{'━' * full}{'─' * (BAR - full)}  {first}", *(f"  {line}" for line in others)]
+        if self._live is None:
+            self._live = Live(
+                get_renderable=self._screen, console=self.console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+
+    def _screen(self) -> Text:
+        return Text("\n".join(line[: min(WIDTH, self.console.width)] for line in self._lines))

@@ -21,7 +21,7 @@ MATCHED = {
     "wall-clock": "at equal training time",
 }
 BUDGETS = {"chars": "characters", "flops": "training FLOPs", "minutes": "minutes of training"}
-SCREENING = "No claims are made from this table: it says where to dig."
+SCREENING = "A screening makes no claims: it says which variants deserve a comparison."
 _SHARES = {0.25: "a quarter", 0.5: "half"}
 
 
@@ -113,7 +113,8 @@ def _without_interval(contrast: ContrastResult) -> str:
         "not measured": f"one of the two has no {measure.text}, so nothing is compared.",
         "not comparable": f"{measure.text} was measured in runs that shared the machine, so nothing is compared.",
     }.get(contrast.verdict) or (
-        f"{measure.signed(contrast.mean or 0.0)} {measure.unit_in_text}, from one seed: no interval is possible."
+        f"{measure.signed(contrast.mean or 0.0)} {measure.unit_in_text}, from one seed: no confidence interval is "
+        "possible."
     )
 
 
@@ -210,7 +211,7 @@ def conditions(declaration: Declaration) -> str:
             "everything else is exploratory."
         )
     if len(declaration.contrasts) > 1:
-        said += " Intervals are at 95 %; those of exploratory contrasts hold all at once."
+        said += " In brackets: 95 % confidence intervals; those of exploratory contrasts hold all at once."
     return said
 
 
@@ -267,7 +268,9 @@ def notes(
     if runs.missing:
         found.append(f"{runs.missing} of {runs.wanted} runs are still missing.")
     if len(declaration.seeds.final) == 1:
-        found.append("One seed was declared: no interval is possible.")
+        found.append("One seed was declared: no confidence interval is possible.")
+    if len(declaration.seeds.final) == 2:
+        found.append("Two seeds were declared: confidence intervals are very wide.")
     found += edges(tuning)
     if not runs.missing:
         found += [f"{each.id}: no learning rate could be trained." for each in tuning if each.chosen is None]

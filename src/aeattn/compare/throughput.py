@@ -15,13 +15,15 @@ from aeattn.training.compiled_cache import keep_compiled
 ROUNDS = 12
 
 
-def measure(configs: Sequence[RunConfig], environment: dict[str, str] | None = None) -> list[float]:
+def measure(
+    configs: Sequence[RunConfig], environment: dict[str, str] | None = None, rounds: int = ROUNDS
+) -> list[float]:
     """The least seconds of an update of each config, all of them turn by turn, after a warm-up: whatever else the
     machine does only adds to them.
 
     Raises InputError where one of them cannot be trained at all.
     """
-    command = [sys.executable, "-m", "aeattn.compare.throughput"]
+    command = [sys.executable, "-m", "aeattn.compare.throughput", str(rounds)]
     given = json.dumps([config.to_dict() for config in configs])
     result = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
     if result.returncode:
@@ -47,12 +49,12 @@ def _timers(configs: Sequence[RunConfig]) -> list[Callable[[], float]]:
 
 
 def main() -> int:
-    """Read configs from standard input, write their seconds to standard output."""
+    """Read configs from standard input, write their seconds to standard output; the argument is the rounds."""
     keep_compiled()
     timers = _timers([RunConfig.from_dict(values) for values in json.load(sys.stdin)])
     for timer in timers:
         timer()
-    rounds = [[timer() for timer in timers] for _ in range(ROUNDS)]
+    rounds = [[timer() for timer in timers] for _ in range(int(sys.argv[1]))]
     print(json.dumps([min(times) for times in zip(*rounds, strict=True)]))
     return 0
 

@@ -30,10 +30,15 @@ def _kinds(role: Role, of: str) -> str:
 
 @dataclass(frozen=True, repr=False)
 class ModelConfig(Shown):
-    """Everything that determines a model. Widths are numbers of features, `context` of characters.
+    """Everything that determines a model. Widths are numbers of features, `context` of tokens.
 
     `query`, `key` and `value` each name a projection, for all layers or one a layer; a `value` that is `shared`
-    decodes the keys' codes. Raises ValueError, with a mend, for values that cannot be.
+    decodes the keys' codes.
+
+    Raises:
+        ValueError: Values that cannot be, with a mend.
+
+    Stable: the fields, which docs/reference.md lists.
     """
 
     vocab_size: int = setting(0, "tokens of the vocabulary: comes from the tokenizer; 0 until a text is known")
@@ -169,12 +174,22 @@ class ModelConfig(Shown):
         return self.head_width or self.d_model // self.n_heads
 
     def kind(self, role: Role, layer: int) -> str:
-        """The name of what makes queries, keys or values in a layer, counted from 0."""
+        """The name of what makes queries, keys or values in a layer.
+
+        Args:
+            role: `query`, `key` or `value`.
+            layer: Counted from 0.
+        """
         placement: Placement = getattr(self, role)
         return placement if isinstance(placement, str) else placement[layer]
 
     def projection(self, role: Role, layer: int) -> Kind:
-        """What makes queries, keys or values in a layer."""
+        """What makes queries, keys or values in a layer.
+
+        Args:
+            role: `query`, `key` or `value`.
+            layer: Counted from 0.
+        """
         return find(self.kind(role, layer), role)
 
     def heads(self, role: Role) -> int:

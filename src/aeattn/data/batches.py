@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.shingles import scramble
-from aeattn.data.tokenizer import Ids
+from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 
 Int64 = npt.NDArray[np.int64]
@@ -161,6 +161,29 @@ def sliding_windows(
     for first in range(0, count, batch):
         firsts = start + stride * np.arange(first, min(first + batch, count))
         yield _windows_at(ids, firsts, stop, context, scored_from=context - stride, whole=start)
+
+
+def before_text(tokenizer: Tokenizer) -> int:
+    """The token that a text is taken to follow where its first token is to be predicted: that of a line's end."""
+    ids = tokenizer.encode("\n")
+    return int(ids[-1]) if len(ids) else 0
+
+
+def rolling_windows(ids: Ids, before: int, context: int, batch: int = 64) -> Iterator[tuple[Int64, Int64]]:
+    """Windows that score every token of a document once, the first after the token `before`, as
+    lm-evaluation-harness has them: neighbouring ones, of which the last is moved back until it is whole.
+
+    Yields what `sliding_windows` does.
+    """
+    joined = np.concatenate([np.array([before], np.int64), ids])
+    whole, rest = divmod(len(ids), context)
+    for first in range(0, whole, batch):
+        firsts = context * np.arange(first, min(first + batch, whole))
+        yield _windows_at(joined, firsts, len(joined), context, scored_from=0, whole=0)
+    if rest:
+        last = max(0, len(ids) - context)
+        unscored = context - rest if whole else 0
+        yield _windows_at(joined, np.array([last]), len(joined), context, scored_from=unscored, whole=-1)
 
 
 def count_windows(chars: int, context: int, stride: int) -> int:

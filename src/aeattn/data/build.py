@@ -212,7 +212,15 @@ class Build:
 
 def chunks_of(document: Document, options: TextOptions, report: Counter[str] | None = None) -> Iterator[str]:
     """`Document.chunks`; of a large text, read by a thread while others are made use of."""
-    chunks = document.chunks(options, report)
+    return _ahead(document, document.chunks(options, report))
+
+
+def characters_of(document: Document, options: TextOptions) -> Iterator[str]:
+    """The same of `Document.characters`."""
+    return _ahead(document, document.characters(options))
+
+
+def _ahead(document: Document, chunks: Iterator[str]) -> Iterator[str]:
     return ahead(chunks) if expected_bytes(document) >= _AHEAD else chunks
 
 

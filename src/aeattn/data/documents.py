@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -53,11 +53,21 @@ class Rows:
 
     def chunks(self, path: Path) -> Iterator[str]:
         """The text of these rows. Raises InputError."""
-        return side_by_side(lambda batch: self._running(path, batch), self.batches(path))
+        return self._each(path, lambda batch: batches.running(batch, self.end))
 
-    def _running(self, path: Path, batch: Batch) -> str:
+    def characters(self, path: Path) -> Iterator[str]:
+        """Its characters, in any order. Raises InputError."""
+        for number, text in enumerate(self._each(path, batches.loose)):
+            yield text
+            if number == 0:
+                yield self.end
+
+    def _each(self, path: Path, text_of: Callable[[Batch], str]) -> Iterator[str]:
+        return side_by_side(lambda batch: self._text(path, batch, text_of), self.batches(path))
+
+    def _text(self, path: Path, batch: Batch, text_of: Callable[[Batch], str]) -> str:
         try:
-            return batches.running(batch, self.end)
+            return text_of(batch)
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}: a text in the column {self.column!r} is not UTF-8 ({error.reason}, after "
@@ -119,6 +129,20 @@ class Document:
             dropped.clear()
             if at >= last:
                 return
+
+    def characters(self, options: TextOptions) -> Iterator[str]:
+        """Chunks that hold the characters that the text has, not always in its order."""
+        every = (self, *self.more)
+        part = self.limit is not None or self.skip or (self.start, self.stop) != (0.0, 1.0)
+        if part or options.unwrap or any(document.rows is None for document in every):
+            return self.chunks(options)
+        return normalise((chunk for document in every for chunk in document._loose()), options)
+
+    def _loose(self) -> Iterator[str]:
+        file = self.file()
+        assert self.rows is not None
+        assert file is not None
+        return self.rows.characters(file)
 
     def identity(self) -> Json:
         """What a cache may take the document's text to be known by."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from aeattn.data.documents import Document, Rows
 from aeattn.data.drawn import Sample
 from aeattn.data.overlap import Overlap
 from aeattn.data.rows import Batch, Hashes
+from aeattn.data.sole import made_once
 from aeattn.data.splits import Draw
 from aeattn.data.store import TokenStore
 from aeattn.data.text import normalise_text
 from aeattn.data.threads import side_by_side
-from aeattn.files import Json, cached_json, digest
+from aeattn.files import Json, digest
 from aeattn.host import cache_dir
 
 MOST_HASHES = 1 << 21  # of rows on both sides; where there are more, those in a fixed part of all values are kept
@@ -96,7 +97,7 @@ class Quality:
         blank = [""] * (len(sides) - 1)
         lines.append(("texts of both", *blank, f"{about if self.shared_texts else ''}{self.shared_texts:,}"))
         if self.overlap is not None:
-            lines.append(("passages of both", *blank, f"{100 * self.overlap:.2g} %"))
+            lines.append(("passages of both", *blank, _percent(self.overlap)))
         return [line for line in lines if set(line[1:]) - {"0", "", "0 %"}]
 
 
@@ -135,6 +136,10 @@ def _commonest(counts: Counter[str]) -> dict[str, int]:
     shown = dict(counts.most_common(_SHOWN))
     rest = counts.total() - sum(shown.values())
     return shown | ({"": rest} if rest else {})
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _shown(counts: dict[str, int]) -> str:
@@ -185,7 +190,7 @@ def _cached_rows(sides: Sequence[Sequence[Document]], options: TextOptions) -> J
     key = digest({"version": _VERSION, "tables": facts, "options": options.to_dict()})[:32]
     if not any(tables):
         return _summary([_Sample() for _ in sides], tables)
-    return cached_json(
+    return made_once(
         cache_dir() / "quality" / f"{key}.json",
         lambda: _summary([_sample(documents, options) for documents in tables], tables),
         lambda values: values["one_in"],
@@ -262,7 +267,17 @@ def _hashes(batch: Batch, options: TextOptions) -> Hashes:
     """Those of the normalised texts; without options, of the texts as they are."""
     if options == TextOptions():
         return batches.hashes(batch)
-    return batches.hashes([normalise_text(text, options) for text in batches.texts(batch)])
+    return batches.hashes(_normalised(batches.texts(batch), options))
+
+
+def _normalised(texts: list[str], options: TextOptions) -> list[str]:
+    """Each text by itself; all at once where no step looks beyond the character that stands between them."""
+    mark = "\0"
+    joined = mark.join(texts)
+    if options.unwrap or joined.count(mark) >= len(texts):
+        return [normalise_text(text, options) for text in texts]
+    kept = None if options.keep is None else options.keep + mark
+    return normalise_text(joined, replace(options, keep=kept)).split(mark)
 
 
 def _summary(samples: Sequence[_Sample], tables: Sequence[Sequence[Document]]) -> Json:

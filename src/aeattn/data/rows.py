@@ -46,19 +46,29 @@ def chosen(batch: Batch, mask: Mask) -> Batch:
     """The rows of a batch with text that the mask (N,) marks."""
     if isinstance(batch, list):
         return list(compress(batch, mask.tolist()))
-    return batch.filter(extra("pyarrow", "a table").array(mask))
+    arrow, few = extra("pyarrow", "a table"), np.flatnonzero(mask)
+    return batch.take(arrow.array(few)) if 8 * len(few) < len(mask) else batch.filter(arrow.array(mask))
 
 
 def running(batch: Batch, end: str) -> str:
     """The text of all rows of a batch, each followed by `end`. Raises UnicodeDecodeError."""
     if isinstance(batch, list):
         return "".join(row + end for row in batch)
-    arrow = extra("pyarrow", "a table")
-    offsets = arrow.array([0, len(batch)], arrow.int64())
-    joined = extra("pyarrow.compute", "a table").binary_join(
-        arrow.LargeListArray.from_arrays(offsets, batch), arrow.scalar(end, batch.type)
-    )
-    return str(as_bytes(joined)[0].data, "utf-8") + (end if len(batch) else "")
+    arrow, ends = extra("pyarrow", "a table"), _ends(batch)
+    buffers = [
+        None,
+        arrow.py_buffer(np.append(ends, ends[-1])),
+        batch.buffers()[2],
+    ]  # with an empty row, for the last end
+    more = arrow.Array.from_buffers(batch.type, len(ends), buffers)
+    lists = arrow.LargeListArray.from_arrays(arrow.array([0, len(ends)], arrow.int64()), more)
+    joined = extra("pyarrow.compute", "a table").binary_join(lists, arrow.scalar(end, batch.type))
+    return str(as_bytes(joined)[0].data, "utf-8")
+
+
+def loose(batch: Batch) -> str:
+    """The text of all rows of a batch, one directly after the other. Raises UnicodeDecodeError."""
+    return "".join(batch) if isinstance(batch, list) else str(as_bytes(batch)[0].data, "utf-8")
 
 
 def hashes(batch: Batch) -> Hashes:
@@ -127,15 +137,18 @@ def hashes_of(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Hashe
     The sum of data[i] M**i over a row that begins at a is M**a times its hash, and M is odd, so that it has an
     inverse. Sums are made block by block, in memory that does not grow with a row.
     """
-    sums = np.zeros(len(ends) - 1, np.uint64)
-    up = np.uint64(1)
-    for start in range(0, len(data), _BLOCK):
-        terms = data[start : start + _BLOCK].astype(np.uint64)
-        terms *= _UP[: len(terms)]
-        first = int(np.searchsorted(ends, start, "right")) - 1
-        last = int(np.searchsorted(ends, start + len(terms), "left"))
-        sums[first:last] += up * np.add.reduceat(terms, np.maximum(ends[first:last] - start, 0))
-        up = np.multiply(np.array([up]), np.uint64(_BLOCK_UP))[0]
+    sums, terms, up = np.zeros(len(ends) - 1, np.uint64), np.empty(_BLOCK, np.uint64), 1
+    starts = np.arange(0, len(data), _BLOCK)
+    firsts = np.searchsorted(ends, starts, "right") - 1
+    lasts = np.searchsorted(ends, np.minimum(starts + _BLOCK, len(data)), "left")
+    for start, first, last in zip(starts.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+        found = terms[: min(_BLOCK, len(data) - start)]
+        np.copyto(found, data[start : start + _BLOCK])
+        found *= _UP[: len(found)]
+        begins = ends[first:last] - start
+        begins[0] = max(0, begins[0])  # that of the row which the block begins in
+        sums[first:last] += np.add.reduceat(found, begins) * np.uint64(up)
+        up = up * _BLOCK_UP % WORD
     begins, lengths = ends[:-1], np.diff(ends)
     blocks_before = _powers(_BLOCK_DOWN, len(data) // _BLOCK + 1)
     sums *= blocks_before[begins // _BLOCK] * _DOWN[begins % _BLOCK]

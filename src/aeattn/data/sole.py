@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aeattn.data.fetch import Progress
 from aeattn.errors import InputError
-from aeattn.files import Lock, beside, remove_leftovers
+from aeattn.files import Json, Lock, beside, cached_json, remove_leftovers
 
 ABANDONED_SECONDS = 24 * 3600.0
 PATIENCE_SECONDS = 7 * 24 * 3600.0
@@ -62,6 +63,27 @@ def sole(path: Path, progress: Progress | None = None) -> Iterator[Places]:
         lock.release()
 
 
+def made_once(
+    path: Path,
+    make: Callable[[], Mapping[str, Any]],
+    check: Callable[[Json], object] = bool,
+    progress: Progress | None = None,
+) -> Json:
+    """`files.cached_json` of what takes long: of several processes one makes it, and the others wait. Raises
+    InputError."""
+    if path.exists():
+        return cached_json(path, make, check)
+    try:
+        with sole(path, progress):
+            return cached_json(path, make, check)
+    except OSError as error:
+        if error.errno is None:  # none of the file system's
+            raise
+        raise InputError(
+            f"cannot write {path} ({error.strerror}); set AEATTN_CACHE to a folder with room"
+        ) from error
+
+
 def _lock(path: Path, progress: Progress | None) -> Lock:
     """The lock of an entry. Its file is removed by whoever held it, so it may be gone when we have it."""
     file = _lock_file(path)
@@ -84,10 +106,10 @@ def _lock_file(path: Path) -> Path:
 
 def _remove_abandoned(path: Path) -> None:
     """What other entries were to be made from, if nobody has worked on it for long and nobody holds it."""
-    for partial in path.parent.glob(".*.partial"):
-        other = partial.with_name(partial.name[1 : -len(".partial")])
+    for left in (found for kind in ("partial", "rows") for found in path.parent.glob(f".*.{kind}")):
+        other = left.with_name(left.name[1:].rpartition(".")[0])
         with suppress(OSError, InputError):
-            if other == path or time.time() - partial.stat().st_mtime < ABANDONED_SECONDS:
+            if other == path or time.time() - left.stat().st_mtime < ABANDONED_SECONDS:
                 continue
             with Lock(_lock_file(other)):
                 Places.of(other).remove()

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from aeattn.config.text import TextOptions
-from aeattn.data.build import Build, chunks_of, expected_bytes
+from aeattn.data.build import Build, characters_of, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
 from aeattn.data.small import Group, in_groups
-from aeattn.data.sole import Places, sole
+from aeattn.data.sole import Places, made_once, sole
 from aeattn.data.stored import (
     Documents,
     StoredDocument,
@@ -39,10 +39,17 @@ from aeattn.data.stored import (
 )
 from aeattn.data.sums import check, mark_seen, sums_of
 from aeattn.data.text import FOLDED
-from aeattn.data.tokenizer import Ids, Tokenizer, make_tokenizer, tokenizer_from_dict, tokenizer_kind
+from aeattn.data.tokenizer import (
+    CharTokenizer,
+    Ids,
+    Tokenizer,
+    make_tokenizer,
+    tokenizer_from_dict,
+    tokenizer_kind,
+)
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
-from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
+from aeattn.files import Json, digest, read_cached, replacing, sha256_of, sync, write_cached
 from aeattn.host import cache_dir
 
 _VERSION = 4  # of the files' layout and of what normalisation does; part of every cache key
@@ -248,19 +255,25 @@ def cached_tokenizer(
     key = _key(documents, options, tokenizer=spec, **content)
 
     def make() -> Json:
-        made = make_tokenizer(spec, _watched(documents, options, progress)).to_dict()
+        chunks = characters_of if tokenizer_kind(spec)[0] is CharTokenizer else chunks_of
+        made = make_tokenizer(spec, _watched(documents, options, chunks, progress)).to_dict()
         if key != _key(documents, options, tokenizer=spec, **content):
             raise InputError("a text changed while it was read; wait until it is written, then try again")
         return made
 
     path = cache_dir() / "tokenizers" / f"{key}.json"
-    return tokenizer_from_dict(cached_json(path, make, tokenizer_from_dict))
+    return tokenizer_from_dict(made_once(path, make, tokenizer_from_dict, progress))
 
 
-def _watched(documents: Sequence[Document], options: TextOptions, progress: Progress | None) -> Iterator[str]:
+def _watched(
+    documents: Sequence[Document],
+    options: TextOptions,
+    chunks: Callable[[Document, TextOptions], Iterator[str]],
+    progress: Progress | None,
+) -> Iterator[str]:
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
     for found in in_groups(documents, options):
-        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks_of(found, options):
+        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks(found, options):
             watch.add(len(chunk))
             yield chunk
 
@@ -306,7 +319,7 @@ def cached_overlap(
         with train.passages() as known, valid.passages() as sought:
             return asdict(overlap(known, sought, tokenizer, watch.add))
 
-    return Overlap(**cached_json(path, make, lambda found: Overlap(**found)))
+    return Overlap(**made_once(path, make, lambda found: Overlap(**found), progress))
 
 
 def _notes(side: str, store: TokenStore) -> list[str]:

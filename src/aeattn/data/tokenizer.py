@@ -46,7 +46,7 @@ class Tokenizer(Protocol):
     Tokens stand side by side: decode(a) + decode(b) is decode(a + b), save where a character is split between
     them; `decode` shows a part of one as U+FFFD.
 
-    `learns` says whether `make` looks at the text, `reads_file` whether its argument is a path.
+    `learns` says whether `make` looks at the text, `reads_file` whether its argument is a path. Stable: all of it.
     """
 
     learns, reads_file = True, False
@@ -129,7 +129,8 @@ T = TypeVar("T", bound=type[Tokenizer])
 
 
 def register_tokenizer(*kinds: str) -> Callable[[T], T]:
-    """Decorate a class of tokenizers with the names under which settings and files know it."""
+    """A decorator: the names under which settings and files know a class of tokenizers. Raises InputError for a
+    name that another class has. Stable: all of this."""
 
     def register(cls: T) -> T:
         for kind in kinds:

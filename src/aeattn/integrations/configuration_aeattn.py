@@ -21,7 +21,8 @@ MAYBE = ("n_kv_heads", "head_width", "query_bottleneck", "d_hidden")
 
 
 class AeattnConfig(PreTrainedConfig):
-    """`query`, `key` and `value` name a kind of projection for all layers, or a list of one a layer.
+    """`query`, `key` and `value` name a kind of projection for all layers, or a list of one a layer. `before_text`
+    is the token that a text is taken to follow: what stands for the second id after the vocabulary.
 
     Raises ValueError, with a mend, for values that cannot be.
     """
@@ -64,6 +65,7 @@ class AeattnConfig(PreTrainedConfig):
     d_hidden: int | None = None
     gate: bool = False
     value_embedding: bool = False
+    before_text: int = 0
     use_cache: bool = True
     pad_token_id: int | None = None
     bos_token_id: int | None = None
@@ -81,6 +83,7 @@ class AeattnConfig(PreTrainedConfig):
             _require(value is None or _whole(value), name, value, "a whole number of at least 1, or null")
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
+        _require(self.before_text in range(self.vocab_size), "before_text", self.before_text, "a token's id")
         _require(self.conv == 0 or _whole(self.conv), "conv", self.conv, "a whole number of at least 0")
         fits = self.per_head or self.head_width or self.d_model % self.n_heads == 0
         _require(fits, "n_heads", self.n_heads, f"a divisor of d_model, {self.d_model}")

@@ -8,11 +8,16 @@ model, tokenizer = hf.from_run("runs/mine")                 # no folder in betwe
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aeattn.config.model import ModelConfig
 from aeattn.config.projections import ROLES
+from aeattn.data.batches import before_text
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +40,23 @@ def library() -> Any:
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     if version < LEAST:
         raise InputError(MISSING % f"{transformers.__version__} is installed")
+    with _without_torchao():
+        transformers.modeling_utils  # noqa: B018 (which transformers imports when it is first named)
     return transformers
+
+
+@contextmanager
+def _without_torchao() -> Iterator[None]:
+    """Not a word of torchao, which transformers imports where it is there, on GPU libraries that do not load."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def register() -> None:
@@ -52,8 +73,9 @@ def register() -> None:
     AeattnForCausalLM.register_for_auto_class("AutoModelForCausalLM")
 
 
-def to_hf_config(config: ModelConfig) -> AeattnConfig:
-    """The same for `transformers`. Raises InputError for a kind of projection from a plug-in."""
+def to_hf_config(config: ModelConfig, before_text: int = 0) -> AeattnConfig:
+    """The same for `transformers`; `before_text` is the token that a text is taken to follow. Raises InputError
+    for a kind of projection from a plug-in."""
     library()
     from aeattn.integrations.configuration_aeattn import KINDS, AeattnConfig
 
@@ -64,7 +86,7 @@ def to_hf_config(config: ModelConfig) -> AeattnConfig:
             "the folder: only aeattn's own kinds can be exported"
         )
     values = {name: list(v) if isinstance(v, tuple) else v for name, v in config.to_dict().items()}
-    return AeattnConfig(**values, pad_token_id=config.vocab_size, architectures=["AeattnForCausalLM"])
+    return AeattnConfig(**values, before_text=before_text, architectures=["AeattnForCausalLM"])
 
 
 def from_hf_config(config: AeattnConfig) -> ModelConfig:
@@ -83,9 +105,11 @@ def from_hf_name(name: str) -> str:
     return "head.weight" if name == HEAD else name.removeprefix(PREFIX)
 
 
-def to_hf_model(config: ModelConfig, weights: dict[str, Tensor]) -> AeattnForCausalLM:
+def to_hf_model(
+    config: ModelConfig, weights: Mapping[str, Tensor], tokenizer: Tokenizer | None = None
+) -> AeattnForCausalLM:
     """A model of weights by our names, in evaluation mode."""
-    found = to_hf_config(config)
+    found = to_hf_config(config, 0 if tokenizer is None else before_text(tokenizer))
     from aeattn.integrations.modeling_aeattn import AeattnForCausalLM
 
     model = AeattnForCausalLM(found)
@@ -93,7 +117,8 @@ def to_hf_model(config: ModelConfig, weights: dict[str, Tensor]) -> AeattnForCau
     if config.tied:
         named[HEAD] = named["model.embedding.weight"]
     model.load_state_dict(named)
-    model.generation_config = library().GenerationConfig(pad_token_id=found.pad_token_id)
+    ids = {"pad_token_id": config.vocab_size, "bos_token_id": config.vocab_size + 1}
+    model.generation_config = library().GenerationConfig(**ids)
     evaluated: AeattnForCausalLM = model.eval()
     return evaluated
 
@@ -106,4 +131,4 @@ def from_run(run: str | os.PathLike[str]) -> tuple[AeattnForCausalLM, Any]:
 
     register()
     config, tokenizer, weights = read_run(run)
-    return to_hf_model(config.model, tensors(weights)), to_hf_tokenizer(tokenizer, config.model.context)
+    return to_hf_model(config.model, tensors(weights), tokenizer), to_hf_tokenizer(tokenizer, config.model.context)

@@ -41,8 +41,7 @@ def export(run: Path, folder: Path) -> int:
     Raises InputError for a run that another process works on, for what is no whole run, for kinds of projection
     or tokenizer from a plug-in, where something is at `folder`, and where `transformers` is not installed.
     """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already: name a folder that is not, or remove it")
+    files.refuse_existing(folder)
     library()
     locked = RunFolder(run)
     locked.read_config()
@@ -63,7 +62,7 @@ def contents(run: RunFolder, name: str) -> dict[str, bytes]:
     config, tokenizer, weights = read_run(run.path)
     to_hf_config(config.model)  # refused before anything is built
     register()
-    model = to_hf_model(config.model, tensors(weights))
+    model = to_hf_model(config.model, tensors(weights), tokenizer)
     model.config.auto_map = dict(AUTO_MAP)
     origin = sealed({"run": config.to_dict(), "tokenizer": tokenizer.to_dict()})
     return {
@@ -101,8 +100,7 @@ def bring_back(folder: Path, run: Path) -> None:
     """Make a run folder of an exported one: its config, tokenizer and weights are those of the run it came from,
     or the weights that have been trained on since. Raises InputError for any other folder, where something is at
     `run`, and where config.json was changed by hand."""
-    if run.exists() or run.is_symlink():
-        raise InputError(f"{run} is there already: name a folder that is not, or remove it")
+    files.refuse_existing(run)
     values = read_json(folder / CONFIG, f"{folder} is no exported folder")
     if values.get("model_type") != "aeattn":
         raise InputError(

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PADDING = "<|pad|>"  # its id is the first after the vocabulary: no row of the embedding
+DOCUMENT = "<|document|>"  # where a text begins or ends: the second, read as a line's end
 
 
 def to_hf_tokenizer(tokenizer: Tokenizer, context: int) -> PreTrainedTokenizerFast:
-    """The tokenizer, with a token for padding, which goes left. Raises InputError for a kind of one's own."""
+    """The tokenizer, with tokens for padding, which goes left, and for where a text begins or ends. Raises
+    InputError for a kind of one's own, and for a vocabulary that has these tokens already."""
     from transformers import PreTrainedTokenizerFast
 
     made = PreTrainedTokenizerFast(
@@ -26,8 +28,10 @@ def to_hf_tokenizer(tokenizer: Tokenizer, context: int) -> PreTrainedTokenizerFa
         model_max_length=context, clean_up_tokenization_spaces=False, split_special_tokens=True,
         model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
-    if (found := made.convert_tokens_to_ids(PADDING)) != tokenizer.vocab_size:
-        raise InputError(f"the tokenizer has a token {PADDING} of its own, {found}: it cannot be exported")
+    made.add_special_tokens({"bos_token": DOCUMENT, "eos_token": DOCUMENT})
+    for place, token in enumerate((PADDING, DOCUMENT)):
+        if (found := made.convert_tokens_to_ids(token)) != tokenizer.vocab_size + place:
+            raise InputError(f"the tokenizer has a token {token} of its own, {found}: it cannot be exported")
     return made
 
 

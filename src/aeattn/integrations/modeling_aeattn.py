@@ -29,6 +29,7 @@ from .configuration_aeattn import AeattnConfig
 from .projections_aeattn import Projection, gelu
 
 logger = logging.get_logger(__name__)
+EMPTY = "there is no token to begin with: give one, such as the tokenizer's bos_token"
 OFFLOADED = (
     "cache_implementation={!r} keeps a cache in memory for a model on a GPU; this one is in memory itself: "
     "leave it out, or move the model to a GPU"
@@ -185,9 +186,13 @@ class AeattnModel(AeattnPreTrainedModel):
     ) -> BaseModelOutputWithPast:  # fmt: skip
         """`attention_mask` is (B, Tk), zero where there is no token, on one side of a row; or (B, 1, Tq, Tk), of
         booleans or to be added to the scores. Raises ValueError beyond the context."""
-        if input_ids is not None:  # padding has the first id after the vocabulary, and no row of its own
-            input_ids = input_ids.masked_fill(input_ids == self.config.vocab_size, 0)
+        if input_ids is not None:  # padding, and where a text begins, have ids after the vocabulary, and no rows
+            size = self.config.vocab_size
+            input_ids = input_ids.masked_fill(input_ids == size, 0)
+            input_ids = input_ids.masked_fill(input_ids == size + 1, self.config.before_text)
         x = self._embed(input_ids, inputs_embeds)
+        if x.shape[1] == 0:
+            raise ValueError(EMPTY)
         cache = self._cache(past_key_values, use_cache)
         past = 0 if cache is None else cache.get_seq_length()
         begins = isinstance(past, int) and past == 0
@@ -303,7 +308,9 @@ class AeattnForCausalLM(AeattnPreTrainedModel, GenerationMixin):
         model_kwargs["past_key_values"] = AeattnQuantizedCache(**options)
 
     def _prepare_generated_length(self, generation_config: Any, *args: Any, **known: Any) -> Any:
-        """What is generated ends with the context."""
+        """What is generated ends with the context. Raises ValueError for a prompt beyond it."""
+        if known.get("input_ids_length", 0) > self.config.context:
+            raise ValueError(BEYOND.format(known["input_ids_length"], self.config.context))
         found = super()._prepare_generated_length(generation_config, *args, **known)
         if found.max_length > self.config.context:
             logger.warning_once(f"generation ends with the context of {self.config.context} tokens")

@@ -266,8 +266,19 @@ def register_projection(name: str, help: str = "") -> Callable[[type[Made]], typ
             def code(self, encoded):
                 return torch.tanh(encoded)
 
-    Its shapes, sizes and cache are found by building it. Raises ValueError, with a mend, for a class that does not
-    keep the promises of `Projection`, and for a name that is taken.
+    Its shapes, sizes and cache are found by building it.
+
+    Args:
+        name: Letters, digits, - and _.
+        help: A line for `--help` and the reference, the first of the class's docstring if not given.
+
+    Returns:
+        A function that takes the class and returns it.
+
+    Raises:
+        ValueError: A class that does not keep the promises of `Projection`, and a name that is taken.
+
+    Stable: all of this, and of `Projection` what docs/extending.md names.
     """
 
     def add(made: type[Made]) -> type[Made]:

@@ -23,7 +23,8 @@ def replace_attention(model: Model, bottleneck: int | None = None, **settings: A
     weights: so do this before training, and before an optimizer is made. It has a bias where there was one, and is
     not causal, as masks say in these layers what may be seen. Attention to the encoder's output (`multihead_attn`)
     stays as it is: it is no self-attention. PyTorch's fused kernel and its nested tensors know other weights, and
-    are not used for these layers; results in training and in evaluation mode are the same.
+    are not used for these layers; results in training and in evaluation mode are the same. An
+    `nn.TransformerEncoder` that is made of such a layer later wants `enable_nested_tensor=False`, or warns.
 
     Args:
         model: What holds such layers, or is one.

@@ -40,10 +40,14 @@ class Kept:
 class Size:
     """What a model costs.
 
-    `train_flops`: operations a character of training, averaged over a window of the context. `generate_flops`:
-    operations for one new character with a full cache of the whole context. `cache_bytes`: kept a character of
-    the past with the full cache, `latent_cache_bytes` with a cache of codes alone, or None where that is not
-    exact; both at `bytes_per_number`. `not_absorbable` says why not, or None. `kept` is what the cheaper keeps.
+    Attributes:
+        parameters: How many numbers are learned.
+        train_flops: Operations (FLOPs) a token of training, averaged over a window of the context.
+        generate_flops: Operations for one new token with a full cache of the whole context.
+        cache_bytes: Kept for each token of the past with the full cache, over all layers, at `bytes_per_number`.
+        latent_cache_bytes: The same with a cache of codes alone, or None where that is not exact.
+        not_absorbable: Why it is not, or None.
+        kept: What the cheaper of the two keeps.
     """
 
     parameters: int
@@ -67,7 +71,17 @@ class Size:
 
 
 def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
-    """The size of the model that a config describes."""
+    """What the model that a config describes costs, without building it.
+
+    Args:
+        config: The model.
+        bytes_per_number: Of what a cache keeps: 4 for float32, 2 for bfloat16.
+
+    Returns:
+        Parameters, FLOPs and cache bytes.
+
+    Stable: all of this.
+    """
     reason = not_absorbable(config)
     latent = None if reason else bytes_per_number * latent_cache_numbers(config)
     return Size(

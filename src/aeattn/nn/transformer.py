@@ -113,7 +113,20 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Character ids (B, T) to logits (B, T, V), at least in float32; position t sees characters up to t alone."""
+    """A decoder-only Transformer: ids (B, T) to logits (B, T, V); position t sees tokens up to t alone.
+
+        model = aeattn.LanguageModel(aeattn.ModelConfig(vocab_size=49))
+        logits = model(torch.zeros(2, 10, dtype=torch.int64))        # (2, 10, 49)
+
+    Stable: the constructor, `forward`, `new_cache` and `config`. The names of weights may change before version
+    1.0; run folders say which version wrote them.
+
+    Args:
+        config: What determines the model; `vocab_size` is at least 1.
+
+    Attributes:
+        config: The same.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -128,7 +141,18 @@ class LanguageModel(nn.Module):
         initialise(self)
 
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """With a cache, `ids` are only the characters that come after those in the cache."""
+        """Logits of the token after each.
+
+        Args:
+            ids: Tokens (B, T), whole numbers below the size of the vocabulary; T at most the context.
+            cache: What is kept of earlier tokens (`new_cache`): `ids` are only those that come after them.
+
+        Returns:
+            Logits (B, T, V), float32 or wider.
+
+        Raises:
+            ValueError: Ids of another shape, or more tokens in all than the context.
+        """
         self._check(ids, 0 if cache is None else cache.length)
         if cache is None:
             positions, padding, mask = torch.arange(ids.shape[1], device=ids.device), None, None
@@ -144,7 +168,18 @@ class LanguageModel(nn.Module):
         return wide(F.linear(self.norm(x), weight))
 
     def new_cache(self, kind: CacheKind = "auto", padding: Tensor | None = None) -> Cache:
-        """An empty cache for as many characters as the context. Raises ValueError where `kind` is not exact."""
+        """An empty cache for as many tokens as the context, to be given to `forward` again and again.
+
+        Args:
+            kind: `latent` keeps codes, `full` keys and values; `auto` codes wherever that gives the same result.
+            padding: How many places at the start of each row are no tokens, (B,).
+
+        Returns:
+            The cache; `length` says how many places it holds, `bytes` what they take, over all layers.
+
+        Raises:
+            ValueError: A `latent` cache that is not exact.
+        """
         latent = use_latent_cache(self.config, kind)
         return Cache(self.config.n_layers, self.config.context, latent, padding)
 

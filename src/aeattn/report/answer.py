@@ -12,6 +12,7 @@ from aeattn.report.charts import NATS
 from aeattn.report.data import Comparison
 
 WORDS = 25
+UNDECIDED = {"no difference found": "undecided"}
 
 
 def answer(comparison: Comparison) -> str:
@@ -33,15 +34,15 @@ def detail(comparison: Comparison) -> list[str]:
     """The same in full: the sentence of the primary difference, or a phrase for each of several."""
     primary = [contrast for contrast in comparison.contrasts if contrast.primary]
     if len(primary) > 1:
-        return [f"{_capital(brief(contrast))}." for contrast in primary]
-    return [_capital(contrast.sentence) for contrast in primary]
+        return [f"{capital(brief(contrast))}." for contrast in primary]
+    return [capital(contrast.sentence) for contrast in primary]
 
 
 def one(contrast: ContrastResult, smallest_effect: float) -> str:
     """A difference in a phrase, without what it was matched by."""
     ours, theirs = contrast.labels
     if contrast.center is None or contrast.shown is None:
-        return f"{_capital(ours)} against {theirs}: {contrast.verdict}"
+        return f"{capital(ours)} against {theirs}: {contrast.verdict}"
     found = Found(contrast.center, *contrast.shown, describe_measure(contrast.measure))
     if contrast.verdict == "equivalent":
         text = f"{ours} and {theirs} are equivalent within {smallest_effect:g} {NATS}: {found.signed()}"
@@ -52,12 +53,12 @@ def one(contrast: ContrastResult, smallest_effect: float) -> str:
     else:
         way = "lower" if found.mean < 0 else "higher"
         text = f"{ours} has {way} {found.measure.text} than {theirs}: by {found.size()}"
-    return _capital(text)
+    return capital(text)
 
 
 def counted(primary: Sequence[ContrastResult]) -> str:
     """How many of several differences came out how."""
-    verdicts = Counter(contrast.verdict for contrast in primary)
+    verdicts = Counter(UNDECIDED.get(contrast.verdict, contrast.verdict) for contrast in primary)
     found = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
     return f"Of {len(primary)} primary differences: {found}."
 
@@ -70,5 +71,5 @@ def _kept(comparison: Comparison, contrast: ContrastResult) -> str:
     return f", with {100 * ours / theirs:.0f} % of its KV cache"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]

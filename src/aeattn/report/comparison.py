@@ -162,8 +162,8 @@ def _contrasts(comparison: Comparison) -> list[Block]:
     if any(c.family for c in contrasts):
         about = "Intervals of the primary differences hold all at once at 95 %, as do those of exploratory ones."
     alone = [*_by_seeds_alone(contrasts)]
-    sentences = [c.sentence for c in contrasts if c.sentence and c.verdict != "no runs"]
-    said = [Text("In words:", sentences)] if sentences else []
+    sentences = [c.sentence for c in contrasts if c.sentence and not c.primary and c.verdict != "no runs"]
+    said = [Text("Besides what was pre-registered as the question:", sentences)] if sentences else []
     every = Table("Every difference, with p-values", columns, rows, folded=True).filled
     return [Text(f"{WORSE_OR_BETTER} {about}"), *said, *there, every, *alone]
 

@@ -8,10 +8,12 @@ from aeattn.compare.records import CACHED_CHARS
 from aeattn.report.blocks import Figure, Figures
 from aeattn.report.charts import LOWER, NATS, Spot, legend, named, spots
 from aeattn.report.data import Comparison, Group
-from aeattn.report.svg import Chart, short, spread
+from aeattn.report.svg import RIGHT, Chart, short, spread
 
 AT_LENGTH = f"at {CACHED_CHARS:,} characters of context"
 BYTES, SPEED = "KV-cache bytes a token", "chars/s generated"
+MANY = 12  # variants, whose intervals would hide each other
+WIDE = 744.0  # where the axis of a wide picture ends
 NEAR = 9.0  # pixels: markers that would lie closer than that are moved apart
 
 
@@ -56,27 +58,36 @@ def _figure(comparison: Comparison, group: Group, at: Mapping[str, float | None]
     here: Sequence[Spot] = [spot for spot in spots(comparison, at) if spot[0] in comparison.in_group(group)]
     if len({mean.at for _, mean in here}) < 2:
         return None
-    points, least = {arm.id: (mean.at, mean.nats) for arm, mean in here}, label == BYTES
+    least, index = label == BYTES, comparison.groups.index(group)
+    title = named(f"Loss against {label}" + ("" if least else f" {AT_LENGTH}"), group, len(comparison.groups) > 1)
+    side, many = "left" if least else "right", len(here) > MANY
+    about = f"Lower and to the {side} is better. Dashed: variants that no other beats in both."
+    about += " Intervals stand in the table." if many else ""
+    plots = [_chart(comparison, here, title, label, right) for right in ((WIDE, RIGHT) if many else (RIGHT,))]
+    name = f"report-loss-{'bytes' if least else 'speed'}{index or ''}"
+    narrow = plots[1].render() if many else None
+    return Figure(plots[0].render(), about, narrow, title, name, legend(comparison))
+
+
+def _chart(comparison: Comparison, here: Sequence[Spot], title: str, label: str, right: float) -> Chart:
+    points, least, many = {arm.id: (mean.at, mean.nats) for arm, mean in here}, label == BYTES, len(here) > MANY
     best, labels = on_frontier(points, least), {arm.id: arm.label for arm, _ in here}
-    axis = f"{label}, {'fewer' if least else 'more'} is better"
+    alt = "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {short(mean.at)}" for arm, mean in here)
+    ends = [end for _, mean in here for end in ((mean.nats,) if many else mean.ends)]
     plot = Chart(
-        named(f"Loss against {label}" + ("" if least else f" {AT_LENGTH}"), group, len(comparison.groups) > 1),
-        "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {short(mean.at)}" for arm, mean in here)
-        + f". On the frontier: {', '.join(labels[id] for id in best)}.",
-        spread([mean.at for _, mean in here], 0.08, log=True),
-        spread([end for _, mean in here for end in mean.ends], 0.12), axis, LOWER, log_x=True,
+        title, f"{alt}. On the frontier: {', '.join(labels[id] for id in best)}.",
+        spread([mean.at for _, mean in here], 0.08, log=True), spread(ends, 0.12),
+        f"{label}, {'fewer' if least else 'more'} is better", LOWER, log_x=True, right=right,
     )  # fmt: skip
     plot.frontier([points[id] for id in best])
     shifts = _shifts(plot, here)
     for arm, mean in here:
         series, shift = comparison.series(arm), shifts[arm.id]
-        plot.whisker(mean.at, *mean.ends, series, shift)
+        if not many:
+            plot.whisker(mean.at, *mean.ends, series, shift)
         tip = f"{arm.label}: {mean.nats:.4f} {NATS}, {mean.at:,.0f} {label}"
         plot.dot((mean.at, mean.nats), series, tip, shift=shift)
-    side = "left" if least else "right"
-    name = f"report-loss-{'bytes' if least else 'speed'}{comparison.groups.index(group) or ''}"
-    about = f"Lower and to the {side} is better. Dashed: variants that no other beats in both."
-    return Figure(plot.render(), about, title=plot.title, name=name, legend=legend(comparison))
+    return plot
 
 
 def _shifts(plot: Chart, spots: Sequence[Spot]) -> dict[str, float]:

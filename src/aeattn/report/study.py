@@ -9,7 +9,7 @@ from aeattn.compare.results import ContrastResult
 from aeattn.compare.sentences import brief
 from aeattn.compare.study import Part, joint, parts_of
 from aeattn.errors import InputError
-from aeattn.report.answer import counted
+from aeattn.report.answer import capital, counted
 from aeattn.report.blocks import Cell, Page, Section, Table, Text, shown, with_interval
 from aeattn.report.claims import claim_blocks
 from aeattn.report.data import load
@@ -38,7 +38,7 @@ def make_page(path: Path) -> Page:
         title=f"A study in {len(parts)} parts: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
         answer=counted(primary) if len(primary) > 1 else "; ".join(map(brief, primary)) + ".",
-        detail=[f"{brief(contrast)}." for contrast in primary] if len(primary) > 1 else [],
+        detail=[f"{capital(brief(contrast))}." for contrast in primary] if len(primary) > 1 else [],
         hero=None
         if frontier is None
         else replace(frontier, figures=[replace(frontier.figures[0], name="report")]),

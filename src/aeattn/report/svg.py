@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 Point = tuple[float, float]
 LEFT, TOP, RIGHT, BOTTOM = 56, 30, 404, 224  # of the axes of a chart
 SHAPES = 4  # of markers; with eight colours and two kinds of line, series differ in more than colour
+ALONE = 1.25  # pixels a unit, of a picture in a file of its own
 _ids = count(1)
 
 
@@ -206,7 +207,8 @@ def alone(svg: Markup, css: str, title: str = "", legend: Sequence[tuple[str, in
     rows = Markup("").join(_key(name, series, top + height + 18 * i) for i, (name, series) in enumerate(keys))
     whole = top + height + 18 * len(keys) + (6 if keys else 0)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {whole:g}"{named}>{sheet}{head}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{ALONE * width:g}" height="{ALONE * whole:g}" '
+        f'viewBox="0 0 {width:g} {whole:g}"{named}>{sheet}{head}'
         f"{inner}{body}{rows}</svg>\n"
     )
 

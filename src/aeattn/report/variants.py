@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ def variants(comparison: Comparison) -> list[Block]:
     ]
     if comparison.declaration.screening:
         rows.sort(key=lambda row: (row[1].value is None, row[1].value or 0.0))
-    columns = ["variant", f"#{NATS}", f"#minus {_baseline(comparison)}", f"#{BYTES}",
+    columns = ["variant", f"#{NATS}", f"#minus {_baseline(comparison).label}", f"#{BYTES}",
                "#training chars/s" if timed else "#training FLOPs/char", f"#{SPEED}", "#parameters", "#seeds",
                "on the frontier"]  # fmt: skip
     about = f"Lower {NATS}, fewer bytes and more chars/s are better; brackets hold 95 % confidence intervals."
@@ -52,14 +53,17 @@ def variants(comparison: Comparison) -> list[Block]:
     ]
 
 
-def _baseline(comparison: Comparison) -> str:
-    return comparison.declaration.arm(comparison.declaration.baseline).label
+def _baseline(comparison: Comparison) -> ResolvedArm:
+    """The variant that most differences of the loss are declared from."""
+    declaration = comparison.declaration
+    than = [declaration.arm(c.than).arm for c in declaration.contrasts if c.measure == declaration.loss]
+    most = Counter([declaration.arm(declaration.baseline).arm, *than]).most_common(1)[0][0]
+    return next(arm for arm in declaration.arms if arm.arm == most)
 
 
 def _against_baseline(comparison: Comparison) -> Mapping[str, ContrastResult]:
     """The declared differences of the loss from the baseline, by variant."""
-    declaration = comparison.declaration
-    base = declaration.arm(declaration.baseline).arm
+    declaration, base = comparison.declaration, _baseline(comparison).arm
     return {
         c.arm: c
         for c in comparison.contrasts

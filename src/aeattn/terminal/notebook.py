@@ -49,6 +49,7 @@ class NotebookReporter:
         self._notes: deque[str] = deque(maxlen=NOTES)
         self._warnings: deque[str] = deque(maxlen=WARNINGS)
         self._next = -math.inf
+        self._closed = False
 
     def note(self, text: str) -> None:
         self._notes.append(text)
@@ -72,6 +73,7 @@ class NotebookReporter:
         self._draw()
 
     def close(self) -> None:
+        self._closed = True
         if self._redraw is not None:
             self._draw(heard=bool(self._warnings))
 
@@ -88,8 +90,10 @@ class NotebookReporter:
         """All of it as HTML, escaped."""
         lines = [f"<strong>warning:</strong> {_escaped(text)}" for text in self._warnings]
         if not self._quiet:
-            lines += map(_escaped, self._notes)
-            if (status := self._status) is not None:
+            lines += [] if self._closed else map(_escaped, self._notes)
+            if (status := self._status) is not None and self._closed:
+                lines += [f"{status.step:,} updates", *map(_escaped, screen(status, WIDTH)[1:])]
+            elif status is not None:
                 bar = f'<progress value="{status.step}" max="{status.steps}" aria-label="updates"></progress>'
                 lines += [bar, *(_escaped(line.lstrip(BAR_SIGNS)) for line in screen(status, WIDTH))]
             if self._sample:

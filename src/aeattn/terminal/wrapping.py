@@ -46,6 +46,38 @@ def fill(lines: Iterable[str], width: int = WIDTH) -> str:
     return "\n".join(wrapped)
 
 
+class Flow:
+    """Text that comes in pieces, in lines that fit: a full one is broken before the word that has no room."""
+
+    def __init__(self, width: int = WIDTH) -> None:
+        self._width, self._column, self._word = width, 0, ""
+
+    def push(self, piece: str) -> str:
+        """What can be shown now: all but the word that may go on."""
+        found = []
+        for char in piece:
+            if not char.isspace():
+                self._word += char
+                if len(self._word) >= self._width:  # no word is as long
+                    found.append(self.close())
+                continue
+            found.append(self.close())
+            if char == "\n":
+                self._column = 0
+                found.append(char)
+            elif self._column < self._width:
+                self._column += 1
+                found.append(char)
+        return "".join(found)
+
+    def close(self) -> str:
+        """The last word."""
+        word, self._word = self._word, ""
+        broken = word and self._column + len(word) > self._width
+        self._column = len(word) if broken else self._column + len(word)
+        return f"\n{word}" if broken else word
+
+
 def bold(text: str, stream: TextIO) -> str:
     """The text in bold on a terminal, unless NO_COLOR says otherwise."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
@@ -19,13 +19,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeattn.config.text import TextOptions
-from aeattn.data.batches import IGNORED, Int64, count_windows, eval_windows, sliding_windows
+from aeattn.data.batches import (
+    IGNORED,
+    Int64,
+    before_text,
+    count_windows,
+    eval_windows,
+    rolling_windows,
+    sliding_windows,
+)
 from aeattn.data.documents import Document
 from aeattn.data.store import TokenStore
 from aeattn.data.stored import StoredDocument, evenly, lengths_of
 from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.generation.torch_engine import evaluating
 from aeattn.runs.parts import is_sharded
+from aeattn.terminal.work import SILENT, Work
 from aeattn.training.world import ALONE, World
 
 Windows = tuple[Int64, Int64]
@@ -109,9 +118,11 @@ def evaluate_store(
     tokenizer: Tokenizer,
     stride: int | None = None,
     world: World = ALONE,
+    work: Work = SILENT,
 ) -> list[Named]:
     """Name and score of every document of a store, with fixed windows, or sliding ones where there is a stride. Of
-    several processes, each scores its share of the batches of windows (`summed` adds them up).
+    several processes, each scores its share of the batches of windows (`summed` adds them up). `work` is
+    told of tokens.
 
     Characters and bytes are the text's own, those that no token stands for (`TokenStore.unknown`) among them; of
     several processes, the main one counts them.
@@ -120,10 +131,28 @@ def evaluate_store(
     done = 0  # batches of windows
     for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
         windows = sliding_windows(ids, 0, len(ids), context, stride or context, WINDOWS_AT_ONCE)
-        score = score_windows(model, world.each(windows, done), tokenizer)
+        score = score_windows(model, _told(world.each(windows, done), work), tokenizer)
         scores.append((document.name, _of_text(score, document, ids, tokenizer, world)))
         done += -(-count_windows(len(ids), context, stride or context) // WINDOWS_AT_ONCE)
     pass_along(model, done, world)
+    return scores
+
+
+def _told(windows: Iterable[Windows], work: Work) -> Iterator[Windows]:
+    """The windows, whose tokens count as done when the next ones are asked for."""
+    for inputs, targets in windows:
+        yield inputs, targets
+        work.add(inputs.size)
+
+
+def evaluate_rolling(model: nn.Module, store: TokenStore, context: int, tokenizer: Tokenizer) -> list[Named]:
+    """Name and score of every document as lm-evaluation-harness measures: every token is predicted, the first of a
+    document after a line's end (`before_text`), in windows as `rolling_windows` has them."""
+    before, scores = before_text(tokenizer), []
+    for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
+        windows = rolling_windows(np.asarray(ids), before, context, WINDOWS_AT_ONCE)
+        score = score_windows(model, windows, tokenizer)
+        scores.append((document.name, replace(score, chars=document.chars, bytes=document.bytes)))
     return scores
 
 

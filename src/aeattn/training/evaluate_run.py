@@ -19,7 +19,8 @@ from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.runs.load import model_on, read_run
-from aeattn.training.evaluate import evaluate_store, total
+from aeattn.terminal.work import SILENT, Work
+from aeattn.training.evaluate import evaluate_rolling, evaluate_store, total
 from aeattn.training.plan import corpus_of
 
 _DECODED = 1 << 18  # tokens at once
@@ -33,19 +34,23 @@ def evaluate_run(
     stride: int | None = None,
     sliding: bool = True,
     baseline: bool = True,
+    rolling: bool = False,
     column: str | None = None,
     rows: RowsAre = "auto",
     split: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    work: Work = SILENT,
 ) -> Json:
     """Losses of a run's model over texts, normalised as its own were: overall and for each file with fixed
-    windows, overall with a sliding window, and of n-gram models of the run's training text for scale.
+    windows, overall with a sliding window, and of n-gram models of the run's training text for scale. With
+    `rolling`, also as lm-evaluation-harness measures.
 
     A corpus by name means its validation side; `column`, `rows` and `split` say what of tables is read. Raises
     InputError for what cannot be read.
     """
     config, tokenizer, weights = read_run(run)
     model = model_on(device, config.model, weights)
+    work.stage("reading the text")
     documents = documents_to_evaluate(
         texts, config.data.text, config.text_seed, say, column=column, rows=rows, split=split
     )
@@ -56,7 +61,11 @@ def evaluate_run(
     if dropped := store.dropped.total():
         say(f"{dropped:,} characters were dropped by the run's text options")
     context = config.model.context
-    scores = evaluate_store(model, store, context, tokenizer)
+    step = max(1, context // 4) if stride is None else stride
+    if sliding and step > context:
+        raise InputError(f"stride is {step}, more than the context of {context}: choose at most that")
+    work.stage("evaluating with fixed windows", len(store.ids))
+    scores = evaluate_store(model, store, context, tokenizer, work=work)
     result: Json = {
         **total(score for _, score in scores).to_dict(),
         "files": [{"name": name, **score.to_dict()} for name, score in scores],
@@ -65,15 +74,19 @@ def evaluate_run(
     if not result["chars"]:
         raise InputError("nothing to evaluate: give a text of at least 2 characters")
     if sliding:
-        step = max(1, context // 4) if stride is None else stride
-        if step > context:
-            raise InputError(f"stride is {step}, more than the context of {context}: choose at most that")
-        slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step))
+        work.stage("evaluating with a sliding window", len(store.ids) * context / step)
+        slid = total(score for _, score in evaluate_store(model, store, context, tokenizer, step, work=work))
         result["sliding"] = {**slid.to_dict(), "stride": step}
+    if rolling:
+        work.stage("evaluating as lm-evaluation-harness does")
+        rolled = total(score for _, score in evaluate_rolling(model, store, context, tokenizer))
+        result["rolling"] = rolled.to_dict()
+    work.stage("reading the training text, for scale")
     train = _training_text(config, tokenizer, say) if baseline else None
     shared = None if train is None else cached_overlap(train, store, tokenizer)
     result["quality"] = quality(None, (documents, store), config.data.text, shared).to_dict()
     if baseline:
+        work.stage("counting n-grams of the training text, for scale")
         nats = _baseline(tokenizer, train, store)
         each = result["bytes"] / result["chars"] * math.log(2)
         result["ngram_nats_per_char"] = nats

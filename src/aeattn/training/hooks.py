@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aeattn.config.run import TrainingConfig
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """Does nothing: override what you need.
+    """Something that happens around updates. It does nothing: override what you need.
 
     `trainer` has `state` (step, smooth_nats, valid_nats, seconds), `config`, `model`, `optimizers`, `text` and
     `world`. Time spent in hooks is not counted as training. Whatever draws random numbers does so in
     `runs.random_state.untouched`, or training goes on with others. What takes seconds and can be broken off
     belongs in `with trainer.stop.promptly()`: a signal ends it, and a resumed run does that step's hooks again.
     Of several processes, the main one alone has hooks but those that guard, evaluate and save.
+
+    Stable: the methods, and of `trainer` what is named here.
     """
 
     def start(self, trainer: Trainer) -> None:
@@ -75,7 +78,19 @@ H = TypeVar("H", bound=type[Hook])
 
 
 def register_hook(kind: H) -> H:
-    """Have a hook, made without arguments, in every training: a decorator for classes."""
+    """A decorator: have a hook, made without arguments, in every training of this process.
+
+    Args:
+        kind: A subclass of Hook.
+
+    Returns:
+        The same class.
+
+    Raises:
+        TypeError: What is no subclass of Hook.
+
+    Stable: all of this.
+    """
     if not (isinstance(kind, type) and issubclass(kind, Hook)):
         raise TypeError(f"{kind!r} is no class of hooks: derive it from aeattn.Hook")
     if kind not in REGISTERED:
@@ -190,7 +205,9 @@ class Report(Hook):
         self.reporter.status(self._status(trainer))
 
     def evaluated(self, trainer: Trainer, score: Score) -> None:
-        self.reporter.evaluated(self._status(trainer))
+        status = self._status(trainer)
+        over = trainer.state.step >= trainer.config.training.steps  # this was the last evaluation
+        self.reporter.evaluated(replace(status, seconds_left=0.0) if over else status)
 
     def sampled(self, trainer: Trainer, text: str) -> None:
         self.reporter.sample(trainer.state.step, text)

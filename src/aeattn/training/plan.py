@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from glob import has_magic
 from itertools import count, takewhile
@@ -16,7 +17,7 @@ from aeattn.data.hub import PREFIX, parse
 from aeattn.data.tokenizer import file_of, tokenizer_kind
 from aeattn.errors import InputError
 from aeattn.files import Json
-from aeattn.host import named_path
+from aeattn.host import YES, named_path
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import config_changes
 from aeattn.training.tracker import check_trackers
@@ -57,8 +58,8 @@ def plan(
     kind.check(argument)  # refused before anything is read
     check_batch(config.training.batch, world)
     run = RunFolder(world.on_main(lambda: _checked_folder(out, _name(data, config))))
-    corpus = world.agreed(lambda: corpus_of(data, config.training.seed, say))
-    data = replace(pinned(data, corpus), text=corpus.options)
+    data, corpus = _found(data, config.training.seed, say, world)
+    data = replace(data, text=corpus.options)
     if out is None and len(_bytes(_texts(data))) > NAME_BYTES:
         say(f"the texts' names are too long for a folder's: the run is in {run.path}")
     return Plan(replace(config, data=data), corpus, run, chars)
@@ -155,7 +156,7 @@ def plan_resume(
     try:
         config, sealed = world.on_main(locked)
         check_batch(config.training.batch, world)
-        corpus = world.agreed(lambda: corpus_of(config.data, config.training.seed, say))
+        corpus = _found(config.data, config.training.seed, say, world)[1]
     except BaseException:
         run.unlock()
         raise
@@ -186,9 +187,25 @@ def corpus_of(data: DataConfig, seed: int, say: Say = lambda _: None) -> Corpus:
     return replace(corpus, valid=tuple(replace(d, limit=limit, floor_nats=None) for d in corpus.valid))
 
 
-def pinned(data: DataConfig, corpus: Corpus) -> DataConfig:
+def _found(data: DataConfig, seed: int, say: Say, world: World) -> tuple[DataConfig, Corpus]:
+    """The corpus, and the config with the commits that were found for it. Of several processes the main one asks
+    the hub, and whoever is there for leave to download: the others read the same commits."""
+    if world.size > 1 and any(name == "bookcorpus" or name.startswith(PREFIX) for name in _names(data)):
+        found = world.on_main(lambda: dict(corpus_of(data, seed, say).pinned))
+        data = pinned(data, found)
+        if found and not world.main:
+            os.environ[YES] = "1"
+    corpus = world.agreed(lambda: corpus_of(data, seed, say))
+    return pinned(data, corpus.pinned), corpus
+
+
+def _names(data: DataConfig) -> tuple[str, ...]:
+    return (*data.corpus, *data.valid)
+
+
+def pinned(data: DataConfig, found: Mapping[str, str]) -> DataConfig:
     """With the commits of data sets that were found for it: it means the same text later."""
-    names, valid = (tuple(corpus.pinned.get(n, n) for n in names) for names in (data.corpus, data.valid))
+    names, valid = (tuple(found.get(name, name) for name in names) for names in (data.corpus, data.valid))
     return replace(data, corpus=names, valid=valid)
 
 

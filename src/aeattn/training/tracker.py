@@ -41,6 +41,8 @@ class Tracker:
 
     Its methods are called one after another in a thread of its own, for which training does not wait. Whatever
     they raise is told in one line, and training goes on without the tracker.
+
+    Stable: the methods and `where`.
     """
 
     where = ""
@@ -79,10 +81,21 @@ T = TypeVar("T", bound=type[Tracker])
 
 
 def register_tracker(name: str, needs: str | None = None, install: str | None = None) -> Callable[[T], T]:
-    """Let `--track` name a class of trackers, made without arguments: a decorator.
+    """A decorator: let `--track NAME` choose a class of trackers, which is made without arguments.
 
-    `needs` is a module that must be there, and `install` what pip is to install for it, the module's name unless
-    given. Raises ValueError for a name that another class has.
+    Args:
+        name: Letters, digits, - and _.
+        needs: A module that must be there.
+        install: What pip is to install for it, the module's name unless given.
+
+    Returns:
+        A function that takes the class and returns it.
+
+    Raises:
+        ValueError: A name that another class has, or that cannot be.
+        TypeError: What is no subclass of Tracker.
+
+    Stable: all of this.
     """
 
     def register(made: T) -> T:

@@ -25,12 +25,15 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 
-// A table or a picture that goes on to the right says so.
+// A table or a picture that goes on to the right, or below, says so.
 const sized = new ResizeObserver((entries) => entries.forEach((entry) => point(entry.target)));
 function point(box) {
   const more = box.scrollWidth - box.clientWidth;
   box.classList.toggle("more", more - box.scrollLeft > 2);
-  box.previousElementSibling.hidden = more <= 2;
+  const ways = [more > 2 && "to the right", box.scrollHeight - box.clientHeight > 2 && "down"].filter(Boolean);
+  const hint = box.previousElementSibling;
+  hint.textContent = `Scroll ${ways.join(" and ")} for more.`;
+  hint.hidden = !ways.length;
 }
 for (const box of document.querySelectorAll(".scroll, .natural-size")) {
   sized.observe(box);
@@ -90,12 +93,12 @@ for (const svg of document.querySelectorAll("figure svg")) {
 // -- attention maps --------------------------------------------------------------------------------------------
 
 // The weights of a map are bytes of a lower triangle, row by row, as base64.
-function cell(map, x, y) {
-  const at = new DOMPoint(x, y).matrixTransform(map.getScreenCTM().inverse());
-  const [key, query] = [at.x, at.y].map((place) => Math.floor(place / Number(map.dataset.cell)));
+function sizeOf(map) {
   map.weights ??= Uint8Array.from(atob(map.dataset.weights), (byte) => byte.charCodeAt(0));
-  const size = (Math.sqrt(8 * map.weights.length + 1) - 1) / 2;
-  if (key < 0 || query >= size || key > query) return null;
+  return (Math.sqrt(8 * map.weights.length + 1) - 1) / 2;
+}
+function cell(map, query, key) {
+  if (key < 0 || query >= sizeOf(map) || key > query) return null;
   const name = (place) => (map.dataset.chars ? `\u201c${map.dataset.chars[place]}\u201d (${place + 1})` : place + 1);
   const weight = (map.weights[(query * (query + 1)) / 2 + key] / 255).toFixed(2);
   return `${map.dataset.tip}: ${name(query)} attends to ${name(key)} with ${weight}`;
@@ -104,13 +107,41 @@ for (const map of document.querySelectorAll(".map")) {
   map.dataset.tip = map.querySelector("title").textContent;
   map.querySelector("title").remove();
   const tell = (event) => {
-    const text = cell(map, event.clientX, event.clientY);
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse());
+    const [key, query] = [at.x, at.y].map((place) => Math.floor(place / Number(map.dataset.cell)));
+    const text = cell(map, query, key);
     if (text) show(text, event.clientX, event.clientY);
     else tip.textContent = "";
   };
   map.addEventListener("pointermove", tell);
   map.addEventListener("pointerdown", tell);
   map.addEventListener("pointerleave", () => (tip.textContent = ""));
+}
+
+// Arrow keys move from cell to cell, Page Up and Page Down from head to head.
+for (const svg of document.querySelectorAll("svg.natural")) {
+  const maps = [...svg.querySelectorAll(".map")];
+  const at = { map: 0, query: 0, key: 0 };
+  svg.tabIndex = 0;
+  svg.addEventListener("blur", () => (tip.textContent = ""));
+  svg.addEventListener("keydown", (event) => {
+    const moves = {
+      ArrowRight: [0, 0, 1], ArrowLeft: [0, 0, -1], ArrowDown: [0, 1, 0], ArrowUp: [0, -1, 0],
+      PageDown: [1, 0, 0], PageUp: [-1, 0, 0],
+    };
+    if (event.key === "Escape") tip.textContent = "";
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    const [head, down, right] = moves[event.key];
+    const within = (value, most) => Math.max(0, Math.min(value, most));
+    at.map = within(at.map + head, maps.length - 1);
+    at.query = within(at.query + down, sizeOf(maps[at.map]) - 1);
+    at.key = within(at.key + right, at.query);
+    const cellSize = Number(maps[at.map].dataset.cell);
+    const place = new DOMPoint((at.key + 0.5) * cellSize, (at.query + 0.5) * cellSize);
+    const seen = place.matrixTransform(maps[at.map].getScreenCTM());
+    show(cell(maps[at.map], at.query, at.key), seen.x, seen.y);
+  });
 }
 
 // -- paper -----------------------------------------------------------------------------------------------------
