@@ -161,12 +161,15 @@ def _traced(graph: Graph) -> Any:
     kept = [torch.zeros(slot.first(rows, before)) for slot in slots]
     ids, mask = torch.zeros(rows, new, dtype=torch.int64), torch.ones(rows, before + new, dtype=torch.int64)
     varying = tuple({0: batch} if slot.is_conv else {0: batch, 2: past} for slot in slots)
-    return torch.onnx.export(
+    traced: Any = torch.onnx.export(
         graph, (ids, mask, *kept), dynamo=True, verbose=False, external_data=False,
         input_names=["input_ids", "attention_mask", *(slot.past for slot in slots)],
         output_names=["logits", *(slot.present for slot in slots)],
         dynamic_shapes=({0: batch, 1: time}, {0: batch, 1: torch.export.Dim.DYNAMIC}, varying),
     )  # fmt: skip
+    for node in traced.model.graph:
+        node.metadata_props.clear()  # where in whose files an operator comes from
+    return traced
 
 
 def _foreign(config: ModelConfig) -> str:
