@@ -45,7 +45,7 @@ seeds = [11]
 space = { "training.learning_rate" = [1e-3, 1e-1] }
 """
 BENCH = "aeattn bench generate --chars 1 --batch 1 --rounds 1 --no-long --json"
-TOKENS = f"aeattn train text.txt {SMALL} --tokenizer bpe:300 --out run"
+TOKENS = f"aeattn train text.txt {SMALL} --tokenizer bpe:260 --out run"
 STUDY = "aeattn compare searched.toml --out study --quiet"
 HARNESS = (
     "aeattn evaluate run text.txt --harness task && lm_eval --model hf --device cpu "
@@ -150,7 +150,7 @@ def _try(name: str, place: Place) -> str:
     place.run("python -m pip check")
     place.run("aeattn --version")
     if name not in COMMANDS:
-        return "installs; no command of its own is known"
+        return "failed: it installs, and no command that needs it is known here"
     shutil.rmtree(place.desk / "run", ignore_errors=True)
     said = place.run(COMMANDS[name]).stderr.splitlines()
     if lines := [line for line in said if "warning: tracker " in line]:
