@@ -71,6 +71,7 @@ BAD = [
     ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
     ["report", "no-such-run"], ["compare", "claim"],
     ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
+    ["export", "no-such-run", "--to", "onnx", "x"],
 ]  # fmt: skip
 
 

@@ -400,3 +400,14 @@ def test_a_package_that_is_missing_is_named(
         InputError, match=rf"needs the package {package}: pip install 'autoencoder-attention\[data\]'"
     ):
         resolve([str(path)])
+
+
+def test_a_parquet_file_is_read_as_it_is_wanted(tmp_path: Path) -> None:
+    path, before = tmp_path / "a.parquet", pa.total_allocated_bytes()
+    texts = pa.array([os.urandom(1000).hex() for _ in range(12_000)])
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=500, compression="none", use_dictionary=False)
+    size = path.stat().st_size
+    del texts
+    for number, _ in enumerate(table(path).batches(path, "text")):
+        assert pa.total_allocated_bytes() - before < size // 2, number
+    assert size > 20_000_000

@@ -81,12 +81,13 @@ def test_evaluations_of_all_processes_sum_to_that_of_one(trainers: list[Trainer]
     assert [(name, score.chars) for name, score in files] == [(n, s.chars) for n, s in alone.file_scores]
 
 
-def test_evaluations_on_the_way_are_shared_too(trainers: list[Trainer]) -> None:
+@pytest.mark.parametrize("side", ["valid", "train"])
+def test_evaluations_on_the_way_are_shared_too(trainers: list[Trainer], side: str) -> None:
     scores = []
     for trainer in trainers:
-        evaluate = trainer.hooks[1]
-        evaluate.start(trainer)
-        scores.append(score_windows(trainer.model, evaluate._windows, trainer.text.tokenizer))  # type: ignore[attr-defined]
+        trainer.evaluation.start(trainer)
+        windows = trainer.world.share(getattr(trainer.evaluation, f"_{side}"))
+        scores.append(score_windows(trainer.model, windows, trainer.text.tokenizer))
     assert scores[0].tokens == scores[1].tokens + scores[2].tokens
     assert scores[0].nats == pytest.approx(scores[1].nats + scores[2].nats, rel=1e-6)
 

@@ -155,7 +155,7 @@ def _faults(known: Json) -> list[Block]:
         "compared with an uninterrupted one: weights, optimizer, random state, metrics, samples, checkpoints. The "
         f"largest difference of all is {known['largest_difference']}.",
         *(f"Left out, {name}: {reason}." for name, reason in known["skipped"].items()),
-        Table(("", "right", "tried"), rows),
+        Table(("kind of fault", "right", "tried"), rows),
     ]
 
 

@@ -6,15 +6,21 @@ import argparse
 from pathlib import Path
 
 from aeattn.cli.options import Command, Example, add_json, add_run
-from aeattn.terminal.tables import print_json, print_next, print_text
+from aeattn.errors import InputError
+from aeattn.terminal.tables import print_json, print_next, print_text, say
 
 
 def export_run(options: argparse.Namespace) -> int:
     """Write the folder that the options name; returns the exit code."""
     from aeattn.runs.folder import RunFolder
 
+    if options.to != "onnx" and (options.int8 or options.measure):
+        raise InputError("--int8 and --measure go with --to onnx: leave them out, or export to that")
     RunFolder(options.run).read_config()
+    return _to_onnx(options) if options.to == "onnx" else _to_hf(options)
 
+
+def _to_hf(options: argparse.Namespace) -> int:
     from aeattn.integrations.hf_export import export  # from here on PyTorch is loaded, which takes seconds
 
     written = export(options.run, options.folder)
@@ -22,6 +28,23 @@ def export_run(options: argparse.Namespace) -> int:
         print_json({"folder": str(options.folder), "bytes": written})
     else:
         print_text(f"{options.folder}: {written / 1e6:,.1f} MB, to be loaded with trust_remote_code=True")
+    return 0
+
+
+def _to_onnx(options: argparse.Namespace) -> int:
+    from aeattn.integrations.onnx_export import export
+
+    found = export(options.run, options.folder, int8=options.int8, measure=options.measure, say=say)
+    if options.json:
+        print_json({"folder": str(options.folder), "bytes": found["bytes"], "measured": found["measured"]})
+        return 0
+    print_text(f"{options.folder}: {found['bytes'] / 1e6:,.1f} MB, for onnxruntime")
+    if (measured := found["measured"]) is not None:
+        losses = [measured[name] for name in ("run_nats_per_char", "nats_per_char")]
+        print_text(
+            f"nats/char: {losses[0]:.4f} of the run, {losses[1]:.4f} as exported ({losses[1] - losses[0]:+.4f})"
+        )
+    print_next(f"python {options.folder / 'generate.py'} 'The '")
     return 0
 
 
@@ -37,8 +60,12 @@ def import_folder(options: argparse.Namespace) -> int:
 
 def _export_options(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--to", choices=["hf"], required=True, help="hf: a folder for Hugging Face's transformers")
+    what = "hf: a folder for Hugging Face's transformers; onnx: one for onnxruntime"
+    parser.add_argument("--to", choices=["hf", "onnx"], required=True, help=what)
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder that is not there yet")
+    parser.add_argument("--int8", action="store_true", help="onnx: matrices of 8 bits")
+    parser.add_argument("--measure", action="append", default=[], metavar="TEXT",
+                        help="onnx: compare the losses of run and export over a text")  # fmt: skip
     add_json(parser)
 
 
@@ -52,7 +79,10 @@ EXPORT = Command(
     "write a run's model for another library",
     _export_options,
     export_run,
-    examples=(Example("aeattn export runs/mine --to hf my-model", "a folder for Hugging Face's transformers"),),
+    examples=(
+        Example("aeattn export runs/mine --to hf my-model", "a folder for Hugging Face's transformers"),
+        Example("aeattn export runs/mine --to onnx my-model", "a folder for onnxruntime"),
+    ),
 )
 IMPORT = Command(
     "import",

@@ -16,6 +16,7 @@ from aeattn.compare.executors import Chosen, Place
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
 from aeattn.compare.local import Here, worker_environment
+from aeattn.compare.metrics import describe_measure
 from aeattn.compare.plan import declared
 from aeattn.compare.progress import GridProgress
 from aeattn.compare.results import Summary
@@ -136,7 +137,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"pre-registered as {declaration.hash[:12]} in {folder.spec}",
         *(
-            f"primary comparison: {c.arm} against {c.than} in {c.measure}, {MATCHED[c.matching]}"
+            f"primary comparison: {c.arm} and {c.than}, {describe_measure(c.measure).text} {MATCHED[c.matching]}"
             for c in declaration.contrasts
             if c.primary
         ),

@@ -19,6 +19,7 @@ from aeattn.errors import InputError
 
 USUAL = ("text", "content", "sentence", "document", "article", "story", "passage", "body")
 BATCH_BYTES = 1 << 20
+_STREAMED = {"buffer_size": 1 << 20, "pre_buffer": False}  # else all of a file is read ahead
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -121,7 +122,7 @@ def _parquet_batches(path: Path, column: str) -> Iterator[Batch]:
 def _parquet_near(path: Path, column: str, ranges: Ranges | None) -> Iterator[tuple[int, Batch]]:
     """Batches with the number of their first row; of the row groups that hold a row of `ranges`, or of all."""
     parquet = extra("pyarrow.parquet", f"{path}")
-    with _arrow(path, "Parquet") as pyarrow, parquet.ParquetFile(path, buffer_size=1 << 20) as file:
+    with _arrow(path, "Parquet") as pyarrow, parquet.ParquetFile(path, **_STREAMED) as file:
         choose(_columns_of(pyarrow, file.schema_arrow), column, f"{path}")
         rows = min(1 << 16, max(1, BATCH_BYTES // _bytes_of_row(file.metadata, column)))
         for at, groups in _groups(file.metadata, ranges):

@@ -25,16 +25,17 @@ def wrap(
 ) -> list[str]:
     """The text in lines of at most `width` columns. A longer word has a line of its own: a path stays whole.
 
-    `indent` stands before each line, `hanging` before those that go on, where it is another. `anywhere`: a long
-    word is broken, as in a text that is no text yet."""
+    `indent` stands before each line, `hanging` before those that go on, where it is another, behind the spaces
+    that the text begins with. `anywhere`: a long word is broken, as in a text that is no text yet."""
     return [
         wrapped for line in text.splitlines() or [""] for wrapped in _wrap(line, width, indent, hanging, anywhere)
     ]
 
 
 def _wrap(line: str, width: int, indent: str, hanging: str | None, anywhere: bool) -> list[str]:
+    begins = " " * (len(line) - len(line.lstrip(" ")))
     found = textwrap.wrap(
-        line, width, initial_indent=indent, subsequent_indent=indent if hanging is None else hanging,
+        line, width, initial_indent=indent, subsequent_indent=begins + (indent if hanging is None else hanging),
         break_long_words=anywhere, break_on_hyphens=False,
     )  # fmt: skip
     return found or [""]
