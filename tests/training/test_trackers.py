@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aeattn.data import tales
+from aeattn.training.tracker import Tracked
+from aeattn.training.trackers import TensorBoard
 from tests.faults.harness import ROOT, TINY
+from tests.training.tracked import in_tensorboard
 
 NAMES = [name for name in ("tensorboard", "wandb", "mlflow", "trackio") if find_spec(name)]
 KILL = """
@@ -123,3 +128,18 @@ def test_config_and_environment_go_with_them(resumed: dict[str, Any]) -> None:
             [identity] = {entry["id"] for entry in entries if "id" in entry}  # two processes, one run
             note = json.loads((resumed["folder"] / "tracking" / "wandb.json").read_text())
             assert note["id"] == identity
+
+
+def test_what_was_sent_and_not_noted_is_not_sent_again(tmp_path: Path) -> None:
+    """TensorBoard passes over numbers of steps that are made again, but not over texts."""
+    pytest.importorskip("tensorboard")
+    run = Tracked("0" * 32, "run", None, tmp_path / "tracking", 0, {}, {})
+    for step in (0, 13):
+        tracker = TensorBoard()
+        tracker.begin(replace(run, step=step))
+        for sent in (7, 14) if step == 0 else (14, 21):
+            tracker.log(sent, {"loss": 1.0 * sent}, f"sample {sent}")
+        tracker.end(True)
+    found = in_tensorboard(tmp_path)
+    assert [entry["step"] for entry in found if "sample" in entry] == [7, 14, 21]
+    assert [entry["step"] for entry in found if "loss" in entry] == [7, 14, 21]

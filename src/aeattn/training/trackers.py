@@ -31,6 +31,7 @@ class TensorBoard(Tracker):
 
         folder = run.folder / "tensorboard"
         last = run.step if any(folder.glob("events.*")) else 0
+        self._samples = _samples_in(folder) if last else set()
         # whatever is there of later steps, a process that was killed has written and not noted
         self._writer: Any = SummaryWriter(str(folder), purge_step=last + 1 if last else None)
         self.where = f"tensorboard --logdir {folder}"
@@ -42,12 +43,22 @@ class TensorBoard(Tracker):
     def log(self, step: int, metrics: Mapping[str, float], sample: str | None) -> None:
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
-        if sample is not None:
+        if sample is not None and step not in self._samples:
             self._writer.add_text("sample", _as_code(sample), step)
         self._writer.flush()
 
     def end(self, done: bool) -> None:
         self._writer.close()
+
+
+def _samples_in(folder: Path) -> set[int]:
+    """The steps of the samples in event files. TensorBoard passes over later numbers that were purged, not texts."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events: Any = EventAccumulator(str(folder), {"scalars": 1, "tensors": 0})
+    events.Reload()
+    texts = (name for name in events.Tags()["tensors"] if name.startswith("sample/"))
+    return {event.step for name in texts for event in events.Tensors(name)}
 
 
 @register_tracker("wandb", needs="wandb", install=f"{PACKAGE}[wandb]")
