@@ -52,7 +52,7 @@ class TensorBoard(Tracker):
 
 
 def _samples_in(folder: Path) -> set[int]:
-    """The steps of the samples in event files. TensorBoard passes over later numbers that were purged, not texts."""
+    """The steps of the samples in event files: TensorBoard passes over numbers that were purged, but not texts."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events: Any = EventAccumulator(str(folder), {"scalars": 1, "tensors": 0})
