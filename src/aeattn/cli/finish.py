@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.data.watch import clock
@@ -31,12 +33,21 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     lines = ["", *shown, "", *_losses(score, trainer.state.train_eval_nats, floor)]
     if trainer.minutes is not None:
         lines.append(_time(trainer, trainer.minutes))
-    texts = " ".join(trainer.config.data.corpus) or "tales"
+    texts = [_from_here(name) for name in trainer.config.data.corpus] or ["tales"]
+    commands = (["generate", str(run.path), "--prompt", "The "], ["evaluate", str(run.path), *texts],
+                ["report", str(run.path)])  # fmt: skip
     return [
         *lines, f"learning curve: {run.curve}", f"run folder: {run.path}", "Next:",
-        f"  aeattn generate {run.path} --prompt 'The '", f"  aeattn evaluate {run.path} {texts}",
-        f"  aeattn report {run.path}",
+        *(f"  {shlex.join(['aeattn', *command])}" for command in commands),
     ]  # fmt: skip
+
+
+def _from_here(name: str) -> str:
+    """The name of a text, or its path, which is short where it lies below the current folder."""
+    try:
+        return str(Path(name).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # it lies elsewhere, or this folder is gone
+        return name
 
 
 def _losses(score: Score, train: float | None, floor: float | None) -> list[str]:

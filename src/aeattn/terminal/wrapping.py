@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
@@ -32,7 +33,12 @@ def wrap(
     ]
 
 
+_LABEL_AND_PATH = re.compile(r"[a-z ]+: \S*/\S*")  # one line, so that whoever looks for the label finds the path
+
+
 def _wrap(line: str, width: int, indent: str, hanging: str | None, anywhere: bool) -> list[str]:
+    if _LABEL_AND_PATH.fullmatch(line) and not anywhere:
+        return [indent + line]
     begins = " " * (len(line) - len(line.lstrip(" ")))
     found = textwrap.wrap(
         line, width, initial_indent=indent, subsequent_indent=begins + (indent if hanging is None else hanging),
