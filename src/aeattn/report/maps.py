@@ -44,7 +44,8 @@ def map_figure(label: str, maps: Maps) -> Figure | None:
     passage = " ".join(maps.text.split())
     alt = f"{len(grid)} layers of {len(grid[0])} heads on the passage \u201c{passage}\u201d."
     svg = str(picture(f"Attention maps, {label}", alt, width, height, parts))
-    drawn = svg.replace("<svg ", f'<svg class="natural" width="{width}" height="{height}" ', 1)
+    natural = f'<svg class="natural" width="{width}" height="{height}" '
+    drawn = svg.replace(' class="small"', "", 1).replace("<svg ", natural, 1)
     return Figure(Markup(drawn), title=label)
 
 

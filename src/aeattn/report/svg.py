@@ -179,18 +179,22 @@ def hint(tip: str) -> Markup:
     return Markup("<title>{}</title>").format(tip) if tip else Markup("")
 
 
+SMALL = 450  # units wide, which are pixels at 100 %
+
+
 def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
     svg = Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>')
     return svg.format(x, y, classes, anchor, text)
 
 
 def picture(title: str, alt: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
-    """An SVG with a title and a description for those who do not see it."""
-    n = next(_ids)
+    """An SVG with a title and a description for those who do not see it. A small one grows by half at most, so that
+    its words stay as large as those around it."""
+    n, small = next(_ids), Markup(' class="small"') if width <= SMALL else ""
     return Markup(
-        '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="t{} d{}"><title id="t{}">{}</title>'
+        '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="t{} d{}"{}><title id="t{}">{}</title>'
         '<desc id="d{}">{}</desc>{}</svg>'
-    ).format(width, height, n, n, n, escape(title), n, escape(alt), Markup("").join(parts))
+    ).format(width, height, n, n, small, n, escape(title), n, escape(alt), Markup("").join(parts))
 
 
 def alone(svg: Markup, css: str, title: str = "", legend: Sequence[tuple[str, int | None]] = ()) -> str:
