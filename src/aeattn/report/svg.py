@@ -188,8 +188,8 @@ def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
 
 
 def picture(title: str, alt: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
-    """An SVG with a title and a description for those who do not see it. A small one grows by half at most, so that
-    its words stay as large as those around it."""
+    """An SVG with a title and a description for those who do not see it. A small one grows by half at most: its
+    words stay as large as those around it."""
     n, small = next(_ids), Markup(' class="small"') if width <= SMALL else ""
     return Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="t{} d{}"{}><title id="t{}">{}</title>'
