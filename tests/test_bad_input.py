@@ -304,6 +304,11 @@ def test_a_name_that_begins_with_a_tilde_is_a_file_where_no_user_has_it(
     assert RunFolder(tmp_path / "run").read_config().data.corpus == (str(tmp_path / "~root"),)
 
 
+@pytest.mark.parametrize("command", ["train", "compare", "generate"])
+def test_a_name_that_no_file_can_have(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _refused(capsys, [command, "x" * 1000], "no file can have so long a name: xxx")
+
+
 def test_many_texts_have_a_run_folder_of_a_short_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,8 +78,8 @@ def broken(ended: Ended) -> list[str]:
 
 @dataclass
 class Place:
-    """A folder with what a command may read and change. It may write new files in `named`, and over files of the
-    names in `may_change`."""
+    """A folder with what a command may read and change. It may write new files in `named`, and those
+    with a name in `may_change` anywhere."""
 
     root: Path
     named: Path
@@ -97,7 +97,11 @@ class Place:
         after = snapshot(self.root)
         kept = {path: sum_ for path, sum_ in self._before.items() if path.name not in self.may_change}
         gone = [f"changed or lost: {path}" for path, sum_ in kept.items() if after.get(path) != sum_]
-        added = [f"added: {path}" for path in after if path not in self._before and not self._is_named(path)]
+        added = [
+            f"added: {path}"
+            for path in after
+            if path not in self._before and not self._is_named(path) and path.name not in self.may_change
+        ]
         return gone + added
 
     def _is_named(self, path: Path) -> bool:

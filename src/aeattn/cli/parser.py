@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -69,6 +70,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         return 0
     except OSError as error:  # a full disk, a folder that may not be written to
+        if error.errno == errno.ENAMETOOLONG:
+            return _complain(f"no file can have so long a name: {str(error.filename)[:60]}...", 2)
         return _complain(str(error), 1)
 
 

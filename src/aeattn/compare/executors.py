@@ -165,7 +165,7 @@ def choose(on: str | None) -> Chosen | None:
 
     Raises InputError for an unknown name, and where a package is missing.
     """
-    name, _, address = (on or LOCAL).partition(":")
+    name, _, address = (LOCAL if on is None else on).partition(":")
     if name == LOCAL:
         return None
     if name in BUILT_IN:
