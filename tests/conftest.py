@@ -93,6 +93,7 @@ def _own_registries() -> Iterator[None]:
     ]
     before, registered = [dict(registry) for registry in registries], list(hooks.REGISTERED)
     yield
+    before[-1] |= {name: kind for name, kind in executors._registered.items() if name in executors.BUILT_IN}
     for registry, values in zip(registries, before, strict=True):
         registry.clear()
         registry.update(values)

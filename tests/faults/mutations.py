@@ -88,7 +88,7 @@ def _change(inside: Any, key: Any, change: Change) -> None:
         del inside[key]
         inside.setdefault("", None) if key == "" and isinstance(inside, dict) else None
     elif change.what == "twice" and isinstance(inside, list):
-        inside.insert(key, copy.deepcopy(value))
+        inside.insert(key, _fresh(value))
     elif change.what == "rename" and isinstance(inside, dict) and key != "":
         inside[odd if isinstance(odd, str) else str(change.odd)] = inside.pop(key)
     elif change.what == "scale" and isinstance(value, int | float) and not isinstance(value, bool):
@@ -99,10 +99,10 @@ def _change(inside: Any, key: Any, change: Change) -> None:
         inside[key] = _fresh(odd)
 
 
-def _fresh(odd: Any) -> Any:
+def _fresh(value: Any) -> Any:
     """A copy, which may be changed in its turn, or put into itself."""
     try:
-        return copy.deepcopy(odd)
+        return copy.deepcopy(value)
     except RecursionError:
         return _nested(_DEEPEST)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,6 @@ def test_jobs_of_submitit(spec: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["compare", spec, "--out", str(out), "--on", "slurm:local", "--jobs", "2", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["runs"]["done"] == 4
-    assert " left | final-" in captured.err
+    assert re.search(r" left\n  final-", captured.err)
     assert {record.status for record in Folder(out).read_records()} == {"done"}
     assert not list((out / "executor").glob("*.json"))
