@@ -304,11 +304,18 @@ def warn_of_damage(reason: str) -> None:
 def cache_entry(path: Path) -> Iterator[Path]:
     """A path to write a cache entry to, which becomes `path` at the end of the block, or vanishes if the block
     fails. Raises InputError where the file system refuses; other errors of the block pass through."""
-    try:
+    with cache_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, of_the_dead=True)
         with replacing(path) as partial:
             yield partial
+
+
+@contextmanager
+def cache_refusals(path: Path) -> Iterator[None]:
+    """Raises InputError where the file system refuses a cache entry; other errors of the block pass through."""
+    try:
+        yield
     except OSError as error:
         if error.errno is None:  # none of the file system's
             raise

@@ -19,7 +19,7 @@ from typing import Any
 
 from aeattn.data.fetch import Progress
 from aeattn.errors import InputError
-from aeattn.files import Json, Lock, beside, cached_json, remove_leftovers
+from aeattn.files import Json, Lock, beside, cache_refusals, cached_json, remove_leftovers
 
 ABANDONED_SECONDS = 24 * 3600.0
 PATIENCE_SECONDS = 7 * 24 * 3600.0
@@ -73,15 +73,8 @@ def made_once(
     InputError."""
     if path.exists():
         return cached_json(path, make, check)
-    try:
-        with sole(path, progress):
-            return cached_json(path, make, check)
-    except OSError as error:
-        if error.errno is None:  # none of the file system's
-            raise
-        raise InputError(
-            f"cannot write {path} ({error.strerror}); set AEATTN_CACHE to a folder with room"
-        ) from error
+    with cache_refusals(path), sole(path, progress):
+        return cached_json(path, make, check)
 
 
 def _lock(path: Path, progress: Progress | None) -> Lock:

@@ -53,8 +53,7 @@ def export(
     a tokenizer from a plug-in and a projection from one that cannot be exported, where something is at `folder`,
     and where onnx, onnxscript or onnxruntime are not installed.
     """
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder} is there already: name a folder that is not, or remove it")
+    files.refuse_existing(folder)
     libraries()
     locked = RunFolder(run)
     locked.read_config()

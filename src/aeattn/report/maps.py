@@ -43,10 +43,7 @@ def map_figure(label: str, maps: Maps) -> Figure | None:
     width, height = HEAD + pitch * len(grid[0]), HEAD + pitch * len(grid)
     passage = " ".join(maps.text.split())
     alt = f"{len(grid)} layers of {len(grid[0])} heads on the passage \u201c{passage}\u201d."
-    svg = str(picture(f"Attention maps, {label}", alt, width, height, parts))
-    natural = f'<svg class="natural" width="{width}" height="{height}" '
-    drawn = svg.replace(' class="small"', "", 1).replace("<svg ", natural, 1)
-    return Figure(Markup(drawn), title=label)
+    return Figure(picture(f"Attention maps, {label}", alt, width, height, parts, natural=True), title=label)
 
 
 def _sign(character: str) -> str:

@@ -187,14 +187,18 @@ def words(x: float, y: float, text: str, classes: str, anchor: str) -> Markup:
     return svg.format(x, y, classes, anchor, text)
 
 
-def picture(title: str, alt: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
-    """An SVG with a title and a description for those who do not see it. A small one grows by half at most: its
-    words stay as large as those around it."""
-    n, small = next(_ids), Markup(' class="small"') if width <= SMALL else ""
+def picture(
+    title: str, alt: str, width: float, height: float, parts: Iterable[Markup], natural: bool = False
+) -> Markup:
+    """An SVG with a title and a description for those who do not see it. A `natural` one is as large as it says; a
+    small one grows by half at most, so that its words stay as large as those around it."""
+    n, sized = next(_ids), Markup(' class="small"') if width <= SMALL else ""
+    if natural:
+        sized = Markup(' class="natural" width="{}" height="{}"').format(width, height)
     return Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-labelledby="t{} d{}"{}><title id="t{}">{}</title>'
         '<desc id="d{}">{}</desc>{}</svg>'
-    ).format(width, height, n, n, small, n, escape(title), n, escape(alt), Markup("").join(parts))
+    ).format(width, height, n, n, sized, n, escape(title), n, escape(alt), Markup("").join(parts))
 
 
 def alone(svg: Markup, css: str, title: str = "", legend: Sequence[tuple[str, int | None]] = ()) -> str:
