@@ -12,6 +12,7 @@ import pytest
 from tokenizers import Tokenizer as Library
 
 import aeattn
+from aeattn.analysis.maps import unpack
 from aeattn.cli import main
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.tokenizer import load_tokenizer
@@ -64,6 +65,17 @@ def test_characters_to_train_on_are_characters(trained: tuple[Path, str]) -> Non
     a_token = len(TRAIN) / len(load_tokenizer(run / "tokenizer.json").encode(TRAIN))
     assert config["training"]["steps"] == int(CHARS / a_token) // (2 * 16)
     assert last["chars"] == round(config["training"]["steps"] * 2 * 16 * a_token)
+
+
+def test_maps_have_the_text_of_each_token(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    run, _ = trained
+    capsys.readouterr()
+    assert main(["inspect", str(run), "--chars", "200", "--json"]) == 0
+    maps = json.loads(capsys.readouterr().out)["maps"]
+    tokenizer = load_tokenizer(run / "tokenizer.json")
+    ids = tokenizer.encode(maps["text"])
+    assert maps["tokens"] == [tokenizer.decode([index]) for index in ids] or "\ufffd" in maps["text"]
+    assert len(maps["tokens"]) == len(unpack(maps["weights"][0][0]))
 
 
 def test_losses_are_those_of_the_text(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:

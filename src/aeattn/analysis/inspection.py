@@ -7,12 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from aeattn.analysis.ablation import ablate, passes
 from aeattn.analysis.bottleneck import code_measures, over_projections
-from aeattn.analysis.heads import head_measures, over_heads, weight_maps
-from aeattn.analysis.maps import pack
+from aeattn.analysis.heads import head_measures, over_heads, passage_maps
 from aeattn.analysis.results import Inspection, Maps, TextRead
 from aeattn.analysis.windows import Sample, rows_at_once, sample
 from aeattn.config.generation import DEVICE
@@ -31,7 +28,7 @@ from aeattn.terminal.work import SILENT, Work
 from aeattn.training.plan import corpus_of
 
 CHARS = 16_384
-MAP_CHARS = 40
+MAP_TOKENS = 40
 Say = Callable[[str], None]
 
 
@@ -109,8 +106,8 @@ def _text_read(store: TokenStore, windows: Sample) -> TextRead:
 
 
 def _maps(model: LanguageModel, windows: Sample, tokenizer: Tokenizer) -> Maps:
-    ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
-    return Maps(tokenizer.decode(ids), pack(weight_maps(model, torch.from_numpy(ids)).numpy()))
+    ids = windows.window(int(windows.starts[0]))[: min(MAP_TOKENS, windows.length)]
+    return passage_maps(model, tokenizer, ids)
 
 
 def read_text(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str], say: Say) -> TokenStore:

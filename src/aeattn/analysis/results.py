@@ -137,10 +137,17 @@ class TextRead:
 
 @dataclass(frozen=True)
 class Maps:
-    """Weights of one passage, packed (analysis/maps.py): a string for each head of each layer."""
+    """Weights of one passage, packed (analysis/maps.py): a string for each head of each layer. `tokens` are given
+    where they are not the characters of `text`."""
 
     text: str
     weights: tuple[tuple[str, ...], ...]
+    tokens: tuple[str, ...] = ()
+
+    def labels(self, size: int) -> tuple[str, ...]:
+        """What stands at each of so many positions; nothing where the maps are not of this text."""
+        labels = self.tokens or tuple(self.text)
+        return labels if len(labels) == size else ()
 
 
 @dataclass(frozen=True)
