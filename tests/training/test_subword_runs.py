@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer as Library
 
 import aeattn
@@ -17,7 +18,8 @@ from aeattn.cli import main
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.tokenizer import load_tokenizer
 from aeattn.errors import InputError
-from aeattn.runs.load import open_writer
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.load import load_model, open_writer
 from aeattn.training.evaluate_run import evaluate_run
 
 WORDS = ["Wölfe", "Käse", "Bäume", "kaufen", "suchen", "finden", "heute", "morgen", "niemals", "unter", "Straße"]
@@ -76,6 +78,22 @@ def test_maps_have_the_text_of_each_token(trained: tuple[Path, str], capsys: pyt
     ids = tokenizer.encode(maps["text"])
     assert maps["tokens"] == [tokenizer.decode([index]) for index in ids] or "\ufffd" in maps["text"]
     assert len(maps["tokens"]) == len(unpack(maps["weights"][0][0]))
+
+
+def test_inspected_losses_are_a_character(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One window of the whole text: recomputed from the model alone."""
+    run, _ = trained
+    capsys.readouterr()
+    assert main(["inspect", str(run), "--chars", "1", "--json", "--context", "8"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    folder, tokenizer = RunFolder(run), load_tokenizer(run / "tokenizer.json")
+    model = load_model(folder, folder.read_config().model)
+    ids = torch.from_numpy(tokenizer.encode(VALID)[:9].astype("int64"))
+    with torch.inference_mode():
+        nats = torch.nn.functional.cross_entropy(model(ids[None, :-1])[0, 4:], ids[5:], reduction="sum")
+    chars = sum(tokenizer.chars_per_token[index] for index in ids[5:].tolist())
+    assert found["text"]["queries"] == 4
+    assert found["loss"]["all"] == pytest.approx(float(nats) / chars, rel=1e-5)
 
 
 def test_losses_are_those_of_the_text(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def inspect_run(
         texts: files, folders, globs or a corpus by name; none means the run's own validation text.
         step: the checkpoint to look at; the run's last weights if not given.
         chars: about how much text is read, in evenly spaced windows.
-        context: characters that the model sees, at most its own context, which is the default.
+        context: tokens that the model sees, at most its own context, which is the default.
         device: where to compute.
         say, work: where notes go, and progress.
         maps: whether to keep the weights of a short passage, for pictures.
@@ -73,7 +73,11 @@ def inspect_run(
         raise InputError(f"context is {context}: choose from 2 to {most}, what the model can see")
     work.stage("reading the text")
     store = read_text(config, tokenizer, texts, say)
-    windows = replace(sample(store, most if context is None else context, chars), read=work.add)
+    tokens = max(1, round(chars / store.chars_per_token))
+    windows = replace(
+        sample(store, most if context is None else context, tokens), read=work.add,
+        chars_per_token=None if (tokenizer.chars_per_token == 1).all() else tokenizer.chars_per_token,
+    )  # fmt: skip
     rows = rows_at_once(windows.length, model.config.n_heads)
     work.stage("measuring heads", len(windows.starts))
     layers = head_measures(model, windows, rows)

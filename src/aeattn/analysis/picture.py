@@ -12,8 +12,8 @@ from aeattn.files import replacing
 from aeattn.terminal.escaping import printable
 
 SHOWN = (
-    ("effective_chars", "effective characters, exp(H)"),
-    ("mean_distance", "mean distance, characters"),
+    ("effective_chars", "effective tokens, exp(H)"),
+    ("mean_distance", "mean distance, tokens"),
     ("first_share", "share on the first position"),
 )
 LEAST = 0.01  # of a measure, below which there is nothing to see in any of its bars

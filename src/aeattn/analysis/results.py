@@ -1,7 +1,7 @@
 """What is measured of attention, as types. They need no PyTorch, so that what was measured can be read anywhere.
 
 `to_dict` gives what `aeattn inspect --json` prints and what stands in a comparison's `analysis/`. What does not
-exist is None. Units: distances and effective numbers in characters, shares and Gini indices from 0 to 1, losses in
+exist is None. Units: distances and effective numbers in tokens, shares and Gini indices from 0 to 1, losses in
 nats a character, effective ranks in dimensions.
 """
 
