@@ -132,6 +132,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
     """What is going to be done, in a few lines."""
     seeds, tuning = declaration.seeds.final, declaration.tuning
     final = len(declaration.arms) * len(seeds)
+    plural = "s" * (len(seeds) > 1)
     amount, kind = declaration.budget.amount, declaration.budget.kind
     budget = f"{amount:,.0f} {kind} a run" if kind != "flops" else f"{amount:.3g} training FLOPs a run"
     lines = [
