@@ -144,7 +144,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             if c.primary
         ),
         f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
-        f"{len(declaration.arms)} arms x {len(seeds)} seed{'s' * (len(seeds) > 1)} = {final} final runs, {budget}; "
+        f"{len(declaration.arms)} arms x {len(seeds)} seed{plural} = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]
     lines += FEW_SEEDS.get(len(seeds), ())
