@@ -15,8 +15,8 @@ Contents = Callable[[RunFolder, str], Mapping[str, bytes]]  # of a run, in a fol
 def write_folder(run: Path, folder: Path, contents: Contents) -> int:
     """Write what is made of a run, which nothing may change meanwhile; returns how many bytes that took.
 
-    Raises InputError for a run that another process works on, for what is no whole run, and where the folder cannot
-    be written.
+    Raises InputError for a run that another process works on, for what is no whole run, and for a folder that
+    cannot be written.
     """
     locked = RunFolder(run)
     locked.read_config()
