@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from aeattn.compare.declaration import ResolvedArm
 from aeattn.compare.records import Point, Record, comparable
 from aeattn.config.convert import build
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import read_toml
+from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.report.blocks import Block, Cell, Figure, Figures, Section, Table, Text, shown
 from aeattn.report.charts import curve, named
@@ -85,7 +88,7 @@ def beside(comparison: Comparison) -> list[Block]:
     figures, series = [], dict[PublishedCurve, int]()
     for group in comparison.groups:
         courses = [(arm, _course(comparison.finals(arm.id))) for arm in comparison.in_group(group)]
-        pairs = [(arm, points, near) for arm, points in courses if points and (near := nearest(arm.run_config))]
+        pairs = [(arm, points, near) for arm, points in courses if points and (near := _near(arm))]
         theirs = sorted({near for _, _, near in pairs}, key=lambda curve: curve.parameters)
         for each in theirs:
             series.setdefault(each, max(legend.values()) + 1 + len(series))
@@ -97,6 +100,12 @@ def beside(comparison: Comparison) -> list[Block]:
         return []
     legend |= {each.name: at for each, at in series.items()}
     return [Figures(figures, list(legend.items())), *_listed(list(series))]
+
+
+def _near(arm: ResolvedArm) -> PublishedCurve | None:
+    with suppress(InputError):  # a model of a plug-in that is not here
+        return nearest(arm.run_config)
+    return None
 
 
 def _course(records: Sequence[Record]) -> list[tuple[float, float]]:
