@@ -234,14 +234,17 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def from_chunks(cls, chunks: Iterable[str]) -> CharTokenizer:
         """The vocabulary of the characters that occur in `chunks`; raises InputError if there are none."""
-        known, found = b"", np.zeros(sys.maxunicode + 1, np.bool_)
+        found = np.zeros(sys.maxunicode + 1, np.bool_)
+        new = ByteTable(np.ones(256, np.uint8))
         for chunk in chunks:
             if not chunk.isascii():
                 others = parted(chunk)
                 found[codes(chunk if others is None else others[2])] = True
                 chunk = chunk if others is not None else ""
-            known += bytes(set(chunk.encode().translate(None, known)))
-        found[[byte for byte in known if byte < 128]] = True
+            content = chunk.encode()
+            if new.take(content).any():
+                found[[byte for byte in set(content) if byte < 128]] = True
+                new = ByteTable(np.append(~found[:128], np.zeros(128, np.bool_)).astype(np.uint8))
         if not found.any():
             raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
         return cls("".join(map(chr, np.flatnonzero(found))))
