@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aeattn.cli.options import Command, Example, add_json, add_run
+from aeattn.cli.options import Command, Example, add_json, add_run, check_run
 from aeattn.errors import InputError
 from aeattn.terminal.tables import print_json, print_next, print_text, say
 
 
 def export_run(options: argparse.Namespace) -> int:
     """Write the folder that the options name; returns the exit code."""
-    from aeattn.runs.folder import RunFolder
-
     if options.to != "onnx" and (options.int8 or options.measure):
         raise InputError("--int8 and --measure go with --to onnx: leave them out, or export to that")
-    RunFolder(options.run).read_config()
+    check_run(options.run)
     return _to_onnx(options) if options.to == "onnx" else _to_hf(options)
 
 
