@@ -51,6 +51,9 @@ def import_folder(options: argparse.Namespace) -> int:
     from aeattn.integrations.hf_export import bring_back
 
     bring_back(options.folder, options.run)
+    if options.json:
+        print_json({"run": str(options.run)})
+        return 0
     print_text(f"{options.run}: generate, evaluate and inspect read it as any run")
     print_next(f"aeattn generate {options.run} --prompt 'The '")
     return 0
@@ -70,6 +73,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 def _import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder that `aeattn export` wrote")
     add_run(parser)
+    add_json(parser)
 
 
 EXPORT = Command(
