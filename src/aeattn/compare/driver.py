@@ -134,7 +134,9 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
     """What is going to be done, in a few lines."""
     seeds, tuning = declaration.seeds.final, declaration.tuning
     final = len(declaration.arms) * len(seeds)
-    budget = f"{declaration.budget.amount:,.0f} {declaration.budget.kind} a run"
+    plural = "s" * (len(seeds) > 1)
+    amount, kind = declaration.budget.amount, declaration.budget.kind
+    budget = f"{amount:,.0f} {kind} a run" if kind != "flops" else f"{amount:.3g} training FLOPs a run"
     lines = [
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"pre-registered as {declaration.hash[:12]} in {folder.spec}",
@@ -144,7 +146,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             if c.primary
         ),
         f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
-        f"{len(declaration.arms)} variants x {len(seeds)} seeds = {final} final runs, {budget}; "
+        f"{len(declaration.arms)} variants x {len(seeds)} seed{plural} = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]
     lines += FEW_SEEDS.get(len(seeds), ())
@@ -154,7 +156,7 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
 def _variants(arms: Sequence[ResolvedArm]) -> list[str]:
     """What each variant is, as a table."""
     matched = any(arm.off_by is not None for arm in arms)
-    columns = ("variant", "parameters", "FLOPs/char", *(("off by, %",) if matched else ()), "steps")
+    columns = ("variant", "parameters", "FLOPs/token", *(("off by, %",) if matched else ()), "steps")
     rows = [
         (arm.id, f"{arm.parameters:,}", f"{arm.train_flops:,}",
          *((figure(None if arm.off_by is None else 100 * arm.off_by, "+.2f"),) if matched else ()),
@@ -162,5 +164,5 @@ def _variants(arms: Sequence[ResolvedArm]) -> list[str]:
         for arm in arms
     ]  # fmt: skip
     ways = ", ".join(sorted({arm.matching for arm in arms}))
-    legend = f"FLOPs/char: to train; off by: from equal in what is matched ({ways})." if matched else ""
+    legend = f"FLOPs/token: to train; off by: from equal in what is matched ({ways})." if matched else ""
     return [*table_lines(columns, rows, 1, WIDTH), *filter(None, [legend])]
