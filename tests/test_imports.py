@@ -67,8 +67,13 @@ def test_importing_does_nothing() -> None:
 
 
 BAD = [
-    ["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
-    ["train", "--minutes", "0"], ["report", "no-such-run"], ["compare", "claim"], ["import", "no-such", "x"],
+    ["train", "--preset", "nonsense"],
+    ["train", "no-such-file"],
+    ["train", "--n-heads", "3"],
+    ["train", "--minutes", "0"],
+    ["report", "no-such-run"],
+    ["compare", "claim"],
+    ["import", "no-such", "x"],
 ]
 NO_RUN = [
     ["generate", "no-such-run"], ["evaluate", "no-such-run", "x"], ["inspect", "no-such-run"],

@@ -144,7 +144,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--prompt", default="", metavar="S", help="what the text begins with")
     source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
     source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
-    parser.add_argument("--samples", type=number, default=1, metavar="N", help="samples for each prompt (default 1)")
+    parser.add_argument(
+        "--samples", type=number, default=1, metavar="N", help="samples for each prompt (default 1)"
+    )
     add_declared(parser, GenerationConfig, chars=whole)
     add_json(parser)
 

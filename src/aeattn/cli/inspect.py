@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from aeattn.cli.options import Command, Example, add_device, add_json, add_run, add_texts, add_yes, check_run, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_device,
+    add_json,
+    add_run,
+    add_texts,
+    add_yes,
+    check_run,
+    whole,
+)
 from aeattn.terminal.tables import print_json, print_next, print_table, print_text, print_title
 
 

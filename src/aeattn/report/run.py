@@ -186,7 +186,7 @@ def _attention(run: RunFolder, samples: Sequence[tuple[int, str]], problems: lis
     if figure is None:
         return []
     about = f"On the beginning of what the model generated last. {HOW_TO_READ}"
-    more = Text(f"What each head attends to on average, in figures: aeattn inspect RUN")
+    more = Text("What each head attends to on average, in figures: aeattn inspect RUN")
     return [Text(about), Figures([figure], full=True), more]
 
 
