@@ -1,5 +1,5 @@
-"""What is said to users: the exceptions that are theirs to mend, those that end a training, a warning, and what was
-meant by a word that is not known."""
+"""What is said to users: the exceptions that are theirs to mend, those that end a training, a warning, and what a
+word that is not known may have meant."""
 
 from __future__ import annotations
 
