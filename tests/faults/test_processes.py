@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def test_torchrun_goes_on_by_itself(text: Path, out: Path, tally: Tally) -> None
     assert tally.difference("crash points survived", difference(out, whole))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_waits_for_others_hears_a_signal(number: int, text: Path, out: Path, tally: Tally) -> None:
+    process = start(["train", str(text), *TINY, "--out", str(out)], env := ranks(2)[0])
+    port, deadline = int(env["MASTER_PORT"]), time.monotonic() + 60
+    while not _is_open(port):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=10)
+    right = process.returncode == 128 + number and len(lines_of_ours(errors)) == 1
+    assert tally.count("signals right", right), errors
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("to", ["the launcher", "one process"])
 def test_a_signal_saves_once_and_ends_all(
@@ -119,8 +139,6 @@ def test_those_who_never_come_are_missed_in_time(text: Path, out: Path, tally: T
 
 
 def test_a_port_in_use(text: Path, out: Path, tally: Tally) -> None:
-    import socket
-
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

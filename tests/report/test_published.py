@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,9 @@ from aeattn.compare.records import Point
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import resolve
 from aeattn.nn.size import parameters
-from aeattn.report.blocks import Table
-from aeattn.report.published import nearest, published, section
+from aeattn.report.blocks import Figures, Table
+from aeattn.report.data import load
+from aeattn.report.published import beside, nearest, published, section
 
 POINTS = [Point(step, step * 100, step / 10, 2.0, 1.9 - step / 1000, 99) for step in (100, 200)]
 
@@ -41,8 +43,23 @@ def test_they_are_drawn_and_listed() -> None:
     (found,) = section(_run("7m-published"), POINTS)
     table = found.blocks[-1]
     assert isinstance(table, Table)
-    assert table.rows[-1][0].text == "5,000"
-    assert table.rows[-1][1].value == pytest.approx(5.3182 * 9.39 / 41, rel=1e-3)
+    assert table.rows[-1][1].text == "5,000"
+    assert table.rows[-1][2].value == pytest.approx(5.3182 * 9.39 / 41, rel=1e-3)
+
+
+def test_they_stand_beside_a_comparison_of_their_task() -> None:
+    first = load(Path(__file__).parents[2] / "results" / "first")
+    figures, _, table = beside(first)
+    assert isinstance(figures, Figures)
+    names = [name for name, _ in figures.legend]
+    assert names == [*(arm.label for arm in first.arms), "published, 460,496 parameters"]
+    assert len({series for _, series in figures.legend}) == len(names)
+    assert str(figures.figures[0].svg).count('class="line') == len(names)
+    assert isinstance(table, Table)
+    assert len(table.rows) == 4
+    of_another = {"recipe": None, "corpus": ["tales"]}
+    arms = [replace(a, config=a.config | {"data": a.config["data"] | of_another}) for a in first.arms]
+    assert beside(replace(first, declaration=replace(first.declaration, arms=tuple(arms)))) == []
 
 
 def test_the_published_preset_has_the_published_size() -> None:

@@ -503,6 +503,21 @@ def test_a_map_has_its_characters_and_its_weights() -> None:
     assert map_figure("damaged", replace(inspected.maps, weights=(("?",),))) is None
 
 
+def test_a_map_of_subwords_has_its_tokens() -> None:
+    inspected = measured(0.5, np.random.default_rng(0), maps=True)
+    assert inspected.maps is not None
+    tokens = ("once", " upon", *("a<b", "unforgettable") * 9)
+    figure = map_figure("a run", replace(inspected.maps, text="".join(tokens), tokens=tokens))
+    assert figure is not None
+    svg = str(figure.svg)
+    assert svg.count(">\u2423upon<") == svg.count(">once<") == 2 * 2 * 3
+    assert svg.count(">a&lt;b<") == svg.count(">unforge\u2026<") == 9 * 2 * 2 * 3
+    assert 'class="chars"' not in svg
+    of_another = map_figure("a run", replace(inspected.maps, tokens=tokens[1:]))
+    assert of_another is not None
+    assert 'class="token"' not in str(of_another.svg)
+
+
 def test_percent_of_what_is_negative_keeps_its_direction() -> None:
     gap = ContrastResult(
         id="a-vs-b", arm="a", than="b", measure="gap", matching="width", size=None, primary=False, claim=None,

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tokenizers import Tokenizer as Library
 
 import aeattn
+from aeattn.analysis.maps import unpack
 from aeattn.cli import main
 from aeattn.data.ngram import ngram_baseline
 from aeattn.data.tokenizer import load_tokenizer
 from aeattn.errors import InputError
-from aeattn.runs.load import open_writer
+from aeattn.runs.folder import RunFolder
+from aeattn.runs.load import load_model, open_writer
 from aeattn.training.evaluate_run import evaluate_run
 
 WORDS = ["Wölfe", "Käse", "Bäume", "kaufen", "suchen", "finden", "heute", "morgen", "niemals", "unter", "Straße"]
@@ -64,6 +67,33 @@ def test_characters_to_train_on_are_characters(trained: tuple[Path, str]) -> Non
     a_token = len(TRAIN) / len(load_tokenizer(run / "tokenizer.json").encode(TRAIN))
     assert config["training"]["steps"] == int(CHARS / a_token) // (2 * 16)
     assert last["chars"] == round(config["training"]["steps"] * 2 * 16 * a_token)
+
+
+def test_maps_have_the_text_of_each_token(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    run, _ = trained
+    capsys.readouterr()
+    assert main(["inspect", str(run), "--chars", "200", "--json"]) == 0
+    maps = json.loads(capsys.readouterr().out)["maps"]
+    tokenizer = load_tokenizer(run / "tokenizer.json")
+    ids = tokenizer.encode(maps["text"])
+    assert maps["tokens"] == [tokenizer.decode([index]) for index in ids] or "\ufffd" in maps["text"]
+    assert len(maps["tokens"]) == len(unpack(maps["weights"][0][0]))
+
+
+def test_inspected_losses_are_a_character(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One window of the whole text: recomputed from the model alone."""
+    run, _ = trained
+    capsys.readouterr()
+    assert main(["inspect", str(run), "--chars", "1", "--json", "--context", "8"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    folder, tokenizer = RunFolder(run), load_tokenizer(run / "tokenizer.json")
+    model = load_model(folder, folder.read_config().model)
+    ids = torch.from_numpy(tokenizer.encode(VALID)[:9].astype("int64"))
+    with torch.inference_mode():
+        nats = torch.nn.functional.cross_entropy(model(ids[None, :-1])[0, 4:], ids[5:], reduction="sum")
+    chars = sum(tokenizer.chars_per_token[index] for index in ids[5:].tolist())
+    assert found["text"]["queries"] == 4
+    assert found["loss"]["all"] == pytest.approx(float(nats) / chars, rel=1e-5)
 
 
 def test_losses_are_those_of_the_text(trained: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:

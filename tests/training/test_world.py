@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -22,7 +26,7 @@ from aeattn.training import optimizers
 from aeattn.training.evaluate import score_windows, summed, total
 from aeattn.training.exchange import Exchange
 from aeattn.training.optimizers import BatchedMuon, joined_parts, padded, part_of
-from aeattn.training.processes import Processes, check_alike
+from aeattn.training.processes import Processes, check_alike, meeting
 from aeattn.training.signals import Interrupted
 from aeattn.training.start import differences, facts
 from aeattn.training.trainer import Trainer
@@ -272,3 +276,27 @@ def test_a_refusal_of_one_is_that_of_all() -> None:
     with pytest.raises(InputError, match=r"^process 1 of 2: no text$"):
         _Talking(0, 2, others=lambda rank, value: "no text").agreed(lambda: 1)
     assert world.agreed(lambda: 1) == 1
+
+
+def test_those_who_meet_again_do_not_hear_the_dead() -> None:
+    """One store, several times, as torchrun gives it to restarts; in the first, one died before it was heard."""
+    store, size, rng = dist.HashStore(), 3, random.Random(4)
+    store.set("aeattn/nonce/2", "of-the-dead")
+
+    def meet(rank: int, later: float) -> str:
+        time.sleep(later)
+        return meeting(store, rank, size, seconds=30.0)
+
+    names = []
+    for _ in range(8):
+        with ThreadPoolExecutor(size) as threads:
+            met = [threads.submit(meet, rank, rng.uniform(0, 0.05)) for rank in range(size)]
+            (name,) = {done.result() for done in met}
+        names.append(name)
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_whom_nobody_meets_waits_no_longer_than_it_is_told(rank: int) -> None:
+    with pytest.raises(RuntimeError, match="timed out"):
+        meeting(dist.HashStore(), rank, 2, seconds=0.1)

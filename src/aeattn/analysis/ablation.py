@@ -10,6 +10,7 @@ Shapes: B batch, H heads, Q queries, K keys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -33,7 +34,7 @@ def keep_top(k: int) -> Keep:
 
 
 def keep_nearest(k: int) -> Keep:
-    """The last `k` characters, the query's own among them."""
+    """The last `k` tokens, the query's own among them."""
 
     def keep(scores: Tensor, start: int) -> Tensor:
         query = torch.arange(start, start + scores.shape[2], device=scores.device)
@@ -58,8 +59,8 @@ def loss(model: LanguageModel, sample: Sample, rows: int) -> float:
         logits = model(inputs)[:, sample.first_query :]
         wanted = targets[:, sample.first_query :]
         total += float(F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").double().sum())
-        count += wanted.numel()
-    return total / count
+        count += sample.chars(wanted)
+    return total / count if count else math.nan
 
 
 def loss_with(

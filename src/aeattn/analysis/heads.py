@@ -6,14 +6,19 @@ Shapes: B windows, T time, H heads, Q queries, K keys.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from aeattn.analysis.capture import all_weights, attentions, layer_inputs
+from aeattn.analysis.maps import pack
 from aeattn.analysis.measures import measure, without_first
-from aeattn.analysis.results import MEASURES, AttentionMeasures, Distribution, HeadMeasures, LayerMeasures
+from aeattn.analysis.results import MEASURES, AttentionMeasures, Distribution, HeadMeasures, LayerMeasures, Maps
 from aeattn.analysis.windows import Sample
+from aeattn.data.tokenizer import Tokenizer
 from aeattn.nn.transformer import LanguageModel
 
 
@@ -86,3 +91,10 @@ def weight_maps(model: LanguageModel, ids: Tensor) -> Tensor:
             start, end = int(visible[0]) - 1, int(visible[-1])
             maps[layer, :, start:end, :end] = weights[0].cpu()
     return maps
+
+
+def passage_maps(model: LanguageModel, tokenizer: Tokenizer, ids: npt.NDArray[np.integer[Any]]) -> Maps:
+    """The same in few bytes, with the passage."""
+    weights = weight_maps(model, torch.from_numpy(ids.astype(np.int64)))
+    text, tokens = tokenizer.decode(ids), tuple(tokenizer.decode([index]) for index in ids)
+    return Maps(text, pack(weights.numpy()), () if tokens == tuple(text) else tokens)

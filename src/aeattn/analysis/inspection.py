@@ -7,12 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from aeattn.analysis.ablation import ablate, passes
 from aeattn.analysis.bottleneck import code_measures, over_projections
-from aeattn.analysis.heads import head_measures, over_heads, weight_maps
-from aeattn.analysis.maps import pack
+from aeattn.analysis.heads import head_measures, over_heads, passage_maps
 from aeattn.analysis.results import Inspection, Maps, TextRead
 from aeattn.analysis.windows import Sample, rows_at_once, sample
 from aeattn.config.generation import DEVICE
@@ -31,7 +28,7 @@ from aeattn.terminal.work import SILENT, Work
 from aeattn.training.plan import corpus_of
 
 CHARS = 16_384
-MAP_CHARS = 40
+MAP_TOKENS = 40
 Say = Callable[[str], None]
 
 
@@ -57,7 +54,7 @@ def inspect_run(
         texts: files, folders, globs or a corpus by name; none means the run's own validation text.
         step: the checkpoint to look at; the run's last weights if not given.
         chars: about how much text is read, in evenly spaced windows.
-        context: characters that the model sees, at most its own context, which is the default.
+        context: tokens that the model sees, at most its own context, which is the default.
         device: where to compute.
         say, work: where notes go, and progress.
         maps: whether to keep the weights of a short passage, for pictures.
@@ -76,7 +73,11 @@ def inspect_run(
         raise InputError(f"context is {context}: choose from 2 to {most}, what the model can see")
     work.stage("reading the text")
     store = read_text(config, tokenizer, texts, say)
-    windows = replace(sample(store, most if context is None else context, chars), read=work.add)
+    tokens = max(1, round(chars / store.chars_per_token))
+    windows = replace(
+        sample(store, most if context is None else context, tokens), read=work.add,
+        chars_per_token=None if (tokenizer.chars_per_token == 1).all() else tokenizer.chars_per_token,
+    )  # fmt: skip
     rows = rows_at_once(windows.length, model.config.n_heads)
     work.stage("measuring heads", len(windows.starts))
     layers = head_measures(model, windows, rows)
@@ -109,8 +110,8 @@ def _text_read(store: TokenStore, windows: Sample) -> TextRead:
 
 
 def _maps(model: LanguageModel, windows: Sample, tokenizer: Tokenizer) -> Maps:
-    ids = windows.window(int(windows.starts[0]))[: min(MAP_CHARS, windows.length)]
-    return Maps(tokenizer.decode(ids), pack(weight_maps(model, torch.from_numpy(ids)).numpy()))
+    ids = windows.window(int(windows.starts[0]))[: min(MAP_TOKENS, windows.length)]
+    return passage_maps(model, tokenizer, ids)
 
 
 def read_text(config: RunConfig, tokenizer: Tokenizer, texts: Sequence[str], say: Say) -> TokenStore:

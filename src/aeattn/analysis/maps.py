@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
+LABEL = 8  # characters of a token that are shown beside a map
 
 
 def pack(weights: Float32) -> tuple[tuple[str, ...], ...]:
@@ -27,3 +28,8 @@ def unpack(packed: str) -> Float32:
     weights = np.zeros((time, time), np.float32)
     weights[np.tril_indices(time)] = values / 255
     return weights
+
+
+def shortened(label: str) -> str:
+    """A token's text as long as there is room for."""
+    return label if len(label) <= LABEL else f"{label[: LABEL - 1]}\u2026"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aeattn.analysis.maps import pack
 from aeattn.analysis.results import Maps
 from aeattn.runs.folder import RunFolder
 
@@ -14,14 +13,12 @@ def passage_maps(run: RunFolder, text: str) -> Maps | None:
 
     Raises InputError where the run cannot be read.
     """
-    import torch  # here, so that a report of a run without weights needs no PyTorch
-
-    from aeattn.analysis.heads import weight_maps
+    # here, so that a report of a run without weights needs no PyTorch
+    from aeattn.analysis.heads import passage_maps as maps_of
     from aeattn.runs.load import load_model
 
     config, tokenizer = run.read_config(), run.read_tokenizer()
     ids = tokenizer.encode(text)[: min(TOKENS, config.model.context)]
     if len(ids) < 2:
         return None
-    weights = weight_maps(load_model(run, config.model), torch.from_numpy(ids.astype("int64")))
-    return Maps(tokenizer.decode(ids), pack(weights.numpy()))
+    return maps_of(load_model(run, config.model), tokenizer, ids)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aeattn.analysis.maps import unpack
+from aeattn.analysis.maps import shortened, unpack
 from aeattn.analysis.results import HeadMeasures, Inspection, Maps
 from aeattn.files import replacing
 from aeattn.terminal.escaping import printable
 
 SHOWN = (
-    ("effective_chars", "effective characters, exp(H)"),
-    ("mean_distance", "mean distance, characters"),
+    ("effective_chars", "effective tokens, exp(H)"),
+    ("mean_distance", "mean distance, tokens"),
     ("first_share", "share on the first position"),
 )
 LEAST = 0.01  # of a measure, below which there is nothing to see in any of its bars
@@ -38,13 +38,13 @@ def draw(result: Inspection, path: Path) -> None:
 
 
 def _draw_maps(figure: Any, maps: Maps) -> None:
-    """With the characters of the passage, where each has a weight: queries at the left, keys above."""
+    """With the passage, where each of its tokens has a weight: queries at the left, keys above."""
     grid = figure.subplots(len(maps.weights), len(maps.weights[0]), squeeze=False)
     for i, layer in enumerate(maps.weights):
         for j, packed in enumerate(layer):
             axes, weights = grid[i][j], unpack(packed)
             axes.imshow(weights**0.5, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-            _name_cells(axes, maps.text if len(maps.text) == len(weights) else "")
+            _name_cells(axes, maps.labels(len(weights)))
             axes.spines[:].set_color("#d0d5dd")
             axes.set_title(f"layer {i + 1}, head {j + 1}", fontsize=8, loc="left")
     about = (
@@ -53,11 +53,13 @@ def _draw_maps(figure: Any, maps: Maps) -> None:
     figure.supxlabel(about, fontsize=7, parse_math=False)
 
 
-def _name_cells(axes: Any, text: str) -> None:
-    places = list(range(len(text)))
+def _name_cells(axes: Any, labels: Sequence[str]) -> None:
+    places, signs = list(range(len(labels))), [shortened("".join(map(_sign, label))) for label in labels]
     axes.xaxis.tick_top()
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(places, [_sign(c) for c in text], fontsize=5, family="monospace", parse_math=False)
+        axis.set_ticks(places, signs, fontsize=5, family="monospace", parse_math=False)
+    if max(map(len, signs), default=1) > 1:
+        axes.tick_params(axis="x", rotation=90)
     axes.tick_params(length=0, pad=1)
 
 

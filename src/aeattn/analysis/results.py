@@ -1,7 +1,7 @@
 """What is measured of attention, as types. They need no PyTorch, so that what was measured can be read anywhere.
 
 `to_dict` gives what `aeattn inspect --json` prints and what stands in a comparison's `analysis/`. What does not
-exist is None. Units: distances and effective numbers in characters, shares and Gini indices from 0 to 1, losses in
+exist is None. Units: distances and effective numbers in tokens, shares and Gini indices from 0 to 1, losses in
 nats a character, effective ranks in dimensions.
 """
 
@@ -137,10 +137,17 @@ class TextRead:
 
 @dataclass(frozen=True)
 class Maps:
-    """Weights of one passage, packed (analysis/maps.py): a string for each head of each layer."""
+    """Weights of one passage, packed (analysis/maps.py): a string for each head of each layer. `tokens` are given
+    where they are not the characters of `text`."""
 
     text: str
     weights: tuple[tuple[str, ...], ...]
+    tokens: tuple[str, ...] = ()
+
+    def labels(self, size: int) -> tuple[str, ...]:
+        """What stands at each of so many positions; nothing where the maps are not of this text."""
+        labels = self.tokens or tuple(self.text)
+        return labels if len(labels) == size else ()
 
 
 @dataclass(frozen=True)

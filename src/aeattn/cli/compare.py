@@ -87,7 +87,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "spec",
         metavar="SPEC",
-        help="claims, first, screening, second-cache, second-published, second-overfit, or a .toml file",
+        help="claims, first, screening, second-cache, second-published, second-overfit, larger, or a .toml file",
     )
     parser.add_argument(
         "--budget", metavar="NAME", help="one of the spec's budgets, as small or full (default: its first)"

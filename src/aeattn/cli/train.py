@@ -38,7 +38,9 @@ def train(options: argparse.Namespace) -> int:
         # only now, because NumPy comes with it, and settings that cannot be are told without
         from aeattn.training.plan import begun_before, plan, plan_resume
 
-        before = world.on_main(lambda: begun_before(config, options.out, options.chars)) if restarted() else None
+        before = None
+        if any(world.gather(restarted())):  # torchrun counts by machine
+            before = world.on_main(lambda: begun_before(config, options.out, options.chars))
         if before is not None:
             return plan_resume(before, None, False, say=_say, world=world)
         return plan(config, out=options.out, chars=options.chars, say=_say, world=world)

@@ -132,7 +132,9 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
     """What is going to be done, in a few lines."""
     seeds, tuning = declaration.seeds.final, declaration.tuning
     final = len(declaration.arms) * len(seeds)
-    budget = f"{declaration.budget.amount:,.0f} {declaration.budget.kind} a run"
+    plural = "s" * (len(seeds) > 1)
+    amount, kind = declaration.budget.amount, declaration.budget.kind
+    budget = f"{amount:,.0f} {kind} a run" if kind != "flops" else f"{amount:.3g} training FLOPs a run"
     lines = [
         f"{declaration.title}: {declaration.question}" if declaration.question else declaration.title,
         f"pre-registered as {declaration.hash[:12]} in {folder.spec}",
@@ -142,13 +144,13 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             if c.primary
         ),
         f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
-        f"{len(declaration.arms)} arms x {len(seeds)} seeds = {final} final runs, {budget}; "
+        f"{len(declaration.arms)} arms x {len(seeds)} seed{plural} = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]
     lines += FEW_SEEDS.get(len(seeds), ())
     for arm in declaration.arms:
         off = "" if arm.off_by is None else f", {100 * arm.off_by:+.2f} % off in {arm.matching}"
         lines.append(
-            f"  {arm.id}: {arm.parameters:,} parameters, {arm.train_flops:,} FLOPs/char{off}, {arm.steps:,} steps"
+            f"  {arm.id}: {arm.parameters:,} parameters, {arm.train_flops:,} FLOPs/token{off}, {arm.steps:,} steps"
         )
     return lines

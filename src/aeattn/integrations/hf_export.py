@@ -15,6 +15,7 @@ from aeattn.config.run import RunConfig
 from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import Damaged, InputError
 from aeattn.files import Json, read_json, sealed, to_json, unseal
+from aeattn.integrations.folder import write_folder
 from aeattn.integrations.hf import from_hf_name, library, register, to_hf_config, to_hf_model
 from aeattn.integrations.hf_card import card
 from aeattn.runs.folder import RunFolder, config_content
@@ -43,18 +44,7 @@ def export(run: Path, folder: Path) -> int:
     """
     files.refuse_existing(folder)
     library()
-    locked = RunFolder(run)
-    locked.read_config()
-    locked.lock()
-    try:
-        content = contents(locked, folder.absolute().name)
-    finally:
-        locked.unlock()
-    try:
-        files.replace_folder(folder, content)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
-    return sum(map(len, content.values()))
+    return write_folder(run, folder, contents)
 
 
 def contents(run: RunFolder, name: str) -> dict[str, bytes]:

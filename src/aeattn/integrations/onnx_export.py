@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import resources
@@ -26,6 +26,7 @@ from aeattn.data.tokenizer import CharTokenizer, Tokenizer
 from aeattn.data.tokenizer_bytes import ByteTokenizer
 from aeattn.errors import InputError
 from aeattn.files import Json, to_json
+from aeattn.integrations.folder import write_folder
 from aeattn.integrations.onnx_card import Measured, card
 from aeattn.integrations.onnx_model import Graph, Slot
 from aeattn.integrations.onnx_run import OnnxModel, OnnxSession, libraries
@@ -55,18 +56,15 @@ def export(
     """
     files.refuse_existing(folder)
     libraries()
-    locked = RunFolder(run)
-    locked.read_config()
-    locked.lock()
-    try:
-        content, config = _contents(locked, folder.absolute().name, int8, measure, say)
-    finally:
-        locked.unlock()
-    try:
-        files.replace_folder(folder, content)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
-    return {**config, "bytes": sum(map(len, content.values()))}
+    config: Json = {}
+
+    def contents(locked: RunFolder, name: str) -> Mapping[str, bytes]:
+        nonlocal config
+        content, config = _contents(locked, name, int8, measure, say)
+        return content
+
+    size = write_folder(run, folder, contents)
+    return {**config, "bytes": size}
 
 
 def _contents(

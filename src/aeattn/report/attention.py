@@ -16,12 +16,12 @@ from aeattn.report.svg import Chart, Scale, spread
 
 NAMES = {
     "entropy_share": "entropy / ln n",
-    "effective_chars": "exp(entropy), characters",
+    "effective_chars": "exp(entropy), tokens",
     "gini": "Gini index",
     "top1": "top 1",
     "top4": "top 4",
     "top16": "top 16",
-    "mean_distance": "mean distance, characters",
+    "mean_distance": "mean distance, tokens",
     "first_share": "on the first",
 }
 REST = {f"without_first.{measure}": NAMES[measure] for measure in MEASURES}
@@ -68,7 +68,7 @@ def attention_blocks(comparison: Comparison) -> list[Block]:
     )
     return [
         Text("On identical text at matched positions: queries in the second half of each window. Means over "
-             "layers and heads, then over seeds, with 95 % intervals. n: characters that a query sees. Entropies "
+             "layers and heads, then over seeds, with 95 % intervals. n: tokens that a query sees. Entropies "
              "are in nats, Gini indices from 0 (all weigh the same) to 1 - 1/n."),
         *([] if _same_text(comparison) else [
             Text("Not all runs were measured on the same text: their figures do not compare.", role="note")]),
@@ -132,7 +132,7 @@ def _pair(comparison: Comparison, ours: ResolvedArm, theirs: ResolvedArm) -> lis
 
 def _figures(comparison: Comparison) -> list[Block]:
     lines = [_over_training(comparison, group, path, label) for group in comparison.groups for path, label in (
-        ("attention.gini", "Gini index"), ("attention.effective_chars", "exp(entropy), characters"))]  # fmt: skip
+        ("attention.gini", "Gini index"), ("attention.effective_chars", "exp(entropy), tokens"))]  # fmt: skip
     added = [_top_weights(comparison, group) for group in comparison.groups]
     drawn = gathered(comparison, [*lines, *added])
     return [*([drawn] if drawn else []), *_maps_blocks(comparison)]

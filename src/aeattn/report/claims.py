@@ -85,7 +85,7 @@ def _sparsity(contrasts: Sequence[ContrastResult]) -> list[Block]:
     about = (
         "Wider attention is partly reach: a Gini index is read beside the mean distance of what is attended to."
     )
-    columns = ["variant", "minus", "#Gini index", "#mean distance, characters", "together"]
+    columns = ["variant", "minus", "#Gini index", "#mean distance, tokens", "together"]
     return [Text(about), Table("Sparsity beside distance", columns, rows)]
 
 

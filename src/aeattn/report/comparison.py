@@ -25,6 +25,7 @@ from aeattn.report.data import COSTS, Comparison, Group, cost_of, group_name, gr
 from aeattn.report.forest import forest_figures
 from aeattn.report.frontier import frontier_figures
 from aeattn.report.protocol import all_records, declared, protocol
+from aeattn.report.published import beside
 from aeattn.report.variants import variants
 
 SAMPLES_SHOWN = 6
@@ -39,6 +40,7 @@ def make_page(comparison: Comparison) -> Page:
         Section("Variants", variants(comparison), brief=True),
         Section("Published claims", claim_blocks(comparison.contrasts) if family else [], brief=True),
         Section("Learning curves", _curves(comparison), brief=True),
+        Section("Beside the published curves", beside(comparison)),
         Section("Differences", [] if screening else _contrasts(comparison)),
         Section("Cost of training", _costs(comparison)),
         Section("Learning rates", _rates(comparison)),

@@ -1,23 +1,28 @@
-"""The curves that the published experiment reported, beside a run of its task."""
+"""The curves that the published experiment reported, beside runs of its task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from aeattn.compare.records import Point, comparable
+from aeattn.compare.declaration import ResolvedArm
+from aeattn.compare.records import Point, Record, comparable
 from aeattn.config.convert import build
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import read_toml
+from aeattn.errors import InputError
 from aeattn.nn.size import parameters
-from aeattn.report.blocks import Figure, Figures, Section, Table, Text, shown
+from aeattn.report.blocks import Block, Cell, Figure, Figures, Section, Table, Text, shown
+from aeattn.report.charts import curve, named
+from aeattn.report.data import Comparison
 from aeattn.report.svg import Chart, spread
 
-RECIPE, CORPUS = "books10m", "bookcorpus"  # its task, or as near as can be had
-OURS, THEIRS = "this run", "published"
+RECIPE, CORPORA = "books10m", (("bookcorpus",), ("books",))  # its task, or as near as can be had
+OURS = "this run"
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,10 @@ class PublishedCurve:
     steps: tuple[int, ...]
     nats: tuple[float, ...]
     chars_per_token: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"published, {self.parameters:,} parameters"
 
     @property
     def points(self) -> list[tuple[float, float]]:
@@ -54,7 +63,7 @@ def nearest(config: RunConfig) -> PublishedCurve | None:
     """The curve of the model that is nearest in size, of characters or of subwords as the run is; None for a run
     of another task."""
     data = config.data
-    if data.recipe != RECIPE and data.corpus != (CORPUS,):
+    if data.recipe != RECIPE and data.corpus not in CORPORA:
         return None
     of = "char" if data.tokenizer == "char" else "gpt2"
     size = parameters(config.model)
@@ -68,30 +77,82 @@ def section(config: RunConfig, points: Sequence[Point]) -> list[Section]:
     theirs = nearest(config)
     if theirs is None or not ours:
         return []
-    name = f"{THEIRS}, {theirs.parameters:,} parameters"
-    every = [*ours, *theirs.points]
-    chart = Chart("Beside the published curve", f"{OURS} and {name}", spread([x for x, _ in every], 0.02),
+    figure = _figure("Beside the published curve", [(OURS, ours, 0)], [(theirs, 1)])
+    named = [(OURS, 0), (theirs.name, 1)]
+    return [Section("Beside the published curve", [Figures([figure], named), *_listed([theirs])])]
+
+
+def beside(comparison: Comparison) -> list[Block]:
+    """The variants of each size, and the published curves that are nearest in size and kind of token."""
+    legend = {arm.label: comparison.series(arm) for arm in comparison.arms}
+    figures, series = [], dict[PublishedCurve, int]()
+    for group in comparison.groups:
+        courses = [(arm, _course(comparison.finals(arm.id))) for arm in comparison.in_group(group)]
+        pairs = [(arm, points, near) for arm, points in courses if points and (near := _near(arm))]
+        theirs = sorted({near for _, _, near in pairs}, key=lambda curve: curve.parameters)
+        for each in theirs:
+            series.setdefault(each, max(legend.values()) + 1 + len(series))
+        if pairs:
+            title = named("Beside the published curves", group, len(comparison.groups) > 1)
+            ours = [(arm.label, points, comparison.series(arm)) for arm, points, _ in pairs]
+            figures.append(_figure(title, ours, [(each, series[each]) for each in theirs]))
+    if not figures:
+        return []
+    legend |= {each.name: at for each, at in series.items()}
+    return [Figures(figures, list(legend.items())), *_listed(list(series))]
+
+
+def _near(arm: ResolvedArm) -> PublishedCurve | None:
+    with suppress(InputError):  # a model of a plug-in that is not here
+        return nearest(arm.run_config)
+    return None
+
+
+def _course(records: Sequence[Record]) -> list[tuple[float, float]]:
+    """Updates, and the mean loss over seeds."""
+    steps: dict[float, int] = {
+        point.chars: point.step for record in records[:1] for point in record.learning_curve
+    }
+    return [(steps[mean.at], mean.nats) for mean in curve(records) if mean.at in steps]
+
+
+def _figure(
+    title: str,
+    ours: Sequence[tuple[str, Sequence[tuple[float, float]], int]],
+    theirs: Sequence[tuple[PublishedCurve, int]],
+) -> Figure:
+    every = [*(at for _, points, _ in ours for at in points), *(at for each, _ in theirs for at in each.points)]
+    names = [*(name for name, _, _ in ours), *(each.name for each, _ in theirs)]
+    chart = Chart(title, " and ".join(names), spread([x for x, _ in every], 0.02),
                   spread([y for _, y in every]), "updates", "nats a character")  # fmt: skip
-    chart.line(ours, 0)
-    chart.line(theirs.points, 1)
-    for at in theirs.points:
-        chart.dot(at, 1, f"{name}: {at[1]:.4f} after {at[0]:,.0f} updates")
-    rows = [[shown(step, ",.0f"), shown(nats, ".4f")] for step, nats in theirs.points]
-    return [Section("Beside the published curve", [
-        Figures([Figure(chart.render())], [(OURS, 0), (name, 1)]),
-        Text(_caveat(theirs)),
-        Table(name, ["#updates", "#nats a character"], rows),
-    ])]  # fmt: skip
+    for _, points, series in ours:
+        chart.line(points, series)
+    for each, series in theirs:
+        chart.line(each.points, series)
+        for at in each.points:
+            chart.dot(at, series, f"{each.name}: {at[1]:.4f} after {at[0]:,.0f} updates")
+    return Figure(chart.render(), title=title)
 
 
-def _caveat(curve: PublishedCurve) -> str:
-    about = published().source
-    converted = ""
-    if curve.chars_per_token != 1:
-        converted = (
-            f" Its losses a token are divided by {curve.chars_per_token} characters a token, as in its text."
-        )
+def _listed(curves: Sequence[PublishedCurve]) -> list[Block]:
+    """What must be known of the published curves, and their figures."""
+    rows = [
+        [Cell(f"{each.parameters:,}"), shown(step, ",.0f"), shown(nats, ".4f")]
+        for each in curves
+        for step, nats in each.points
+    ]
+    columns = ["published, parameters", "#updates", "#nats a character"]
+    return [Text(_caveat(curves)), Table("The published curves", columns, rows, folded=len(curves) > 1)]
+
+
+def _caveat(curves: Sequence[PublishedCurve]) -> str:
+    converted = "".join(
+        f" Losses a token of that with {curve.parameters:,} parameters are divided by {curve.chars_per_token} "
+        "characters a token, as in its text."
+        for curve in curves
+        if curve.chars_per_token != 1
+    )
     return (
-        f"From {about}. Its batch, context and learning rate are not known, nor are the texts the same: equal "
-        f"updates are not equal text, and only the course can be compared.{converted}"
+        f"From {published().source}. Its batch, context and learning rate are not known, nor are the texts the "
+        f"same: equal updates are not equal text, and only the course can be compared.{converted}"
     )

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import NoReturn
 
 from aeattn.errors import Diverged, InputError, Lost, SlowerWarning, Stalled
@@ -30,7 +31,9 @@ def in_group(work: Work) -> int:
     if not is_main():
         warnings.filterwarnings("ignore", category=SlowerWarning)
     try:
-        with Stop() as stop, joined() as world:
+        with Stop() as stop, ExitStack() as group:
+            with stop.at_once(speaks=is_main()):
+                world = group.enter_context(joined())
             return _do(work, stop, world)
     except InputError as error:  # they have not met: one message a machine
         return _said(2, str(error) if local_rank() == 0 else None)

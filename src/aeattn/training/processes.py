@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from aeattn.errors import InputError, Lost, Stalled
 from aeattn.training.launch import LIFELINE, PATIENCE, patience, size_of_group
@@ -173,7 +176,9 @@ def _meet(size: int) -> None:
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
     begun = time.monotonic()
     try:
-        dist.init_process_group(backend, timeout=wait)
+        store, rank, size = next(rendezvous("env://", timeout=wait))
+        store = PrefixStore(meeting(store, rank, size, wait.total_seconds()), store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         if "EADDRINUSE" in reason or "ddress already in use" in reason:
@@ -184,6 +189,40 @@ def _meet(size: int) -> None:
             f"the {size} processes have not met at {where} after {time.monotonic() - begun:.0f} seconds: start "
             f"all of them, with the same MASTER_ADDR and MASTER_PORT, or wait longer (${PATIENCE}); {reason[:150]}"
         ) from error
+
+
+def meeting(store: Store, rank: int, size: int, seconds: float) -> str:
+    """A name that only those have who meet now: torchrun gives a training that it restarts the store of the one
+    before, where the addresses of dead processes stand (PyTorch 2.13), and counts restarts by machine.
+
+    Each process sets a nonce, and the main one replies to it with the name until all have acknowledged that, so
+    that the reply to a nonce of the dead is followed by one to that of the living. Raises RuntimeError after so
+    many seconds.
+    """
+    deadline, mine = time.monotonic() + seconds, uuid.uuid4().hex
+    others = range(1, size)
+
+    def read(key: str) -> str:
+        return store.get(key).decode() if store.check([key]) else ""
+
+    def wait() -> None:
+        if time.monotonic() > deadline:
+            raise RuntimeError("timed out")
+        time.sleep(0.01)
+
+    if rank > 0:
+        store.set(f"aeattn/nonce/{rank}", mine)
+        while not (reply := read(f"aeattn/reply/{rank}")).startswith(mine):
+            wait()
+        name = reply.removeprefix(mine)
+        store.set(f"aeattn/acknowledged/{name}/{rank}", "")
+        return name
+    while not all(store.check([f"aeattn/acknowledged/{mine}/{other}"]) for other in others):
+        for other in others:
+            if nonce := read(f"aeattn/nonce/{other}"):
+                store.set(f"aeattn/reply/{other}", nonce + mine)
+        wait()
+    return mine
 
 
 def local_rank() -> int:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 class Stop:
     """A context in which the first signal raises Interrupted, or within `patiently` sets `number` alone, but for
-    what is done `promptly` in it.
+    what is done `promptly` in it; within `at_once` it ends the process.
 
     The second ends the process even while the interpreter is inside a long computation: a thread hears of
     signals through a pipe (signal.set_wakeup_fd). Outside the main thread, whoever runs us handles signals.
@@ -35,6 +35,7 @@ class Stop:
     def __init__(self) -> None:
         self.number: int | None = None
         self._patient = False
+        self._ending: str | None = None
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -43,7 +44,7 @@ class Stop:
             os.set_blocking(self._told, False)
             self._told_before = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
             self._before = {number: signal.signal(number, self._ask) for number in NUMBERS}
-            threading.Thread(target=_end_at_the_second, args=(self._heard,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(self._heard,), daemon=True).start()
         return self
 
     def __exit__(
@@ -57,7 +58,7 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        if not self._patient:  # nothing need be finished first
+        if self._ending is None and not self._patient:  # nothing need be finished first
             raise Interrupted(number)
 
     def heed(self) -> None:
@@ -83,15 +84,31 @@ class Stop:
         finally:
             self._patient = before
 
+    @contextmanager
+    def at_once(self, speaks: bool) -> Iterator[None]:
+        """For what is stuck in a library, deaf to Python's signals, and has nothing to save; one of several
+        processes `speaks` for all."""
+        self._ending = "aeattn: stopped by {}" if speaks else ""
+        try:
+            yield
+        finally:
+            self._ending = None
+        self.heed()
 
-def _end_at_the_second(heard: int) -> None:
-    signals = 0
-    while told := os.read(heard, 1):
-        signals += told[0] in NUMBERS
-        if signals > 1:
-            with suppress(OSError):
-                if sys.stderr.isatty():
-                    os.write(2, b"\x1b[?25h\n")  # the cursor, which a progress bar hides
-                os.write(2, b"aeattn: stopped at once by a second signal\n")
-            os._exit(128 + told[0])
-    os.close(heard)
+    def _listen(self, heard: int) -> None:
+        signals = 0
+        while told := os.read(heard, 1):
+            signals += told[0] in NUMBERS
+            if signals > 1:
+                _end(told[0], "aeattn: stopped at once by a second signal")
+            if signals and (said := self._ending) is not None:
+                _end(told[0], said.format(signal.Signals(told[0]).name))
+        os.close(heard)
+
+
+def _end(number: int, said: str) -> NoReturn:
+    with suppress(OSError):
+        if sys.stderr.isatty():
+            os.write(2, b"\x1b[?25h\n")  # the cursor, which a progress bar hides
+        os.write(2, f"{said}\n".encode() if said else b"")
+    os._exit(128 + number)

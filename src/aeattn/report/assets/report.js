@@ -99,7 +99,8 @@ function sizeOf(map) {
 }
 function cell(map, query, key) {
   if (key < 0 || query >= sizeOf(map) || key > query) return null;
-  const name = (place) => (map.dataset.chars ? `\u201c${map.dataset.chars[place]}\u201d (${place + 1})` : place + 1);
+  map.tokens ??= JSON.parse(map.dataset.tokens);
+  const name = (place) => (place in map.tokens ? `\u201c${map.tokens[place]}\u201d (${place + 1})` : place + 1);
   const weight = (map.weights[(query * (query + 1)) / 2 + key] / 255).toFixed(2);
   return `${map.dataset.tip}: ${name(query)} attends to ${name(key)} with ${weight}`;
 }
