@@ -17,9 +17,11 @@ class ByteTable:
         table: shape (256,).
     """
 
-    def __init__(self, table: Bytes) -> None:
+    def __init__(self, table: npt.ArrayLike) -> None:
         self._one = np.ascontiguousarray(table, np.uint8)
-        self._two = (table[:, None] * np.uint16(256) + table[None, :]).reshape(-1)  # in either order of bytes
+        self._two = (self._one[:, None] * np.uint16(256) + self._one[None, :]).reshape(
+            -1
+        )  # in either order of bytes
 
     def take(self, content: bytes | Bytes) -> Bytes:
         """Those of a text of bytes, in its order."""
