@@ -52,6 +52,8 @@ def main() -> int:
     if options.prepare:
         print(json.dumps(prepare(options.prepare)))
         return 0
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         found = {
             "name": "store",
