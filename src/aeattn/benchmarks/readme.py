@@ -124,8 +124,8 @@ def _loss_and_cache(results: Path) -> tuple[Rows, str]:
         ("KV cache, bytes a token", f"{theirs:,.0f}", f"{ours:,.0f}", f"{_times(theirs / ours)} smaller"),
     ]  # fmt: skip
     return rows, (
-        "[Under these conditions](#the-first-comparison): means over seeds, and the paired difference with its 95 % interval; less is "
-        "better. Caches hold float32 numbers, and are counted over all layers."
+        "[Under these conditions](#the-first-comparison): means over seeds, and the paired difference with its "
+        "95 % interval; less is better. Caches hold float32 numbers, and are counted over all layers."
     )
 
 
