@@ -274,7 +274,7 @@ def test_a_measure_of_attention_is_read_from_the_analysis(declare_in: Declare) -
     assert found.mean == pytest.approx(0.2)
     assert found.verdict == "more"
     assert found.sentence.startswith(
-        "auto has higher attention gini than standard attention at equal width: by 0.2000"
+        "auto has higher attention Gini index than standard attention at equal width: by 0.2000"
     )
 
 

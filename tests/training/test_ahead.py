@@ -51,7 +51,7 @@ def test_too_few_minutes_say_why(trainer: Trainer, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ahead, "_time_evaluation", lambda *_: 0.1)  # a very slow machine
     fitting = fit(trainer, 0.5, UPDATE)
     assert fitting.note is not None
-    assert fitting.note.startswith("0.5 minutes are too few, this will take about 1:")
+    assert fitting.note.startswith("minutes is 0.5: too little, this will take about 1:")
     assert "5 s to start" in fitting.note
     assert "data.limit_valid_chars" in fitting.note
     assert fitting.settings["steps"] == pytest.approx(ahead.LEAST_TRAINING * 30 / UPDATE, abs=1)

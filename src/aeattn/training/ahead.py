@@ -100,7 +100,7 @@ def fit(trainer: Trainer, minutes: float, update: float) -> Fit:
     note, total = None, spent + fixed + steps * (update + between)
     if total > 1.1 * asked:
         note = (
-            f"{minutes:g} minutes are too few, this will take about {clock(total)}: {spent:.0f} s to start, "
+            f"minutes is {minutes:g}: too little, this will take about {clock(total)}: {spent:.0f} s to start, "
             f"{last:.0f} s for the validation text of {trainer.text.valid.chars:,} characters at the end "
             "(--set data.limit_valid_chars=N reads less of it), and updates have at least a quarter of the time"
         )
