@@ -127,7 +127,8 @@ def describe_measure(name: str) -> Measure:
     """The measure of a name; figures of an analysis have no better side and no unit."""
     section, _, rest = name.partition(".")
     plain = {"codes": "code's ", "loss": "loss with ", "attention": "attention "}.get(section, "")
-    return MEASURES.get(name) or Measure(plain + rest.replace("_", " ").replace("gini", "Gini index"), "", None, 4, lambda _: None)
+    text = plain + rest.replace("_", " ").replace("gini", "Gini index")
+    return MEASURES.get(name) or Measure(text, "", None, 4, lambda _: None)
 
 
 def read_measure(name: str, record: Record, analysis: RunAnalysis | None) -> float | None:
