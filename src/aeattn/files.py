@@ -6,6 +6,7 @@ as well, and cache entries: files that can be made again, each with a checksum b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -168,8 +169,12 @@ def sync(path: Path) -> None:
 # -- JSON and checksums -------------------------------------------------------------------------------------
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a file, of which no more than `most` bytes and one are ever in memory."""
+def read_bytes(path: Path, most: int, *, pipes: bool = False) -> bytes:
+    """The content of a file, of which no more than `most` bytes and one are ever in memory. Raises OSError, also
+    for pipes and devices, which may wait for ever, unless a user names them to be read (`pipes`)."""
+    mode = path.stat().st_mode
+    if not (pipes or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+        raise OSError(errno.EINVAL, "a pipe or a device, no file", str(path))
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         size = found.st_size if stat.S_ISREG(found.st_mode) else most  # a pipe does not know its own
