@@ -99,7 +99,7 @@ def test_texts(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--seed", "-3"], "seed"),
         (["--d-model", "100000000"], "GiB to train, this machine"),
         (["--lerning-rate", "1"], "no option --lerning-rate: did you mean --learning-rate"),
-        (["--optimizer", "sgd"], "invalid choice 'sgd': choose muon, adamw"),
+        (["--optimizer", "sgd"], "invalid choice 'sgd': choose one of muon, adamw"),
         (["--config", "nowhere.toml"], "nowhere.toml is not there"),
     ],
 )

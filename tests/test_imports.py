@@ -67,11 +67,18 @@ def test_importing_does_nothing() -> None:
 
 
 BAD = [
-    ["train", "--preset", "nonsense"], ["train", "no-such-file"], ["train", "--n-heads", "3"],
-    ["train", "--minutes", "0"], ["resume", "no-such-run"], ["inspect", "no-such-run"],
-    ["report", "no-such-run"], ["compare", "claim"],
-    ["export", "no-such-run", "--to", "hf", "x"], ["import", "no-such", "x"],
-    ["export", "no-such-run", "--to", "onnx", "x"],
+    ["train", "--preset", "nonsense"],
+    ["train", "no-such-file"],
+    ["train", "--n-heads", "3"],
+    ["train", "--minutes", "0"],
+    ["report", "no-such-run"],
+    ["compare", "claim"],
+    ["import", "no-such", "x"],
+]
+NO_RUN = [
+    ["generate", "no-such-run"], ["evaluate", "no-such-run", "x"], ["inspect", "no-such-run"],
+    ["resume", "no-such-run"], ["bench", "generate", "no-such-run"],
+    ["export", "no-such-run", "--to", "hf", "x"], ["export", "no-such-run", "--to", "onnx", "x"],
 ]  # fmt: skip
 
 
@@ -80,6 +87,14 @@ def test_bad_arguments_are_answered_before_torch_is_loaded(tmp_path: Path) -> No
 for arguments in {BAD!r}:
     assert main(arguments) == 2, arguments
     assert 'torch' not in sys.modules, arguments"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=tmp_path)
+
+
+def test_a_run_that_is_not_there_is_told_before_numpy_is_loaded(tmp_path: Path) -> None:
+    code = f"""import sys; from aeattn.cli import main
+for arguments in {NO_RUN!r}:
+    assert main(arguments) == 2, arguments
+    assert not {{'torch', 'numpy'}} & set(sys.modules), arguments"""
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=tmp_path)
 
 

@@ -1,6 +1,11 @@
-"""What is said to users: the exceptions that are theirs to mend, those that end a training, and a warning."""
+"""What is said to users: the exceptions that are theirs to mend, those that end a training, a warning, and what a
+word that is not known may have meant."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+ALIKE = 0.65  # from 0 to 1: how like a known word must be, to be the one that was meant
 
 
 class InputError(ValueError):
@@ -42,3 +47,19 @@ class Spike(Exception):
 
 class SlowerWarning(RuntimeWarning):
     """Something fast cannot be used here; what is done instead gives the same result."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The likeliest of the known words, whatever its case, if one is alike."""
+    import difflib  # only now: most words are known
+
+    words = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(word[:100].lower(), words, n=1, cutoff=ALIKE)
+    return words[found[0]] if found else None
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """How to mend a word that is not known: the likeliest of those that are, or all of them."""
+    words = list(known)
+    near = nearest(word, words)
+    return f"choose one of {', '.join(words)}" if near is None else f"did you mean {near!r}?"

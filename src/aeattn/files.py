@@ -7,6 +7,7 @@ as well, and cache entries: files that can be made again, each with a checksum b
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -78,8 +79,9 @@ def refuse_existing(folder: Path) -> None:
 
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """A folder of these files in place of whatever is at `path`. All of it is on the disk before it has that
-    name; an older folder of the name is put aside only then."""
+    name; an older folder of the name is put aside only then. What killed processes left of it goes first."""
     temporary = beside(path)
+    remove_leftovers(path.parent, of_the_dead=True, name=path.name)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -108,10 +110,10 @@ def _put_aside(folder: Path) -> Path:
     return aside
 
 
-def remove_leftovers(folder: Path, *, of_the_dead: bool = False) -> None:
+def remove_leftovers(folder: Path, *, of_the_dead: bool = False, name: str = "") -> None:
     """Remove temporary files and folders, where that is possible: all, for whoever holds the folder's lock, or
-    those of processes of this machine that are no more."""
-    for path in folder.glob(".*.tmp"):
+    those of processes of this machine that are no more; with a `name`, those that were to get it alone."""
+    for path in folder.glob(f".{glob.escape(name)}.*.tmp" if name else ".*.tmp"):
         if of_the_dead and not _is_of_the_dead(path):
             continue
         with suppress(OSError):

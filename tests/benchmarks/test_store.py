@@ -31,5 +31,25 @@ def test_the_stand_in_has_sentences_in_rows_and_lines(tmp_path: Path, monkeypatc
     assert found["peak_bytes"] > 10_000_000
     sizes = dict.fromkeys(("text_bytes", "file_bytes", "cache_bytes"), 1e9)
     known = {**sizes, "mb_per_second": 100.0, **found, "again": found}
+    assert 0 < found["batch_milliseconds"] < 1000
+    known["small"] = {"text_bytes": 1e7, "batch_milliseconds": 0.123}
     record = {"sentences": 3000, "formats": {"txt": known}, "environment": {"cpu": "one", "threads": 2}}
-    assert "1.00 GB" in str(SECTIONS["speed/store"][1](record)[1])
+    page = str(SECTIONS["speed/store"][1](record)[1])
+    assert "1.00 GB" in page
+    assert "0.12" in page
+    del known["small"]  # as records were before
+    assert "–" in str(SECTIONS["speed/store"][1](record)[1])
+
+
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "not" / "there"
+    with store._work_folder(store.argparse.ArgumentParser(), folder) as made:
+        assert Path(made).parent == folder
+    assert not list(folder.iterdir())
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SystemExit, match="2"),
+        store._work_folder(store.argparse.ArgumentParser(), tmp_path / "file"),
+    ):
+        pass
+    assert "name a folder that can be written to" in capsys.readouterr().err

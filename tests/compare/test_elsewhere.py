@@ -294,7 +294,7 @@ def test_an_executor_without_its_cluster(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_local_is_no_executor_and_no_name_for_one() -> None:
     assert choose(None) is choose("local") is None
-    with pytest.raises(InputError, match="unknown key ''"):
+    with pytest.raises(InputError, match="--on is ''"):
         choose("")
     for name in ("local", "dask", "two words"):
         with pytest.raises(InputError, match="choose another name"):

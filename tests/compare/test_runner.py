@@ -321,7 +321,7 @@ def test_a_comparison_from_the_command_line(
     spec = _spec(tmp_path, spec_values)
     out = tmp_path / "out"
     assert main(["compare", spec, "--out", str(out), "--plan"]) == 0
-    assert "2 arms x 2 seeds = 4 final runs" in capsys.readouterr().err
+    assert "2 variants x 2 seeds = 4 final runs" in capsys.readouterr().err
     assert not (out / "records").exists()
     assert main(["compare", spec, "--out", str(out), "--json", "--quiet", "--jobs", "2"]) == 0
     summary = json.loads(capsys.readouterr().out)

@@ -228,7 +228,7 @@ def _toml(value: Any) -> str:
 
 @pytest.mark.parametrize("text", ["preset.a=3", "preset=[1]", 'preset={ "a" = 1 }'])
 def test_a_preset_that_is_no_name_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(InputError, match="preset: unknown key"):
+    with pytest.raises(InputError, match=r"^preset is "):
         resolve({}, sets=[text])
 
 

@@ -155,7 +155,7 @@ def test_a_recipe_sets_what_is_not_given(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(set(RECIPES["books10m"].options.keep or "")) == 49
     other = resolve([str(tmp_path / "corpora/books")], recipe="books10m", options=TextOptions(), limit_chars=9)
     assert (other.options, other.train[0].limit, other.valid[0].limit) == (TextOptions(), 9, None)
-    with pytest.raises(InputError, match="unknown recipe 'bananas'; the recipes are books10m"):
+    with pytest.raises(InputError, match="recipe is 'bananas': choose one of books10m"):
         resolve(recipe="bananas")
     with pytest.raises(InputError, match="at least 1"):
         resolve(limit_chars=0)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import pytest
 
 from aeattn.config.text import TextOptions
 from aeattn.data import store as module
+from aeattn.data.build import characters_of
 from aeattn.data.corpora import Corpus, Document, resolve
 from aeattn.data.store import build_store, cached_store, cached_tokenizer, prepare
 from aeattn.data.tokenizer import CharTokenizer, Tokenizer
@@ -215,3 +219,46 @@ def test_of_several_processes_one_makes_the_vocabulary(monkeypatch: pytest.Monke
     assert made == ["char"]
     assert "another process is making" in said[0]
     assert found[0] == found[1] == CharTokenizer.from_chunks(["some text"])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from aeattn.config.text import TextOptions
+from aeattn.data import store
+from aeattn.data.documents import Document
+
+store.WORTH_NOTING = 1
+look = store.characters_of
+def killed(document, options):
+    yield "z"  # no character of the text: it must not be kept
+    os.kill(os.getpid(), signal.SIGKILL)
+store.characters_of = lambda d, o: (killed if d.name == sys.argv[1] else look)(d, o)
+documents = [Document(path, path=Path(path)) for path in sys.argv[2:]]
+store.cached_tokenizer(documents, TextOptions())
+"""
+
+
+def test_a_vocabulary_whose_making_is_killed_goes_on_after_the_files_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"one.txt": "ab\n" * 20_000, "two.txt": "bc " * 20_000, "three.txt": "é" * 40_000}
+    paths = [tmp_path / name for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text)
+    command = [sys.executable, "-c", KILLED, str(paths[2]), *map(str, paths)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    looked: list[str] = []
+
+    def look(document: Document, options: TextOptions) -> Iterator[str]:
+        looked.append(document.name)
+        return characters_of(document, options)
+
+    monkeypatch.setattr(module, "WORTH_NOTING", 1)
+    monkeypatch.setattr(module, "characters_of", look)
+    documents = [Document(str(path), path=path) for path in paths]
+    assert cached_tokenizer(documents, TextOptions()) == CharTokenizer("\n abcé")
+    assert looked == [str(paths[2])]
+    paths[0].write_text("xyz" * 20_000)  # what is known of a file is known of its content
+    assert cached_tokenizer(documents, TextOptions()) == CharTokenizer(" bcxyzé")
+    assert looked[1:] == [str(paths[0])]

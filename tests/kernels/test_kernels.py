@@ -351,7 +351,7 @@ def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch
     broken.write_text("int main( { return 0; }")
     monkeypatch.setattr(native, "SOURCE", broken)
     native._library.cache_clear()
-    kernel._warn.cache_clear()
+    build.warn_slower.cache_clear()
     try:
         with pytest.warns(SlowerWarning, match=r"without its own kernels, slower: .*error"):
             assert not native.is_ready(16, torch.float32)
@@ -363,7 +363,7 @@ def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch
             assert not native.is_ready(32, torch.float32)
     finally:
         native._library.cache_clear()
-        kernel._warn.cache_clear()
+        build.warn_slower.cache_clear()
     assert not list((cache_dir() / "compiled").glob("*"))
 
 

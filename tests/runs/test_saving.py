@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -208,3 +210,14 @@ def test_leftovers_are_dropped_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "kept").touch()
     files.remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_a_folder_is_made_without_what_killed_processes_left_of_it(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host, alive = files._host(), os.getppid()
+    kept = [f".new.{host}.{alive}.1.tmp", f".newer.{host}.{dead.pid}.1.tmp", f".new.00000000.{dead.pid}.1.tmp"]
+    for name in (f".new.{host}.{dead.pid}.1.tmp", *kept):
+        (tmp_path / name).mkdir()
+    files.replace_folder(tmp_path / "new", {"file": b"content"})
+    assert sorted(os.listdir(tmp_path)) == sorted(["new", *kept])

@@ -303,7 +303,7 @@ def test_names_come_one_by_one_or_with_commas() -> None:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["wndb"], "tracker 'wndb' is unknown: choose one of tensorboard, wandb, mlflow, trackio"),
+        (["wndb"], "tracker 'wndb' is unknown: did you mean 'wandb'"),
         (["wandb:"], "tracker 'wandb:' cannot be: write wandb:PROJECT, or wandb"),
         (["tensorboard:mine"], "tracker 'tensorboard:mine' cannot be: write tensorboard"),
         (["mlflow", "mlflow:mine"], "tracker mlflow is named twice: name it once"),

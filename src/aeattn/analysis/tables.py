@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aeattn.analysis.results import MEASURES, Ablation, AttentionMeasures, CodeMeasures, Distribution, Inspection
 
-HEADINGS = ("H/max", "exp(H)", "Gini", "top 1", "top 4", "top 16", "distance")
+HEADINGS = ("H/max", "exp(H)", "Gini", "top\u00a01", "top\u00a04", "top\u00a016", "distance")
 UNITS = {"effective_chars": 1, "mean_distance": 1}  # measures that are shown with so many decimals, not three
 WEIGHTS = (
     "Means over the measured tokens. H/max: entropy of a query's weights, as a part of the largest there can be; "
@@ -54,7 +54,7 @@ def tables(result: Inspection) -> list[Table]:
     every: list[tuple[str, AttentionMeasures]] = [*heads, ("mean", result.attention)]
     attention = [[*_measures(name, head), number(head.first_share, 3)] for name, head in every]
     without_first = [_measures(name, head.without_first) for name, head in every]
-    codes = ("projection", "width", "rank", "dead", "off", "linear", "read-out R2", "PCA R2")
+    codes = ("projection", "width", "rank", "dead", "off", "linear", "read-out\u00a0R2", "PCA\u00a0R2")
     return [
         Table("Attention", ("layer.head", *HEADINGS, "first"), attention,
               f"{WEIGHTS}; first: share of the first position."),

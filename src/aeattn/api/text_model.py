@@ -291,7 +291,7 @@ class TextModel(nn.Module):
         most = self.config.vocab_size - 1
         if ids.is_floating_point() or (ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) <= most):
             raise InputError(f"ids are whole numbers from 0 to {most}: encode the text anew")
-        return ids.to(next(self.model.parameters()).device)
+        return ids.to(next(self.model.parameters()).device, torch.int64)
 
     # -- how it shows itself -----------------------------------------------------------------------------------
 

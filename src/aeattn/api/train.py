@@ -63,7 +63,7 @@ def train(
         corpus: Instead of a text, what `aeattn train` takes: a corpus by name (`tales`, `books`, `shakespeare`,
             `bookcorpus`, `hf:NAME`), files, folders or globs. Where there is neither, what `config` names, or else
             `tales`.
-        preset: The name of a preset (`aeattn size` lists them), instead of one in `config`.
+        preset: The name of a preset (`aeattn presets` lists them), instead of one in `config`.
         steps: Number of updates.
         minutes: Instead, as many updates as fit into so many minutes.
         chars: Instead, so many characters to train on.

@@ -138,12 +138,19 @@ def _store(known: Json) -> list[Block]:
     for name, found in known["formats"].items():
         sizes = (f"{found[key] / 1e9:.2f} GB" for key in ("text_bytes", "file_bytes", "cache_bytes"))
         times = (f"{found['seconds']:.1f}", f"{found['mb_per_second']:.0f}", f"{found['again']['seconds']:.1f}")
-        rows.append((name, *sizes, *times, f"{found['peak_bytes'] / 1e6:.0f} MB"))
+        steps = [
+            f"{of['batch_milliseconds']:.2f}" if "small" in found else "–" for of in (found, found.get("small"))
+        ]
+        rows.append((name, *sizes, *times, f"{found['peak_bytes'] / 1e6:.0f} MB", *steps))
     what = (
         f"{known['sentences']:,} sentences of `tales` in the layout of BookCorpus, from files to training: "
-        "vocabulary, ids of both sides, and the check for passages that both have"
+        "vocabulary, ids of both sides, and the check for passages that both have. Last, milliseconds to draw "
+        "a batch from all over the ids, by memory map, and the same of a text of a hundredth of the size; medians"
     )
-    heading = ("format", "text", "files", "in the cache", "seconds", "MB of text/s", "again", "peak memory")
+    heading = (
+        "format", "text", "files", "in the cache", "seconds", "MB of text/s", "again", "peak memory",
+        "ms a batch", "of the small text",
+    )  # fmt: skip
     return [_from("python -m aeattn.benchmarks.store", known, what), Table(heading, rows)]
 
 

@@ -7,6 +7,7 @@ The sentences are those of `tales`, in small letters. They are written to Parque
 sentence a row, and to one .txt, one a line; block after block has its letters exchanged in another way, so that
 passages do not recur. A process of its own prepares each: it makes the vocabulary, both stores, and compares both
 sides. Peak memory is resident memory, as the system has it; `again` is a second start, which finds everything.
+Batches are drawn by memory map from its ids and from those of a text of a hundredth of its size: medians.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import os
 import re
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,8 @@ SENTENCES, BYTES_A_SENTENCE = 74_004_228, 65.5
 SHARES = (0.31, 0.22, 0.17, 0.12, 0.08, 0.06, 0.03, 0.01)  # of the sentences in each Parquet file
 TALES_CHARS = 8_000_000
 FORMATS = ("parquet", "txt")
+SMALL = 100  # a text so many times smaller, of which batches are drawn as well
+BATCHES, BATCH, CONTEXT = 2000, 32, 256
 
 
 def main() -> int:
@@ -52,7 +56,7 @@ def main() -> int:
     if options.prepare:
         print(json.dumps(prepare(options.prepare)))
         return 0
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with _work_folder(parser, options.folder) as folder:
         found = {
             "name": "store",
             "command": ["python", "-m", "aeattn.benchmarks.store"],
@@ -66,22 +70,41 @@ def main() -> int:
     return 0
 
 
+@contextmanager
+def _work_folder(parser: argparse.ArgumentParser, parent: Path | None) -> Iterator[str]:
+    """A folder in `parent`, which is made if need be, until the end of the block."""
+    try:
+        if parent:
+            parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=parent)
+    except OSError as error:
+        parser.error(f"--folder {parent}: {error.strerror}; name a folder that can be written to")
+    with made as folder:
+        yield folder
+
+
 def measure(folder: Path, name: str, sentences: int) -> Json:
-    """Write the stand-in, prepare it twice in processes of their own, and remove it."""
+    """Write the stand-in, prepare it twice in processes of their own, and remove it; the same, once, of a smaller
+    one."""
+    found = _measured(folder, name, sentences, starts=2)
+    small = _measured(folder, name, max(1000, sentences // SMALL), starts=1)
+    return {**found, "small": {key: small[key] for key in ("text_bytes", "batch_milliseconds")}}
+
+
+def _measured(folder: Path, name: str, sentences: int, starts: int) -> Json:
     text, cache = folder / name, folder / "cache"
     text.mkdir()
     start = time.perf_counter()
     size = (write_parquet if name == "parquet" else write_txt)(text, sentences)
     written = time.perf_counter() - start
     on_disk = sum(path.stat().st_size for path in text.iterdir())
-    runs = [_prepared(text, cache) for _ in range(2)]
+    first, *again = (_prepared(text, cache) for _ in range(starts))
     kept = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
     shutil.rmtree(cache)
     shutil.rmtree(text)
-    first, again = runs
     return {
         "text_bytes": size, "file_bytes": on_disk, "cache_bytes": kept, "writing_seconds": written,
-        "mb_per_second": size / first["seconds"] / 1e6, **first, "again": again,
+        "mb_per_second": size / first["seconds"] / 1e6, **first, **({"again": again[0]} if again else {}),
     }  # fmt: skip
 
 
@@ -94,7 +117,8 @@ def _prepared(text: Path, cache: Path) -> Json:
 
 
 def prepare(name: str) -> Json:
-    """Seconds until a text can be trained on, and the most memory that it took, in bytes."""
+    """Seconds until a text can be trained on, the most memory that it took, in bytes, and milliseconds to draw a
+    batch of it."""
     from aeattn.data import store
     from aeattn.data.corpora import resolve
 
@@ -103,7 +127,23 @@ def prepare(name: str) -> Json:
     seconds = time.perf_counter() - start
     processor = sum(os.times()[:4])
     sizes = {side: len(part.ids) for side, part in (("train", text.train), ("valid", text.valid))}
-    return {"seconds": seconds, "processor_seconds": processor, "peak_bytes": peak_bytes(), "ids": sizes}
+    peak = peak_bytes()  # before pages of the ids are in memory as well
+    return {
+        "seconds": seconds, "processor_seconds": processor, "peak_bytes": peak, "ids": sizes,
+        "batch_milliseconds": batch_milliseconds(text.train.ids),
+    }  # fmt: skip
+
+
+def batch_milliseconds(ids: npt.NDArray[Any]) -> float:
+    """The median of many batches of BATCH windows of CONTEXT tokens, from anywhere in the ids."""
+    from aeattn.data.batches import TrainBatches
+
+    batches, times = TrainBatches(ids, batch=BATCH, context=CONTEXT, seed=0), []
+    for step in range(BATCHES):
+        start = time.perf_counter()
+        batches.at(step)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
 
 
 def peak_bytes() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, Example, Parser, add_json, whole
+from aeattn.cli.options import Command, Example, Parser, add_json, check_run, whole
 from aeattn.terminal.tables import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 def bench(options: argparse.Namespace) -> int:
+    if options.bench == "generate" and options.run is not None:
+        check_run(options.run)
     from aeattn.benchmarks import pictures, tables
 
     if options.bench == "train" and options.processes:

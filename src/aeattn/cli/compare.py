@@ -57,7 +57,16 @@ def compare(options: argparse.Namespace) -> int:
     return 1 if crashed else 0
 
 
-COLUMNS = ("arm", "runs", "nats/char", "95 % CI from", "to", "learning-rate multiplier", "parameters", "chars/s")
+COLUMNS = (
+    "variant",
+    "runs",
+    "nats/char",
+    "95 % CI from",
+    "to",
+    "learning-rate multiplier",
+    "parameters",
+    "chars/s",
+)
 LEGEND = (
     "runs: seeds that have succeeded; 95 % CI: confidence interval of the mean over seeds; learning-rate "
     "multiplier: what tuning chose; chars/s: of training"
@@ -114,7 +123,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 COMMAND = Command(
     "compare",
-    "run a pre-registered comparison of models: arms, seeds, intervals",
+    "run a pre-registered comparison of models: variants, seeds, intervals",
     _options,
     compare,
     examples=(

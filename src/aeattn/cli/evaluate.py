@@ -16,6 +16,7 @@ from aeattn.cli.options import (
     add_settings,
     add_texts,
     add_yes,
+    check_run,
     whole,
 )
 from aeattn.terminal.tables import figure, print_json, print_next, print_table, print_text, print_title
@@ -30,6 +31,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
     if options.harness is not None:
         refuse_existing(options.harness)
+    check_run(options.run)
 
     from aeattn.integrations.harness import write_task
     from aeattn.terminal.work import Work

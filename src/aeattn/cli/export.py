@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aeattn.cli.options import Command, Example, add_json, add_run
+from aeattn.cli.options import Command, Example, add_json, add_run, check_run
 from aeattn.errors import InputError
 from aeattn.terminal.tables import print_json, print_next, print_text, say
 
 
 def export_run(options: argparse.Namespace) -> int:
     """Write the folder that the options name; returns the exit code."""
-    from aeattn.runs.folder import RunFolder
-
     if options.to != "onnx" and (options.int8 or options.measure):
         raise InputError("--int8 and --measure go with --to onnx: leave them out, or export to that")
-    RunFolder(options.run).read_config()
+    check_run(options.run)
     return _to_onnx(options) if options.to == "onnx" else _to_hf(options)
 
 
@@ -53,6 +51,9 @@ def import_folder(options: argparse.Namespace) -> int:
     from aeattn.integrations.hf_export import bring_back
 
     bring_back(options.folder, options.run)
+    if options.json:
+        print_json({"run": str(options.run)})
+        return 0
     print_text(f"{options.run}: generate, evaluate and inspect read it as any run")
     print_next(f"aeattn generate {options.run} --prompt 'The '")
     return 0
@@ -72,6 +73,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 def _import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder that `aeattn export` wrote")
     add_run(parser)
+    add_json(parser)
 
 
 EXPORT = Command(

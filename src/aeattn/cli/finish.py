@@ -28,7 +28,7 @@ def finish(training: Training, score: Score) -> Sequence[str]:
     run, trainer, floor = training.run_folder, training.trainer, training.floor_nats
     settings = trainer.config.training
     curve.draw(curve.learning_curve(curve.read_points(run), floor), run.curve, run.path.name)
-    passage = load(run.path).generate(chars=max(400, settings.sample_chars), temperature=0.7, seed=settings.seed)
+    passage = load(run.path).generate(chars=max(400, settings.sample_chars), seed=settings.seed)
     shown = wrap(escape_controls(passage.strip()), anywhere=True)  # it may not have learnt words yet
     lines = ["", *shown, "", *_losses(score, trainer.state.train_eval_nats, floor)]
     if trainer.minutes is not None:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, Example, add_declared, add_json, add_run, whole
+from aeattn.cli.options import Command, Example, add_declared, add_json, add_run, check_run, number, whole
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
@@ -30,8 +30,6 @@ COMPILING_SECONDS = 3.0  # before the user is told what takes so long
 
 
 def generate(options: argparse.Namespace) -> int:
-    from aeattn.runs.load import open_writer
-
     if not 1 <= options.samples <= MOST_SAMPLES:
         raise InputError(f"{options.samples:,} samples: choose at least 1 sample, at most {MOST_SAMPLES:,}")
     read = _read_prompts(options)
@@ -39,6 +37,10 @@ def generate(options: argparse.Namespace) -> int:
         raise InputError(
             f"{options.samples:,} samples of {len(read):,} prompts: choose at most {MOST_PASSAGES:,} in all"
         )
+    check_run(options.run)
+
+    from aeattn.runs.load import open_writer
+
     prompts = [prompt for prompt in read for _ in range(options.samples)]
     waiting = "getting ready: the fast engine is compiled once on a machine"
     note = threading.Timer(COMPILING_SECONDS, say, [waiting])
@@ -143,7 +145,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--prompt", default="", metavar="S", help="what the text begins with")
     source.add_argument("--prompt-file", metavar="FILE", help="one prompt; - for standard input")
     source.add_argument("--prompts", metavar="FILE", help="many prompts, one a line; - for standard input")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="samples for each prompt (default 1)")
+    parser.add_argument(
+        "--samples", type=number, default=1, metavar="N", help="samples for each prompt (default 1)"
+    )
     add_declared(parser, GenerationConfig, chars=whole)
     add_json(parser)
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from aeattn.cli.options import Command, Example, add_device, add_json, add_run, add_texts, add_yes, whole
+from aeattn.cli.options import (
+    Command,
+    Example,
+    add_device,
+    add_json,
+    add_run,
+    add_texts,
+    add_yes,
+    check_run,
+    whole,
+)
 from aeattn.terminal.tables import print_json, print_next, print_table, print_text, print_title
 
 
 def inspect(options: argparse.Namespace) -> int:
     """Measure the run that the options name, draw its picture and print; returns the exit code."""
-    from aeattn.runs.folder import RunFolder
-
-    RunFolder(options.run).read_config()
+    check_run(options.run)
 
     from aeattn.analysis import picture  # from here on PyTorch is loaded, which takes seconds
     from aeattn.analysis.inspection import inspect_run

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
+from aeattn.errors import meant
 from aeattn.terminal.tables import say
 from aeattn.terminal.wrapping import width_of, wrap
 
@@ -75,8 +76,8 @@ class Parser(argparse.ArgumentParser):
     def _unknown(self, name: str) -> NoReturn:
         from aeattn.cli import suggestions
 
-        meant = suggestions.option(name, self._options()) or _setting_named(name, self._options())
-        self.error(f"there is no option {name[:100]}" + (f": did you mean {meant}?" if meant else ""))
+        near = suggestions.option(name, self._options()) or _setting_named(name, self._options())
+        self.error(f"there is no option {name[:100]}" + (f": did you mean {near}?" if near else ""))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """As argparse does, and says what may have been meant."""
@@ -87,17 +88,25 @@ class Parser(argparse.ArgumentParser):
         known = list(map(str, action.choices))
         commands = isinstance(action, argparse._SubParsersAction)
         what = f"there is no command {value[:100]!r}" if commands else f"invalid choice {value[:100]!r}"
-        near = suggestions.command(value, known) if commands else suggestions.nearest(value, known)
-        meant = f"did you mean {near!r}?" if near in known else f"choose {', '.join(known)}"
-        raise argparse.ArgumentError(None if commands else action, f"{what}: {meant}")
+        near = suggestions.command(value, known) if commands else None
+        mend = f"did you mean {near!r}?" if near in known else meant(value, known)
+        raise argparse.ArgumentError(None if commands else action, f"{what}: {mend}")
 
     def error(self, message: str) -> NoReturn:
-        if "arguments are required: RUN" in message:
+        missing = message.partition("arguments are required: ")[2].split(", ")[0]
+        message += next((_meaning(each) for each in self._actions if each.metavar == missing), "")
+        if missing == "RUN":
             from aeattn.cli import suggestions
 
             message += suggestions.runs()
         say(f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)")
         self.exit(2)
+
+
+def _meaning(action: argparse.Action) -> str:
+    """What an argument is, or which ones there are, for somebody who has left it out."""
+    known = ", ".join(map(str, action.choices or ())) or action.help
+    return f": {known}" if known else ""
 
 
 def _usage(action: argparse.Action) -> str:
@@ -168,6 +177,13 @@ def whole(text: str) -> int:
     return found
 
 
+def real(text: str) -> float:
+    """Any number, as Python writes it."""
+    with suppress(ValueError):
+        return float(text)
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number")
+
+
 def positive(text: str) -> float:
     """A finite number of more than 0."""
     try:
@@ -207,7 +223,7 @@ def _add(group: Group, section: str, each: Setting) -> None:
         known["action"] = "store_true"
     else:
         known["metavar"] = each.metavar
-        known["type"] = number if int in kinds else float if float in kinds else str
+        known["type"] = number if int in kinds else real if float in kinds else str
     if get_origin(each.type) is Literal and each.metavar is None:
         known["choices"] = get_args(each.type)
     if get_origin(each.type) is tuple:
@@ -283,6 +299,13 @@ def add_yes(parser: Group) -> None:
 
 def add_run(parser: Group) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+
+
+def check_run(path: Path) -> None:
+    """Raise InputError for what is no run folder, before anything heavy is imported."""
+    from aeattn.runs.folder import RunFolder
+
+    RunFolder(path).read_config()
 
 
 def add_texts(parser: Group, nargs: str, more: str = "") -> None:

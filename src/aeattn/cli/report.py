@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aeattn.cli.options import Command, Example
-from aeattn.terminal.tables import say
+from aeattn.cli.options import Command, Example, add_json
+from aeattn.terminal.tables import print_json, say
 
 
 def report(options: argparse.Namespace) -> int:
     from aeattn.report import write_report
 
-    for path in write_report(options.folder, options.out, say=say):
-        print(path)
+    written = list(map(str, write_report(options.folder, options.out, say=say)))
+    print_json({"files": written}) if options.json else print("\n".join(written))
     return 0
 
 
@@ -21,6 +21,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of a comparison, or of a single run")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="where to write report.html, .md and .svg (default DIR)")  # fmt: skip
+    add_json(parser)
 
 
 COMMAND = Command(

@@ -69,7 +69,7 @@ def _print(rows: list[Json]) -> None:
     print_text(
         "FLOPs and bytes are for one token: a character, unless the preset says otherwise. The full KV cache "
         "holds keys and values, the latent one the codes that they are decoded from, both in float32; a dash: "
-        "decoders cannot be absorbed."
+        "there are no decoders, or they cannot be absorbed."
     )
     for row in rows if len(rows) == 1 else []:
         parts = (f"{number:,} of {name}" for name, number in row["kept"].items() if number)
@@ -89,8 +89,9 @@ def _conclusion(rows: list[Json]) -> str:
         row["preset"]: min(row["cache_bytes"], row["latent_cache_bytes"] or row["cache_bytes"]) for row in rows
     }
     if len(rows) > 1:
-        least = min(kept, key=lambda name: kept[name])
-        return f"The smallest KV cache is that of {least}: {kept[least]:,} bytes a token."
+        least = min(kept.values())
+        names = " and ".join(name for name in kept if kept[name] == least)
+        return f"The smallest KV cache is that of {names}: {least:,} bytes a token."
     (name, cache), row = next(iter(kept.items())), rows[0]
     share = f", {100 * cache / row['cache_bytes']:.0f} % of keys and values" if cache < row["cache_bytes"] else ""
     name += " with these settings" if row["changed"] else ""

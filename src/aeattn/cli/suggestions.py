@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from aeattn.errors import nearest
 from aeattn.terminal.escaping import printable
 
 # words of other programs for what is called otherwise here; the first that the command has is named
@@ -45,7 +45,7 @@ _COMMANDS = {
 
 def command(word: str, known: Iterable[str]) -> str | None:
     """The command that is meant by a word, if there is a likely one."""
-    return _COMMANDS.get(word.lower()) or nearest(word.lower(), known)
+    return _COMMANDS.get(word.lower()) or nearest(word, known)
 
 
 def option(given: str, known: Iterable[str]) -> str | None:
@@ -56,7 +56,8 @@ def option(given: str, known: Iterable[str]) -> str | None:
     for word in _OPTIONS.get(name.lstrip("-"), ()):
         if word in there:
             return word
-    return nearest(name, [each for each in there if each.startswith("--")])
+    near = nearest(name.lstrip("-"), [each.removeprefix("--") for each in there if each.startswith("--")])
+    return None if near is None else f"--{near}"
 
 
 def runs(folder: Path = Path("runs")) -> str:
@@ -66,8 +67,3 @@ def runs(folder: Path = Path("runs")) -> str:
         names = [printable(str(path.parent)) for path in found[:3]]
         return f"; runs there are: {', '.join(names)}" if names else ""
     return ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The likeliest of the known words, if one is alike."""
-    return next(iter(difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.7)), None)

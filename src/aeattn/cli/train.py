@@ -16,6 +16,7 @@ from aeattn.cli.options import (
     add_settings,
     add_sources,
     add_yes,
+    check_run,
     config_of,
     whole,
 )
@@ -71,6 +72,8 @@ def resume(options: argparse.Namespace) -> int:
         check_batch(RunFolder(path).read_config().training.batch, World(0, options.processes))
         return path
 
+    if size_of_group() == 1:
+        check_run(options.run)
     return _train(make_plan, check, options)
 
 

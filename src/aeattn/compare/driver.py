@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aeattn.compare import throughput
-from aeattn.compare.declaration import Declaration
+from aeattn.compare.declaration import Declaration, ResolvedArm
 from aeattn.compare.elsewhere import Elsewhere
 from aeattn.compare.estimate import estimate
 from aeattn.compare.executors import Chosen, Place
@@ -29,6 +29,8 @@ from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.files import Lock, write_json
 from aeattn.host import available_cores
+from aeattn.terminal.tables import figure, table_lines
+from aeattn.terminal.wrapping import WIDTH
 
 ESTIMATE_ROUNDS = 2
 ALL = 1 << 30  # an executor has a queue of its own
@@ -109,7 +111,7 @@ def _estimate(
     records = {record.name: record for record in folder.read_records(lambda path, error: None)}
 
     def measure(configs: Sequence[RunConfig]) -> list[float]:
-        say("measuring how fast the first arm trains, for the estimate: some seconds")
+        say("measuring how fast the first variant trains, for the estimate: some seconds")
         return throughput.measure(configs, worker_environment(beside), ESTIMATE_ROUNDS)
 
     found = estimate(declaration, records, at_once, measure)
@@ -144,13 +146,23 @@ def protocol(folder: Folder, declaration: Declaration) -> list[str]:
             if c.primary
         ),
         f"smallest difference that matters: {declaration.smallest_effect:g} nats/char",
-        f"{len(declaration.arms)} arms x {len(seeds)} seed{plural} = {final} final runs, {budget}; "
+        f"{len(declaration.arms)} variants x {len(seeds)} seed{plural} = {final} final runs, {budget}; "
         + (f"{len(jobs(declaration, {}))} or more runs to tune" if tuning else "nothing is tuned"),
     ]
     lines += FEW_SEEDS.get(len(seeds), ())
-    for arm in declaration.arms:
-        off = "" if arm.off_by is None else f", {100 * arm.off_by:+.2f} % off in {arm.matching}"
-        lines.append(
-            f"  {arm.id}: {arm.parameters:,} parameters, {arm.train_flops:,} FLOPs/token{off}, {arm.steps:,} steps"
-        )
-    return lines
+    return lines + _variants(declaration.arms)
+
+
+def _variants(arms: Sequence[ResolvedArm]) -> list[str]:
+    """What each variant is, as a table."""
+    matched = any(arm.off_by is not None for arm in arms)
+    columns = ("variant", "parameters", "FLOPs/token", *(("off by, %",) if matched else ()), "steps")
+    rows = [
+        (arm.id, f"{arm.parameters:,}", f"{arm.train_flops:,}",
+         *((figure(None if arm.off_by is None else 100 * arm.off_by, "+.2f"),) if matched else ()),
+         f"{arm.steps:,}")
+        for arm in arms
+    ]  # fmt: skip
+    ways = ", ".join(sorted({arm.matching for arm in arms}))
+    legend = f"FLOPs/token: to train; off by: from equal in what is matched ({ways})." if matched else ""
+    return [*table_lines(columns, rows, 1, WIDTH), *filter(None, [legend])]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aeattn.compare.progress import Run
 from aeattn.compare.records import Record
-from aeattn.config.convert import check_keys
+from aeattn.config.convert import check_choice
 from aeattn.config.plugins import GROUP, load_plugins
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -177,7 +177,7 @@ def choose(on: str | None) -> Chosen | None:
         name = _of_file(name)
     elif name not in _registered and name in {point.name for point in entry_points(group=GROUP)}:
         load_plugins([name])
-    check_keys([name], [LOCAL, *BUILT_IN, *_registered], "--on")
+    check_choice(name, [LOCAL, *BUILT_IN, *_registered], "--on")
     return Chosen(_registered[name], address)
 
 

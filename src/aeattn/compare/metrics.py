@@ -8,7 +8,7 @@ from typing import Literal
 
 from aeattn.analysis.results import RunAnalysis
 from aeattn.compare.records import CACHED_CHARS, Record
-from aeattn.config.convert import check_keys
+from aeattn.config.convert import check_choice
 from aeattn.errors import InputError
 
 Better = Literal["less", "more", None]
@@ -120,7 +120,7 @@ def check_measure(name: str) -> None:
         if not rest:
             raise InputError(f"contrasts.measure is {name!r}: name one of its figures, as in attention.entropy")
         return
-    check_keys([name], list(MEASURES), "contrasts.measure")
+    check_choice(name, MEASURES, "contrasts.measure")
 
 
 def describe_measure(name: str) -> Measure:

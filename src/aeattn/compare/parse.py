@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from aeattn.compare.spec import SETTINGS, Arm, Budget, BudgetKind, Contrast, Judged, MatchKind, Spec, Tuning
-from aeattn.config.convert import build, check_keys, overlay
+from aeattn.config.convert import build, check_choice, check_keys, overlay
 from aeattn.config.fields import settings
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import located, read_toml, with_plugins
@@ -40,7 +40,7 @@ def find_spec(name: str) -> Path:
         return Path(str(resources.files("aeattn.compare") / "specs" / f"{name}.toml"))
     path = Path(name)
     if path.suffix != ".toml" and not path.exists():
-        check_keys([name], shipped(), "spec")
+        check_choice(name, shipped(), "SPEC")
     return path
 
 
@@ -88,7 +88,7 @@ def _with_budget(values: Mapping[str, object], wanted: str | None) -> Json:
     name = wanted or next(iter(budgets))
     if not budgets:
         raise InputError(f"this spec has no budget {name!r} to choose: leave --budget out")
-    check_keys([name], list(budgets), "--budget")
+    check_choice(name, budgets, "--budget")
     changes = _table(budgets, name, "budgets.")
     check_keys(changes, [*(key for key in KNOWN if key != "budgets"), "only"], f"budgets.{name}")
     merged = overlay(rest, changes) | {"chosen_budget": name}
@@ -108,7 +108,8 @@ def _only(values: Json, where: str) -> Json:
     arms = _table(values, "arms")
     if not isinstance(names, list):
         raise InputError(f"{where} is {names!r}: give a list of arms")
-    check_keys(names, list(arms), where)
+    for name in names:
+        check_choice(name, arms, where)
     there = [c for c in _contrast_tables(values) if c.get("arm") in names and c.get("than") in names]
     return {**values, "arms": {name: arms[name] for name in arms if name in names}, "contrasts": there}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from aeattn.compare.metrics import ANALYSED, check_measure
-from aeattn.config.convert import check_keys, overlay
+from aeattn.config.convert import check_choice, overlay
 from aeattn.config.presets import DEFAULT_PRESET, preset
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -57,8 +57,9 @@ class Matching:
     def __post_init__(self) -> None:
         if not self.by:
             raise InputError(f"matching.by is empty: choose from {', '.join(WAYS)}")
-        check_keys(self.by, WAYS, "matching.by")
-        check_keys([self.vary], ["d_ff", "bottleneck"], "matching.vary")
+        for way in self.by:
+            check_choice(way, WAYS, "matching.by")
+        check_choice(self.vary, ["d_ff", "bottleneck"], "matching.vary")
         _require_positive(self.tolerance, "matching.tolerance")
         if self.target is not None:
             _require_positive(self.target, "matching.target")
@@ -156,7 +157,8 @@ class Arm:
     match: tuple[MatchKind, ...] = get_args(MatchKind)
 
     def __post_init__(self) -> None:
-        check_keys(self.match, WAYS, f"arms.{self.name}.match")
+        for way in self.match:
+            check_choice(way, WAYS, f"arms.{self.name}.match")
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ class Spec(Terms):
         if target is not None and (self.matching.reference or by not in (("parameters",), ("flops",))):
             raise InputError("matching.target goes with `by` either parameters or flops, and without a reference")
         if self.matching.reference is not None:
-            check_keys([self.matching.reference], [arm.name for arm in self.arms], "matching.reference")
+            check_choice(self.matching.reference, [arm.name for arm in self.arms], "matching.reference")
         if self.sizes and target is not None:
             raise InputError("matching.target is one size, sizes are several: name a reference instead")
         if "wall-clock" in by and self.budget.kind == "flops":
@@ -272,7 +274,7 @@ class Spec(Terms):
         for contrast in self.contrasts:
             for name, names in known.items():
                 if (value := getattr(contrast, name)) is not None:
-                    check_keys([value], names, f"contrasts.{name}")
+                    check_choice(value, names, f"contrasts.{name}")
             if contrast.measure.split(".")[0] in ANALYSED and not self.attention:
                 raise InputError(
                     f"contrasts: {contrast.measure} is not measured: write `attention = true` in the spec"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from functools import cache, reduce
 from operator import or_
@@ -11,7 +10,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from aeattn.config.fields import settings, type_name
-from aeattn.errors import InputError
+from aeattn.errors import InputError, meant
 from aeattn.files import Json
 
 T = TypeVar("T")
@@ -68,9 +67,13 @@ def check_keys(keys: Iterable[object], known: list[str], where: str) -> None:
     """Raise InputError for the first key that is not known, naming the nearest one that is."""
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(str(key)[:100], known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {hint}")
+            raise InputError(f"{where}: unknown key {str(key)[:100]!r}; {meant(str(key), known)}")
+
+
+def check_choice(value: object, known: Iterable[str], where: str) -> None:
+    """Raise InputError for a value that is none of those that are known, naming the nearest one."""
+    if value not in (names := list(known)):
+        raise InputError(f"{where} is {str(value)[:100]!r}: {meant(str(value), names)}")
 
 
 def nested(name: str, value: Any) -> Json:

@@ -7,7 +7,7 @@ of 49 characters, or the preset's own.
 
 from __future__ import annotations
 
-from aeattn.config.convert import check_keys
+from aeattn.config.convert import check_choice
 from aeattn.files import Json
 
 _STANDARD: dict[str, Json] = {
@@ -111,5 +111,5 @@ WHAT_FOR = {
 
 def preset(name: str) -> dict[str, Json]:
     """The settings of a preset. Raises InputError for a name that is not there."""
-    check_keys([name], list(PRESETS), "preset")
+    check_choice(name, PRESETS, "preset")
     return PRESETS[name]

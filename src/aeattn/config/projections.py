@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from aeattn.errors import meant
+
 Role = Literal["query", "key", "value"]
 ROLES: tuple[Role, ...] = ("query", "key", "value")
 EPSILON, NARROW_EPSILON = 2.0**-23, 1e-4
@@ -130,7 +132,7 @@ def find(name: object, role: Role | None = None) -> Kind:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None or (role is not None and role not in kind.roles):
         what = "projection" if role is None else f"{role} projection"
-        raise ValueError(f"{what} {name!r} is unknown: choose one of {', '.join(names(role))}")
+        raise ValueError(f"{what} {name!r} is unknown: {meant(str(name), names(role))}")
     return kind
 
 

@@ -68,7 +68,10 @@ class TrainingConfig(Shown):
     )
     sample_chars: int = setting(200, "characters of a sample")
     minutes: float | None = setting(
-        None, "as many updates as fit, so that all of it takes so many minutes", metavar="X", flag=True
+        None,
+        "as many updates as fit, at the speed of the first ones, so that all of it takes so many minutes",
+        metavar="X",
+        flag=True,
     )
     checkpoint_every: int | None = setting(
         None,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aeattn.config.convert import check_choice
 from aeattn.config.run import RowsAre
 from aeattn.config.text import TextOptions
 from aeattn.data import fetch, hub, sets, sides
@@ -166,8 +167,7 @@ def documents_to_evaluate(
 
 
 def _recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise InputError(f"unknown recipe {name!r}; the recipes are {', '.join(RECIPES)}")
+    check_choice(name, RECIPES, "recipe")
     return RECIPES[name]
 
 

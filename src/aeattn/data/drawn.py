@@ -94,14 +94,15 @@ def _drawn(entry: Path | None, side: Draw, batches: Iterable[Batch]) -> Iterator
     """Those of one side, by their hashes; what is found of both goes into the cache at the end."""
     held_out, finding = replace(side, valid=True), _Finding()
 
-    def draw(batch: Batch) -> tuple[Batch, Hashes, Mask]:
+    def draw(batch: Batch) -> tuple[tuple[Batch, Batch], Hashes, Mask]:
         found = rows.hashes(batch)
-        return batch, found, held_out.mask(found)
+        mask = held_out.mask(found)
+        return (rows.chosen(batch, ~mask), rows.chosen(batch, mask)), found, mask
 
-    for batch, found, mask in side_by_side(draw, batches):
+    for parts, found, mask in side_by_side(draw, batches):
         if entry:
-            finding.add(batch, found, mask)
-        yield rows.chosen(batch, mask if side.valid else ~mask)
+            finding.add(parts[True], found, mask)
+        yield parts[side.valid]
     if entry:
         with suppress(InputError):  # where it cannot be kept, it is found out again
             finding.write(entry)
@@ -117,15 +118,16 @@ class _Finding:
         self._sizes: list[npt.NDArray[np.int64]] = []
         self._of_arrow, self._bytes_kept = False, 0
 
-    def add(self, batch: Batch, found: Hashes, mask: Mask) -> None:
+    def add(self, kept: Batch, found: Hashes, mask: Mask) -> None:
+        """Rows by their hashes (N,), those to validate on by the mask (N,), and these themselves."""
         bits = np.concatenate([self._loose, mask])
         whole = len(bits) & ~7
         self._bits += np.packbits(bits[:whole]).data
         self._loose = bits[whole:]
         for own, of_side in zip(self._samples, (~mask, mask), strict=True):
             own.add(found[of_side])
-        self._of_arrow = not isinstance(batch, list)
-        self._keep(rows.chosen(batch, mask))
+        self._of_arrow = not isinstance(kept, list)
+        self._keep(kept)
 
     def _keep(self, batch: Batch) -> None:
         if self._kept is None or not len(batch):

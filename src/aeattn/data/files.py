@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 from collections import Counter
@@ -14,7 +13,7 @@ from aeattn.data.manifest import FILE_NAME as MANIFEST
 from aeattn.data.opening import check_regular
 from aeattn.data.tables import format_of
 from aeattn.data.text import read_chunks
-from aeattn.errors import InputError
+from aeattn.errors import InputError, nearest
 from aeattn.files import sha256_of
 from aeattn.host import named_path
 
@@ -128,8 +127,7 @@ def stem(name: str) -> str:
 def _not_found(name: str, corpora: Sequence[str]) -> str:
     if glob.has_magic(name):
         return f"no files match {name}; check the pattern"
-    near = difflib.get_close_matches(name.lower(), corpora, n=1)
-    if near and os.sep not in name:
-        return f"no corpus or file is called {name!r}; did you mean {near[0]!r}?"
+    if os.sep not in name and (near := nearest(name, corpora)):
+        return f"no corpus or file is called {name!r}: did you mean {near!r}?"
     known = f"; corpora with a name are {', '.join(corpora)}" if corpora else ""
     return f"no such file or folder: {name}{known}"

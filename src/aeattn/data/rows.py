@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.opening import extra
+from aeattn.kernels import texts as kernel
 
 Batch: TypeAlias = Any  # list[str | None], or a pyarrow.Array of large strings
 Hashes = npt.NDArray[np.uint64]
@@ -73,7 +74,8 @@ def loose(batch: Batch) -> str:
 
 def hashes(batch: Batch) -> Hashes:
     """A hash of each row of a batch with text: shape (N,), the same for the same text in any batch."""
-    return hashes_of(*as_bytes(batch))
+    data, ends = as_bytes(batch)
+    return kernel.row_hashes(data, ends) if kernel.pays(len(data)) else hashes_of(data, ends)
 
 
 def sizes(batch: Batch) -> npt.NDArray[np.int64]:
@@ -132,7 +134,8 @@ _BLOCK_UP, _BLOCK_DOWN = pow(_MULTIPLIER, _BLOCK, WORD), pow(_INVERSE, _BLOCK, W
 
 
 def hashes_of(data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Hashes:
-    """Polynomial hashes modulo 2**64 of data[ends[i]:ends[i + 1]], and their lengths, scrambled.
+    """Polynomial hashes modulo 2**64 of data[ends[i]:ends[i + 1]], and their lengths, scrambled: the slow twin of
+    `kernel.row_hashes`.
 
     The sum of data[i] M**i over a row that begins at a is M**a times its hash, and M is odd, so that it has an
     inverse. Sums are made block by block, in memory that does not grow with a row.

@@ -21,6 +21,7 @@ from aeattn.data.lookup import Bytes as Bytes
 from aeattn.data.lookup import ByteTable
 from aeattn.data.stored import Stretch
 from aeattn.data.tokenizer import Ids, Tokenizer
+from aeattn.kernels import texts as kernel
 
 Places = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
@@ -122,6 +123,8 @@ def _squeezed(codes: Bytes, after_space: bool) -> tuple[Bytes, bool]:
     """Without the white space that follows white space; and whether the next piece follows any."""
     if not len(codes):
         return codes, after_space
+    if kernel.pays(len(codes)):
+        return kernel.squeezed(codes, int(_SPACE), after_space), bool(codes[-1] == _SPACE)
     space = codes == _SPACE
     again = np.empty(len(codes), np.bool_)
     again[0], again[1:] = space[0] and after_space, space[1:] & space[:-1]
@@ -185,21 +188,28 @@ class Wanted:
             self._near[_glance(codes, places[kept])] = True
             if not self._bits and len(places):
                 self._begins[_beginnings(codes)[places]] = True
+        self._near_bits = np.packbits(self._near, bitorder="little")
         self.hashes, self.documents = np.concatenate(hashes), np.concatenate(documents)
         self.distinct = np.unique(self.hashes)
 
     def find(self, codes: Bytes, first: int) -> tuple[Places, Places]:
         """Which of `distinct` occur in a block, as often as they do, and the document of each."""
-        places = chosen(codes, self._bits) if self._bits else self._likely(codes)
-        near = self._near[_glance(codes, places)]
-        places, documents = inside(codes, places[near], first)
+        places, documents = inside(codes, self.likely(codes), first)
         hashed = _hash(codes, places, SHINGLE)
         at = np.searchsorted(self.distinct, hashed)
         at[at == len(self.distinct)] = 0
         same = self.distinct[at] == hashed if len(self.distinct) else np.zeros(len(at), np.bool_)
         return at[same], documents[same]
 
-    def _likely(self, codes: Bytes) -> Places:
+    def likely(self, codes: Bytes) -> Places:
+        """Where passages begin that are looked at, less most of those that are not wanted."""
+        if self._bits and kernel.pays(len(codes)):
+            return kernel.likely(codes, 1 << (8 - self._bits), self._near_bits)
+        places = chosen(codes, self._bits) if self._bits else self._begun(codes)
+        near: Places = places[self._near[_glance(codes, places)]]
+        return near
+
+    def _begun(self, codes: Bytes) -> Places:
         """Of all places those whose first eight codes begin something that is wanted."""
         if len(codes) < SHINGLE:
             return np.empty(0, np.int64)

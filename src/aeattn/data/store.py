@@ -11,7 +11,7 @@ import errno
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -25,7 +25,7 @@ from aeattn.data.build import Build, characters_of, chunks_of, expected_bytes
 from aeattn.data.corpora import Corpus, Document
 from aeattn.data.fetch import Progress
 from aeattn.data.overlap import Overlap, overlap
-from aeattn.data.small import Group, in_groups
+from aeattn.data.small import in_groups
 from aeattn.data.sole import Places, made_once, sole
 from aeattn.data.stored import (
     Documents,
@@ -47,14 +47,16 @@ from aeattn.data.tokenizer import (
     tokenizer_from_dict,
     tokenizer_kind,
 )
+from aeattn.data.utf8 import characters_in, check_vocabulary
 from aeattn.data.watch import Watch
 from aeattn.errors import InputError
-from aeattn.files import Json, digest, read_cached, replacing, sha256_of, sync, write_cached
+from aeattn.files import Json, cached_json, digest, read_cached, replacing, sha256_of, sync, write_cached
 from aeattn.host import cache_dir
 
 _VERSION = 4  # of the files' layout and of what normalisation does; part of every cache key
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FEW_DOCUMENTS = 1000  # stand among the facts of a store
+WORTH_NOTING = 16 << 20  # bytes of a document whose characters are noted
 
 
 @dataclass(frozen=True)
@@ -255,8 +257,8 @@ def cached_tokenizer(
     key = _key(documents, options, tokenizer=spec, **content)
 
     def make() -> Json:
-        chunks = characters_of if tokenizer_kind(spec)[0] is CharTokenizer else chunks_of
-        made = make_tokenizer(spec, _watched(documents, options, chunks, progress)).to_dict()
+        of_characters = tokenizer_kind(spec)[0] is CharTokenizer
+        made = make_tokenizer(spec, _looked_through(documents, options, progress, of_characters)).to_dict()
         if key != _key(documents, options, tokenizer=spec, **content):
             raise InputError("a text changed while it was read; wait until it is written, then try again")
         return made
@@ -265,17 +267,37 @@ def cached_tokenizer(
     return tokenizer_from_dict(made_once(path, make, tokenizer_from_dict, progress))
 
 
-def _watched(
-    documents: Sequence[Document],
-    options: TextOptions,
-    chunks: Callable[[Document, TextOptions], Iterator[str]],
-    progress: Progress | None,
+def _looked_through(
+    documents: Sequence[Document], options: TextOptions, progress: Progress | None, of_characters: bool
 ) -> Iterator[str]:
+    """The text of all documents in chunks, or, if only its characters matter, such as hold these."""
     watch = Watch(progress, "looking through the training text", sum(map(expected_bytes, documents)))
     for found in in_groups(documents, options):
-        for chunk in ["".join(found.texts)] if isinstance(found, Group) else chunks(found, options):
-            watch.add(len(chunk))
-            yield chunk
+        if not isinstance(found, Document):
+            yield from watch.over(["".join(found.texts)])
+        elif of_characters and found.text is None and expected_bytes(found) >= WORTH_NOTING:
+            yield _characters(found, options, watch)
+        else:
+            yield from watch.over((characters_of if of_characters else chunks_of)(found, options))
+
+
+def _characters(document: Document, options: TextOptions, watch: Watch) -> str:
+    """Those of a large document, each once: the cache keeps them, so that a command that is killed has not looked
+    through it for nothing."""
+    key = _key([document], options)
+
+    def look() -> Json:
+        found = characters_in(watch.over(characters_of(document, options)))
+        if key != _key([document], options):
+            raise InputError(
+                f"{document.name} changed while it was read; wait until it is written, then try again"
+            )
+        return {"characters": found}
+
+    path = cache_dir() / "characters" / f"{key}.json"
+    if path.exists():
+        watch.add(expected_bytes(document), worked=False)
+    return str(cached_json(path, look, lambda values: check_vocabulary(values["characters"] or " "))["characters"])
 
 
 def prepare(

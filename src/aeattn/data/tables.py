@@ -7,7 +7,7 @@ whatever the file's size. What else a row holds is passed over.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from aeattn.data.lines import TEXT, Columns, csv_batches, csv_columns, json_batches, json_columns
 from aeattn.data.opening import check_regular, check_unchanged, extra
 from aeattn.data.rows import Batch, part
+from aeattn.data.threads import ahead
 from aeattn.errors import InputError
 
 USUAL = ("text", "content", "sentence", "document", "article", "story", "passage", "body")
@@ -126,9 +127,11 @@ def _parquet_near(path: Path, column: str, ranges: Ranges | None) -> Iterator[tu
         choose(_columns_of(pyarrow, file.schema_arrow), column, f"{path}")
         rows = min(1 << 16, max(1, BATCH_BYTES // _bytes_of_row(file.metadata, column)))
         for at, groups in _groups(file.metadata, ranges):
-            for batch in file.iter_batches(rows, row_groups=groups, columns=[column]):
-                yield at, _large(pyarrow, batch.column(0))
-                at += len(batch)
+            found = file.iter_batches(rows, row_groups=groups, columns=[column], use_threads=False)
+            with closing(ahead(found)) as batches:  # the file stays open until its thread has ended
+                for batch in batches:
+                    yield at, _large(pyarrow, batch.column(0))
+                    at += len(batch)
 
 
 def _groups(metadata: Any, ranges: Ranges | None) -> Iterator[tuple[int, list[int]]]:

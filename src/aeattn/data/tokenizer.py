@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -26,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aeattn.data.lookup import ByteTable
-from aeattn.data.utf8 import check_vocabulary, codes, joined, listed, parted
+from aeattn.data.utf8 import characters_in, check_vocabulary, codes, joined, listed, parted
 from aeattn.errors import Damaged, InputError
 from aeattn.files import digest, read_bytes
 from aeattn.host import named_path
@@ -235,17 +234,10 @@ class CharTokenizer(Tokenizer):
     @classmethod
     def from_chunks(cls, chunks: Iterable[str]) -> CharTokenizer:
         """The vocabulary of the characters that occur in `chunks`; raises InputError if there are none."""
-        known, found = b"", np.zeros(sys.maxunicode + 1, np.bool_)
-        for chunk in chunks:
-            if not chunk.isascii():
-                others = parted(chunk)
-                found[codes(chunk if others is None else others[2])] = True
-                chunk = chunk if others is not None else ""
-            known += bytes(set(chunk.encode().translate(None, known)))
-        found[[byte for byte in known if byte < 128]] = True
-        if not found.any():
+        characters = characters_in(chunks)
+        if not characters:
             raise InputError("no characters to make a vocabulary of: the text is empty; give more text")
-        return cls("".join(map(chr, np.flatnonzero(found))))
+        return cls(characters)
 
     @property
     def vocab_size(self) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aeattn.data.lookup import ByteTable
 from aeattn.errors import InputError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -53,6 +56,22 @@ def parted(text: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], str
         return None
     places = np.flatnonzero(content >= 128)
     return None if len(places) > len(content) // 16 else (content, places, content[places].tobytes().decode())
+
+
+def characters_in(chunks: Iterable[str]) -> str:
+    """Each character of a text in chunks once, in ascending order."""
+    found = np.zeros(sys.maxunicode + 1, np.bool_)
+    new = ByteTable(np.ones(256, np.uint8))  # 0 for the bytes of ASCII that are known, and all others
+    for chunk in chunks:
+        if not chunk.isascii():
+            others = parted(chunk)
+            found[codes(chunk if others is None else others[2])] = True
+            chunk = chunk if others is not None else ""
+        content = chunk.encode()
+        if new.take(content).any():
+            found[[byte for byte in set(content) if byte < 128]] = True
+            new = ByteTable(np.append(~found[:128], np.zeros(128, np.bool_)))
+    return "".join(map(chr, np.flatnonzero(found)))
 
 
 def check_vocabulary(characters: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 EVERY_SECONDS = 10.0
 
@@ -38,6 +38,12 @@ class Watch:
         if self._say and now >= self._next:
             self._next = now + EVERY_SECONDS
             self._say(self._line(now - self._begun))
+
+    def over(self, chunks: Iterable[str]) -> Iterator[str]:
+        """The same chunks; each is done when it is asked for."""
+        for chunk in chunks:
+            self.add(len(chunk))
+            yield chunk
 
     def _line(self, seconds: float) -> str:
         rate = max(1.0, (self.done - self._before) / seconds)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from aeattn.errors import InputError, SlowerWarning
+from aeattn.errors import InputError
 from aeattn.host import cpu_has, cxx
-from aeattn.kernels.build import SWITCH
+from aeattn.kernels.build import SWITCH, warn_slower
 
 LANES = 16  # a width must be a multiple of it
 # what of these the processor must have, for each type of numbers
@@ -32,7 +30,7 @@ def can_load(load: Callable[[], object], dtype: torch.dtype) -> bool:
     try:
         load()
     except (OSError, InputError) as error:
-        _warn(str(error))
+        warn_slower(str(error))
         return False
     return True
 
@@ -54,11 +52,6 @@ def gradients_again(
     wanted = [x for x in inputs if x is not None and x.requires_grad]
     found = iter(torch.autograd.grad(out, wanted, gradients, create_graph=True))
     return tuple(None if x is None or not x.requires_grad else next(found) for x in inputs)
-
-
-@functools.cache
-def _warn(reason: str) -> None:
-    warnings.warn(f"aeattn runs without its own kernels, slower: {reason}", SlowerWarning, stacklevel=5)
 
 
 def constant(function: Callable[..., bool]) -> Callable[..., bool]:

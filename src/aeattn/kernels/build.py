@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import subprocess
+import warnings
 from pathlib import Path
 
+from aeattn.errors import SlowerWarning
 from aeattn.files import cached
 from aeattn.host import cache_dir, cpu_fact, cxx
 
@@ -29,6 +32,12 @@ def load(source: Path, **macros: int) -> ctypes.CDLL:
     path = cache_dir() / "compiled" / f"{source.stem}-{key}.so"
     cached(path, lambda partial: _compile([*command, "-o", str(partial)]))
     return ctypes.CDLL(str(path))
+
+
+@functools.cache
+def warn_slower(reason: str) -> None:
+    """Says once why a kernel is done without."""
+    warnings.warn(f"aeattn runs without its own kernels, slower: {reason}", SlowerWarning, stacklevel=5)
 
 
 def _compile(command: list[str]) -> None:

@@ -40,6 +40,10 @@ class LayerCache:
         self.length = end
         return {name: x[:, :, :end] for name, x in self._kept.items()}
 
+    def __repr__(self) -> str:
+        kept = "codes" if self.latent else "keys and values"
+        return f"LayerCache({kept} of {self.length} positions of {self.capacity}, {self.bytes:,} bytes)"
+
     @property
     def bytes(self) -> int:
         """Bytes really allocated."""

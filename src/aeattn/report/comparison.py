@@ -79,11 +79,13 @@ def _hero(comparison: Comparison) -> Figures | None:
 def _facts(comparison: Comparison) -> list[str]:
     declaration, records = comparison.declaration, comparison.records
     seeds, runs = len(declaration.seeds.final), comparison.summary and comparison.summary.runs
-    done, failed = (sum(record.status == status for record in records) for status in ("done", "failed"))
+    finals = [record for record in records if record.phase == "final"]
+    done, failed = (sum(record.status == status for record in finals) for status in ("done", "failed"))
+    of = f"{runs.done} of {runs.wanted} runs" if runs else f"{done} of {seeds * len(comparison.arms)} final runs"
     return [
         f"{len(comparison.arms)} variants",
         f"{seeds} seed{'s' if seeds != 1 else ''}",
-        f"{runs.done if runs else done} of {runs.wanted if runs else len(records)} runs done",
+        f"{of} done",
         f"{runs.failed if runs else failed} failed",
         f"pre-registered {declaration.declared}",
         f"declaration {declaration.hash[:12]}",

@@ -148,8 +148,11 @@ def _writing(folder: Folder, problems: list[str]) -> Writing | None:
 
 
 def _summary(folder: Folder, declaration: Declaration, problems: list[str]) -> Summary | None:
+    if not folder.summary.exists():
+        problems.append("Nothing has been concluded yet: run aeattn compare.")
+        return None
     try:
-        values = read_json(folder.summary, "Nothing has been concluded yet, run `aeattn compare`")
+        values = read_json(folder.summary, f"{folder.summary} is damaged: run aeattn compare again")
         summary = Summary.from_dict(values, str(folder.summary))
     except InputError as error:
         problems.append(str(error))

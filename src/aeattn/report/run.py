@@ -151,7 +151,7 @@ def _environment(run: RunFolder, problems: list[str]) -> Json:
 
 
 def _text(config: RunConfig, environment: Json) -> str:
-    names = ", ".join(Path(name).name if "/" in name else name for name in config.data.corpus) or "text"
+    names = ", ".join(Path(name).name if "/" in name else name for name in config.data.corpus) or "tales"
     recipe = f", recipe {config.data.recipe}" if config.data.recipe else ""
     sides = environment.get("text", {})
     verbs = {"train": "train on", "valid": "validate on"}
@@ -186,7 +186,7 @@ def _attention(run: RunFolder, samples: Sequence[tuple[int, str]], problems: lis
     if figure is None:
         return []
     about = f"On the beginning of what the model generated last. {HOW_TO_READ}"
-    more = Text(f"What each head attends to on average, in figures: aeattn inspect {run.path.name}")
+    more = Text("What each head attends to on average, in figures: aeattn inspect RUN")
     return [Text(about), Figures([figure], full=True), more]
 
 

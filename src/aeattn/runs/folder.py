@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aeattn import files
 from aeattn.config.run import RunConfig, TrainingConfig
-from aeattn.data.tokenizer import Tokenizer, load_tokenizer
 from aeattn.errors import Damaged, InputError
 from aeattn.files import JSON_BYTES, Json, Lock, parse_json, read_json, sealed, to_json, unseal, write
+
+if TYPE_CHECKING:
+    from aeattn.data.tokenizer import Tokenizer
 
 CONFIG_BYTES = 8 << 20  # of config.json, which names the texts: more than a command line can hold
 LINE_BYTES = 256  # more than a line of metrics takes in a record of a comparison
@@ -156,6 +159,8 @@ class RunFolder:
         return RunConfig.from_dict(values), whole
 
     def read_tokenizer(self) -> Tokenizer:
+        from aeattn.data.tokenizer import load_tokenizer  # NumPy comes with it: not for a folder that is no run
+
         return load_tokenizer(self.tokenizer)
 
     def publish(self, weights: bytes) -> None:

@@ -129,9 +129,10 @@ def _prose(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 
 def _heading(name: str, cells: Sequence[str]) -> list[str]:
-    """The name of a column in lines no wider than its cells, or than its longest word."""
-    widest = max(map(_cells, [*name.split(), *cells]), default=1)
-    return wrap(name, max(1, widest))
+    """The name of a column in lines no wider than its cells, or than its longest word; a space that is not to be
+    broken at is U+00A0."""
+    widest = max(map(_cells, [*name.split(" "), *cells]), default=1)
+    return [line.replace("\u00a0", " ") for line in wrap(name, max(1, widest))]
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from aeattn.errors import InputError
+from aeattn.errors import InputError, meant
 from aeattn.files import Json
 
 PACKAGE = "autoencoder-attention"
@@ -120,7 +120,7 @@ def kind_of(wanted: str) -> tuple[Kind, str | None]:
     name, colon, project = wanted.partition(":")
     kind = TRACKERS.get(name)
     if kind is None:
-        raise InputError(f"tracker {name[:50]!r} is unknown: choose one of {', '.join(TRACKERS)}")
+        raise InputError(f"tracker {name[:50]!r} is unknown: {meant(name, TRACKERS)}")
     if colon and not (project.strip() and kind.has_projects):
         mend = f"write {name}:PROJECT, or {name}" if kind.has_projects else f"write {name}"
         raise InputError(f"tracker {wanted[:80]!r} cannot be: {mend}")
