@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,17 @@ def test_who_collects_no_garbage_is_left_alone() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_was_kept_from_collection_is_let_go_when_the_process_ends() -> None:
+    """Or else libraries whose modules are cleared then (triton's) print pages about objects that leak."""
+    script = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # registered first, called last
+        "from aeattn import host\n"
+        "with host.Startup() as startup:\n"
+        "    startup.over()\n"
+        "    assert gc.get_freeze_count() > 0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

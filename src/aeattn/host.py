@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
@@ -89,6 +90,14 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
+def freeze() -> None:
+    """Keep garbage collection from all that is there now, until the process ends: the modules of libraries are
+    cleared then, and one that finds its objects kept prints pages about them."""
+    gc.freeze()
+    atexit.unregister(gc.unfreeze)
+    atexit.register(gc.unfreeze)
+
+
 class Startup:
     """The start of a process that trains, without garbage collection: what is imported and traced then stays, and
     looking through it again and again takes more than a tenth of the start.
@@ -106,7 +115,7 @@ class Startup:
         """Collect again, but nothing that is there now."""
         if self._under_way:
             self._under_way = False
-            gc.freeze()
+            freeze()
             gc.enable()
 
     def __exit__(self, *_: object) -> None:

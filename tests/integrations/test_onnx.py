@@ -54,7 +54,7 @@ def read(graph: Any, ids: Tensor, ends: list[int], mask: Tensor | None = None) -
             logits, arrays = graph(ids[:, start:end].numpy(), mask[:, :end].numpy(), arrays)
             logits, past = torch.from_numpy(logits), list(map(torch.from_numpy, arrays))
         else:
-            logits, *past = graph(ids[:, start:end], mask[:, :end], *past)
+            logits, *past = graph(ids[:, start:end], mask[:, :end], past)
         found.append(logits)
         start = end
     return torch.cat(found, dim=1)

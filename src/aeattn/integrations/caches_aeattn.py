@@ -83,10 +83,15 @@ class Fp8(WithInputs, Fp8QuantizedLayer):
     """8-bit floating point, by PyTorch alone."""
 
     def _quantize(self, tensor: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if tensor.numel():
-            found: tuple[Tensor, Tensor] = super()._quantize(tensor, scale=scale)
-            return found
-        return tensor.to(self.fp8_dtype), torch.ones((), device=tensor.device)
+        if not tensor.numel():
+            return tensor.to(self.fp8_dtype), torch.ones((), device=tensor.device)
+        if (
+            scale is not None
+        ):  # of the first tokens: PyTorch 2.9 makes what is beyond it NaN, newer ones the largest
+            largest = self.fp8_max * scale
+            tensor = tensor.float().clamp(-largest, largest)
+        found: tuple[Tensor, Tensor] = super()._quantize(tensor, scale=scale)
+        return found
 
 
 BACKENDS = {"quanto": Quanto, "hqq": HQQ, "fp8": Fp8}

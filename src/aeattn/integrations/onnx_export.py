@@ -152,17 +152,16 @@ def _write_graph(model: LanguageModel, path: Path, say: Say) -> list[Slot]:
 
 
 def _traced(graph: Graph) -> Any:
-    batch, time, past = (torch.export.Dim(name) for name in ("batch", "time", "past"))
     rows, new, before = 2, 3, 5  # sizes of the example: 0 and 1 would be taken for constants
     slots = graph.slots
-    kept = [torch.zeros(slot.first(rows, before)) for slot in slots]
+    kept = tuple(torch.zeros(slot.first(rows, before)) for slot in slots)
     ids, mask = torch.zeros(rows, new, dtype=torch.int64), torch.ones(rows, before + new, dtype=torch.int64)
-    varying = tuple({0: batch} if slot.is_conv else {0: batch, 2: past} for slot in slots)
+    varying = tuple({0: "batch"} if slot.is_conv else {0: "batch", 2: "past"} for slot in slots)
     traced: Any = torch.onnx.export(
-        graph, (ids, mask, *kept), dynamo=True, verbose=False, external_data=False,
+        graph, (ids, mask, kept), dynamo=True, verbose=False, external_data=False,
         input_names=["input_ids", "attention_mask", *(slot.past for slot in slots)],
         output_names=["logits", *(slot.present for slot in slots)],
-        dynamic_shapes=({0: batch, 1: time}, {0: batch, 1: torch.export.Dim.DYNAMIC}, varying),
+        dynamic_shapes=({0: "batch", 1: "time"}, {0: "batch", 1: torch.export.Dim.DYNAMIC}, varying),
     )  # fmt: skip
     for node in traced.model.graph:
         node.metadata_props.clear()  # where in whose files an operator comes from

@@ -17,7 +17,7 @@ C head width, K code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -283,7 +283,7 @@ class Graph(nn.Module):
         self.places = nn.Buffer(torch.arange(config.context))
         self.cosines, self.sines = map(nn.Buffer, angles(config))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, ...]:
         given = {slot.past: each for slot, each in zip(self.slots, past, strict=True)}
         before, time = given[KEYS.format(0)].shape[2], input_ids.shape[1]
         torch._check(attention_mask.shape[1] == before + time)

@@ -26,7 +26,7 @@ from aeattn.config.model import ModelConfig
 from aeattn.config.run import CompileMode, TrainingConfig
 from aeattn.errors import Diverged, InputError, Spike
 from aeattn.files import digest, sha256
-from aeattn.host import cache_dir, cxx
+from aeattn.host import cache_dir, cxx, freeze
 from aeattn.kernels.build import SWITCH
 from aeattn.kernels.causal_attention import is_ready
 from aeattn.runs.random_state import untouched
@@ -86,7 +86,7 @@ def compile_step(step: Step, device: torch.device, accumulate: int = 1, *, built
     are none of these then.
     """
     if not gc.isenabled():  # a `Startup`
-        gc.freeze()  # PyTorch collects garbage when it has compiled, and need not look through what was imported
+        freeze()  # PyTorch collects garbage when it has compiled, and need not look through what was imported
     if device.type == "cuda":
         return torch.compile(step, options={"triton.cudagraphs": accumulate == 1})
     return torch.compile(
