@@ -92,7 +92,7 @@ def test_what_has_no_loss_is_said(given: dict[str, Any], message: str) -> None:
 def test_texts_and_ids_are_the_same() -> None:
     model = _model()
     text, ids = "abc dea", _model().encode("abc dea")
-    for same in (ids, ids.tolist(), ids.numpy()):
+    for same in (ids, ids.tolist(), ids.numpy(), ids.to(torch.uint8)):
         assert torch.equal(model.logits(same), model.logits(text))
         assert torch.equal(model.attention(same).weights, model.attention(text).weights)
         for at in (0.0, 0.8):

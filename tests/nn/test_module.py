@@ -60,6 +60,7 @@ def test_a_cache_keeps_codes_wherever_that_is_exact() -> None:
     with torch.inference_mode():
         module(torch.randn(3, 2, 16), cache=cache)
     assert cache.bytes == 4 * 3 * 8 * (5 + 5 + 2)  # two codes, and a norm for each head of keys
+    assert repr(cache) == "LayerCache(codes of 2 positions of 8, 1,152 bytes)"
     with pytest.raises(ValueError, match="needs causal attention"):
         _module(causal=False).new_cache(4)
     with pytest.raises(ValueError, match="choose the full cache"):

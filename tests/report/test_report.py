@@ -256,7 +256,9 @@ def test_partial_folders(tmp_path: Path) -> None:
     next(folder.records.glob("final-*")).write_text("{torn")
     next(folder.analysis.glob("*")).write_text("[]")
     _, html, markdown = _report(folder.path)
-    assert "Nothing has been concluded yet" in html
+    assert "Nothing has been concluded yet: run aeattn compare." in html
+    made = make_page(folder.path)
+    assert "7 of 8 final runs done" in made.facts
     for text in ("There is no answer yet", "is damaged"):
         assert text in html
         assert text in markdown

@@ -171,6 +171,30 @@ def test_a_wide_table_is_shown_in_parts() -> None:
     assert {cell for row in rows for cell in row[1:]} <= set(" ".join(lines).split())
 
 
+def test_a_heading_is_broken_where_it_may_be() -> None:
+    lines = table_lines(("name", "top\u00a016", "against all"), [("one", "1", "2")], 1, WIDTH)
+    assert lines[1:3] == ["              against", "name  top 16      all"]
+
+
+def test_presets_that_keep_as_little_are_named_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["size", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["presets"]
+    kept = {
+        row["preset"]: min(row["cache_bytes"], row["latent_cache_bytes"] or row["cache_bytes"]) for row in rows
+    }
+    assert main(["size"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    least = [name for name in kept if kept[name] == min(kept.values())]
+    assert f"The smallest KV cache is that of {' and '.join(least)}: {min(kept.values()):,} bytes a token." in said
+
+
+def test_what_is_missing_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in ((["compare"], "SPEC: claims, first,"), (["bench"], "WHAT: train, generate")):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert f"arguments are required: {said}" in capsys.readouterr().err
+
+
 def test_a_long_name_is_shortened_in_its_middle() -> None:
     lines = table_lines(["file", "chars"], [["folder/" * 20 + "the-end.txt", "1,000"]], 1, WIDTH)
     assert len(longest(lines)) <= WIDTH

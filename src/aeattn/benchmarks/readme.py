@@ -15,7 +15,8 @@ from aeattn.report.answer import answer as answer_of
 from aeattn.report.data import Comparison, load
 
 PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
-STANDARD, OURS, PEER = "standard attention", "autoencoder attention", "nanoGPT"
+STANDARD, PEER = "standard attention", "nanoGPT"
+COLUMNS = ("measured", "standard", "auto&shy;encoder")  # three that are no wider than a phone
 LENGTH = 8192  # of the context at which generation is compared
 MISSING = "not measured yet"
 
@@ -35,7 +36,8 @@ def with_facts(readme: str, root: Path) -> str:
 def clone(pyproject: Path) -> str:
     """How to get the source, from where `[project.urls]` says that it is."""
     address = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
-    return f"```sh\ngit clone {address} && cd {address.rsplit('/', 1)[-1]}\npip install .\n```"
+    note = "\n\nOWNER is the account where you found this page." if "/OWNER/" in address else ""
+    return f"```sh\ngit clone {address} && cd {address.rsplit('/', 1)[-1]}\npip install .\n```{note}"
 
 
 # -- the answer of a comparison ----------------------------------------------------------------------------
@@ -60,13 +62,17 @@ def answer(comparison: Comparison) -> str:
 
 
 def bargain(results: Path) -> str:
-    """Loss, bytes of cache and speed beside standard attention, and under which conditions each was measured."""
+    """Loss, bytes of cache and speed beside standard attention, with the difference under ours, and under which
+    conditions each was measured."""
     rows: list[tuple[str, ...]] = []
     conditions: list[str] = []
     for marked, said in _measured(results):
-        rows += [(f"{name} [{len(conditions) + 1}]", *cells) for name, *cells in marked]
+        rows += [
+            (f"{name} [{len(conditions) + 1}]", standard, f"{ours}<br>{found}" if ours else found)
+            for name, standard, ours, found in marked
+        ]
         conditions.append(said)
-    table = Table(("measured", STANDARD, OURS, "difference"), rows)
+    table = Table(COLUMNS, rows)
     blocks: list[Block] = [table, "\n".join(f"{n}. {said}" for n, said in enumerate(conditions, 1))]
     return "\n".join(to_markdown(blocks))
 
@@ -118,8 +124,8 @@ def _loss_and_cache(results: Path) -> tuple[Rows, str]:
         ("KV cache, bytes a token", f"{theirs:,.0f}", f"{ours:,.0f}", f"{_times(theirs / ours)} smaller"),
     ]  # fmt: skip
     return rows, (
-        "Under the conditions below: means over seeds, and the paired difference with its 95 % interval; less is "
-        "better. Caches hold float32 numbers, and are counted over all layers."
+        "[Under these conditions](#the-first-comparison): means over seeds, and the paired difference with its "
+        "95 % interval; less is better. Caches hold float32 numbers, and are counted over all layers."
     )
 
 
@@ -130,7 +136,7 @@ def _times(ratio: float) -> str:
 def _generation(results: Path) -> tuple[Rows, str]:
     path = results / "speed" / "generate.json"
     found = msgspec.json.decode(path.read_bytes(), type=GenerationBench) if path.exists() else None
-    name = f"generating, {LENGTH:,} characters of context, chars/s"
+    name = f"chars/s generated, {LENGTH:,} in context"
     if found is None or LENGTH not in found.long_context.lengths:
         return [(name, "", "", MISSING)], "Not measured."
     at = found.long_context.lengths.index(LENGTH)

@@ -19,7 +19,7 @@ from aeattn.data.threads import ahead
 from aeattn.errors import InputError
 
 USUAL = ("text", "content", "sentence", "document", "article", "story", "passage", "body")
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 1 << 21
 _STREAMED = {"buffer_size": 1 << 20, "pre_buffer": False}  # else all of a file is read ahead
 
 Ranges = Sequence[tuple[int, int]]

@@ -67,9 +67,9 @@ def characters_in(chunks: Iterable[str]) -> str:
             others = parted(chunk)
             found[codes(chunk if others is None else others[2])] = True
             chunk = chunk if others is not None else ""
-        content = chunk.encode()
+        content = np.frombuffer(chunk.encode(), np.uint8)
         if new.take(content).any():
-            found[[byte for byte in set(content) if byte < 128]] = True
+            found[:128] |= np.bincount(content, minlength=128)[:128] > 0
             new = ByteTable(np.append(~found[:128], np.zeros(128, np.bool_)))
     return "".join(map(chr, np.flatnonzero(found)))
 

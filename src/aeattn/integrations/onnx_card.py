@@ -83,13 +83,13 @@ def _row(slot: Slot) -> str:
 
 def _losses(metrics: Sequence[Json], int8: bool, measured: Measured | None) -> str:
     trained = [line["valid_nats"] for line in metrics if line.get("valid_nats") is not None]
-    lines = [f"The run's last validation: {trained[-1]:.4f} nats a character."] if trained else []
+    lines = [f"The run's last validation: {trained[-1]:.4f} nats/char."] if trained else []
     if measured is not None:
         cost = measured.nats_per_char - measured.run_nats_per_char
         texts = ", ".join(f"`{text}`" for text in measured.texts[:5]) + (", ..." if measured.texts[5:] else "")
         lines.append(
             f"Over {measured.chars:,} characters of {texts}: the run {measured.run_nats_per_char:.4f}, this "
-            f"folder {measured.nats_per_char:.4f} nats a character, a difference of {cost:+.4f}."
+            f"folder {measured.nats_per_char:.4f} nats/char, a difference of {cost:+.4f}."
         )
     elif int8:
         lines.append("What 8 bits cost was not measured: `aeattn export --measure TEXT` does.")

@@ -17,7 +17,7 @@ from aeattn.config.sources import read_toml
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters
 from aeattn.report.blocks import Block, Cell, Figure, Figures, Section, Table, Text, shown
-from aeattn.report.charts import curve, named
+from aeattn.report.charts import NATS, curve, named
 from aeattn.report.data import Comparison
 from aeattn.report.svg import Chart, spread
 
@@ -124,7 +124,7 @@ def _figure(
     every = [*(at for _, points, _ in ours for at in points), *(at for each, _ in theirs for at in each.points)]
     names = [*(name for name, _, _ in ours), *(each.name for each, _ in theirs)]
     chart = Chart(title, " and ".join(names), spread([x for x, _ in every], 0.02),
-                  spread([y for _, y in every]), "updates", "nats a character")  # fmt: skip
+                  spread([y for _, y in every]), "updates", NATS)  # fmt: skip
     for _, points, series in ours:
         chart.line(points, series)
     for each, series in theirs:
@@ -141,7 +141,7 @@ def _listed(curves: Sequence[PublishedCurve]) -> list[Block]:
         for each in curves
         for step, nats in each.points
     ]
-    columns = ["published, parameters", "#updates", "#nats a character"]
+    columns = ["published, parameters", "#updates", f"#{NATS}"]
     return [Text(_caveat(curves)), Table("The published curves", columns, rows, folded=len(curves) > 1)]
 
 
