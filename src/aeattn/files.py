@@ -6,6 +6,7 @@ as well, and cache entries: files that can be made again, each with a checksum b
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -170,12 +171,14 @@ def sync(path: Path) -> None:
 # -- JSON and checksums -------------------------------------------------------------------------------------
 
 
-def read_bytes(path: Path, most: int) -> bytes:
-    """The content of a file, of which no more than `most` bytes and one are ever in memory."""
+def read_bytes(path: Path, most: int, *, pipes: bool = False) -> bytes:
+    """No more than `most` bytes and one of a file. Raises OSError, also for a pipe or a device, unless `pipes`."""
+    found = path.stat()
+    regular = stat.S_ISREG(found.st_mode)
+    if not (regular or pipes or stat.S_ISDIR(found.st_mode)):  # it may wait for ever; opening a folder fails
+        raise OSError(errno.EINVAL, "a pipe or a device, no file", str(path))
     with path.open("rb") as file:
-        found = os.fstat(file.fileno())
-        size = found.st_size if stat.S_ISREG(found.st_mode) else most  # a pipe does not know its own
-        return file.read(min(most, size) + 1)
+        return file.read(min(most, found.st_size if regular else most) + 1)  # a pipe does not know its size
 
 
 def to_json(values: Mapping[str, Any], path: Path | None = None, most: int = JSON_BYTES) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -57,6 +59,23 @@ def test_prompts_are_read_as_the_texts_were_and_unknown_characters_refused() -> 
     for bad in ({"temperature": -1.0}, {"seed": -1}, {"top_k": 0}, {"chars": -1}):
         with pytest.raises(InputError):
             model.generate("a", **{"chars": 1, **bad})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "odd", [b"ab", None, 1.5, [0.5], [True], {1, 2}, [[1], [2, 3]], torch.tensor([True]), torch.tensor([1j]),
+            torch.zeros(2, dtype=torch.long, device="meta"), torch.tensor([1, 2]).to_sparse()],
+)  # fmt: skip
+def test_what_is_neither_a_text_nor_ids_is_refused(odd: Any) -> None:
+    model = _model()
+    for call in (model.generate, model.logits, model.attention, model.encode, model.read_prompt):
+        with pytest.raises(InputError, match=r"no text|neither a text nor ids"):
+            call(odd)
+
+
+def test_ids_of_any_whole_type_are_the_same() -> None:
+    model, ids = _model(), np.array([3, 1, 2])
+    for same in (ids.astype(np.uint64), ids.astype(np.int8), [3, 1, 2], (3, 1, 2), ids[::-1][::-1]):
+        assert torch.equal(model.logits(same), model.logits(torch.tensor([3, 1, 2])))
 
 
 def test_top_k_beyond_the_vocabulary_keeps_all_of_it() -> None:

@@ -53,6 +53,17 @@ def test_a_journal_in_the_folder_follows_the_records(declare_in: Declare) -> Non
     assert _there(_journal(folder.studies)) == [[1.0, None, 1.2]] * 2
 
 
+def test_a_file_that_is_no_journal_stays_as_it_is(declare_in: Declare, tmp_path: Path) -> None:
+    folder, declaration = declare_in({"tuning": SEARCH})
+    notes, lock = tmp_path / "notes.txt", tmp_path / "notes.txt.lock"
+    notes.write_text("first\nlast, without a line's end")
+    lock.write_text("of another program")
+    with pytest.raises(InputError, match=r"notes.txt cannot be opened \(it is no journal"):
+        studies(folder, declaration, str(notes))
+    assert notes.read_text() == "first\nlast, without a line's end"
+    assert lock.exists()
+
+
 def test_a_database_by_url(declare_in: Declare, tmp_path: Path) -> None:
     folder, declaration = declare_in({"tuning": SEARCH | {"trials": 2, "seeds": [11]}})
     url = f"sqlite:///{tmp_path / 'studies.db'}"

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -302,6 +303,10 @@ def broken(folder: Path) -> Iterator[tuple[Path, str]]:
         yield folder / name, message
     latin = pa.array([b"fine", "caf\u00e9".encode("latin-1")]).view(pa.string())
     pq.write_table(pa.table({"text": latin}), folder / "latin.parquet")
+    for number, ends in enumerate([(0, 2**30, 6), (0, -5, 6), (3, 1, 6), (-(2**30), 3, 6), (0, 3, 2**30)]):
+        path = write(folder / f"ends-{number}.arrow", ["abc", "def"])
+        path.write_bytes(path.read_bytes().replace(struct.pack("<3i", 0, 3, 6), struct.pack("<3i", *ends)))
+        yield path, "broken Arrow file"
     yield folder / "latin.parquet", "a text in the column 'text' is not UTF-8 .*after 'fine"
 
 

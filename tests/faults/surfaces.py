@@ -102,7 +102,10 @@ def _texts(root: Path) -> None:
     rows = [{"id": i, "text": TEXT[: 400 + i]} for i in range(4)]
     write(root / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write(root / "a.csv", "id,text\n" + "".join(f'{row["id"]},"{row["text"]}"\n' for row in rows))
-    pq.write_table(pa.Table.from_pylist(rows), root / "a.parquet")
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, root / "a.parquet")
+    with pa.ipc.new_file(root / "a.arrow", table.schema) as file:
+        file.write_table(table)
     (root / "a.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
     write(root / "books" / "b.txt", TEXT)
     write(root / "books" / "MANIFEST.tsv", "file\ttitle\tauthor\nb.txt\tA Book\tSomebody\n")
@@ -155,7 +158,7 @@ SURFACES: dict[str, Surface] = {
     "tables and texts": Surface(
         _texts, ("a.*", "books/MANIFEST.tsv"),
         (_evaluate("{}/a.jsonl"), _evaluate("{}/a.csv"), _evaluate("{}/a.parquet", "--column", "text"),
-         _evaluate("{}/a.txt.gz"), _evaluate("{}/books")),
+         _evaluate("{}/a.arrow"), _evaluate("{}/a.txt.gz"), _evaluate("{}/books")),
         "run",
     ),
     "tokenizer files": Surface(

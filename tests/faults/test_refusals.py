@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 import shutil
@@ -219,6 +220,22 @@ def test_hostile_files(name: str, bench: Bench, tally: Tally, out: Path) -> None
         result = bench.server.run(out, *command, memory_mb=MEMORY_MB)
         right = result.code == 2 and bool(re.search(message, result.complaint)) and len(result.complaint) < 1000
         assert tally.count(KIND, right), result.errors[:2000]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "metrics.jsonl",
+                                  "samples.txt", "checkpoints/step-00000012/state.json"])  # fmt: skip
+def test_what_is_no_file_is_not_waited_for(
+    name: str, make: Callable[[Path], None], bench: Bench, tally: Tally, out: Path
+) -> None:
+    shutil.copytree(bench.whole(), out)
+    (out / name).unlink()
+    make(out / name)
+    for command in (["report", str(out)], ["resume", str(out), "--quiet"]):
+        result = bench.server.run(out, *command)
+        said = result.code in (1, 2) and name.rpartition("/")[2] in result.complaint  # 1: what cannot be written
+        assert tally.count(KIND, said or result.code == 0), (command, result)
 
 
 CONFIGS: dict[str, tuple[str, object, str]] = {

@@ -278,6 +278,9 @@ def test_folders_that_were_changed_are_refused(
     assert "none of aeattn's" in complaint(capsys, "import", folder, out)
     folder = change("aeattn.json", '"context": 48', '"context": 64')
     assert "not as it was written" in complaint(capsys, "import", folder, out)
+    for origin in ("{}", '{"run": null, "tokenizer": {}}', '{"run": {}}'):
+        (folder / "aeattn.json").write_text(origin)
+        assert "not as it was written" in complaint(capsys, "import", folder, out)
     (folder / "aeattn.json").unlink()
     assert "was not written by `aeattn export`" in complaint(capsys, "import", folder, out)
     folder = change("model.safetensors", "lm_head", "lm_hand")

@@ -43,6 +43,13 @@ def test_a_file_never_gets_the_number_of_a_closed_stream() -> None:
     assert done.stdout == "True\n"
 
 
+def test_a_backend_that_matplotlib_does_not_know_is_not_asked_for() -> None:
+    code = "from aeattn.cli import main; main(['presets']); import matplotlib"
+    odd = {**os.environ, "MPLBACKEND": "nonsense"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=odd)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_long_message_keeps_what_is_wrong_and_how_to_mend_it() -> None:
     assert shortened("title is " + "x" * 10_000 + ": choose another").endswith("xxx: choose another")
     assert len(shortened("x" * 10_000)) < 1500

@@ -49,6 +49,15 @@ def test_a_library_is_whole_or_torn(tmp_path: Path) -> None:
     assert is_whole(tmp_path / "not there")
 
 
+def test_a_place_that_cannot_be_written_to_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch makes the folder when it is imported, and ends there."""
+    (tmp_path / "file").touch()
+    ours = os.environ[PLACE]
+    monkeypatch.setenv(PLACE, str(tmp_path / "file" / "below"))
+    assert keep_compiled() is None
+    assert os.environ[PLACE] == ours
+
+
 def test_torn_libraries_are_removed_unless_they_are_being_written(tmp_path: Path) -> None:
     place = Path(os.environ[PLACE])
     path = _library(place)

@@ -28,7 +28,7 @@ from aeattn.data.tokenizer import Ids, Tokenizer
 from aeattn.errors import InputError
 from aeattn.generation.model_writer import model_writer
 from aeattn.generation.torch_engine import evaluating
-from aeattn.generation.writer import Options, Writer, Writing, check_vocabulary, read_prompt
+from aeattn.generation.writer import Options, Writer, Writing, check_vocabulary, read_prompt, text_of
 from aeattn.nn.size import Size, size, use_latent_cache
 from aeattn.nn.transformer import LanguageModel
 from aeattn.training.evaluate import evaluate_texts
@@ -187,7 +187,7 @@ class TextModel(nn.Module):
         Returns:
             Ids (T,), int64; characters that are not known are read as one substitute.
         """
-        ids = self.tokenizer.encode(normalise_text(text, self.options), unknown)
+        ids = self.tokenizer.encode(normalise_text(text_of(text), self.options), unknown)
         return torch.from_numpy(ids.astype("int64"))
 
     # -- what it computes ------------------------------------------------------------------------------------
@@ -284,14 +284,12 @@ class TextModel(nn.Module):
 
     def _ids(self, text: Prompt) -> Tensor:
         """On the model's device. Raises InputError for characters that are not known."""
-        if isinstance(text, str):
-            ids = torch.from_numpy(self.tokenizer.encode(self.read_prompt(text), strict=True).astype("int64"))
-        else:
-            ids = torch.as_tensor(text)
+        given = _prompt(text)
+        ids = self.tokenizer.encode(self.read_prompt(given), strict=True) if isinstance(given, str) else given
         most = self.config.vocab_size - 1
-        if ids.is_floating_point() or (ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) <= most):
+        if ids.size and not 0 <= ids.min() <= ids.max() <= most:
             raise InputError(f"ids are whole numbers from 0 to {most}: encode the text anew")
-        return ids.to(next(self.model.parameters()).device, torch.int64)
+        return torch.from_numpy(ids.astype("int64")).to(next(self.model.parameters()).device)
 
     # -- how it shows itself -----------------------------------------------------------------------------------
 
@@ -332,6 +330,15 @@ class TextModel(nn.Module):
 
 
 def _prompt(prompt: Prompt) -> str | Ids:
+    """A text, or ids as an array. Raises InputError for anything else."""
     if isinstance(prompt, str):
         return prompt
-    return prompt.cpu().numpy() if isinstance(prompt, Tensor) else np.asarray(prompt, None if len(prompt) else int)
+    try:
+        ids = prompt.cpu().numpy() if isinstance(prompt, Tensor) else np.asarray(prompt)
+    except (TypeError, ValueError, RuntimeError):  # on no device, sparse, ragged
+        ids = np.asarray(None)
+    if np.issubdtype(ids.dtype, np.integer):
+        return ids
+    if isinstance(prompt, Sequence) and not prompt:
+        return np.asarray([], int)
+    raise InputError(f"{repr(prompt)[:100]} is neither a text nor ids, which are whole numbers: give one of them")

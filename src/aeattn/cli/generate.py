@@ -124,7 +124,8 @@ def _read_prompts(options: argparse.Namespace) -> list[str]:
 
 def _read_text(name: str) -> str:
     try:
-        raw = sys.stdin.buffer.read(PROMPT_BYTES + 1) if name == "-" else read_bytes(Path(name), PROMPT_BYTES)
+        most = PROMPT_BYTES
+        raw = sys.stdin.buffer.read(most + 1) if name == "-" else read_bytes(Path(name), most, pipes=True)
         if len(raw) > PROMPT_BYTES:
             raise InputError(
                 f"the prompt {name} has more than {PROMPT_BYTES:,} bytes: give a part of it at a time"

@@ -56,6 +56,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = make_parser().parse_args(arguments, argparse.Namespace(arguments=arguments))
     settle_waiting()
     keep_compiled()
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files here; by a name that it does not know nothing loads
     warnings.formatwarning = _warning_line
     if getattr(options, "yes", False):
         os.environ[YES] = "1"  # for the processes that are started as well

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,10 +25,13 @@ from aeattn.compare.jobs import (
     tuning_jobs,
 )
 from aeattn.errors import InputError
-from aeattn.files import write
+from aeattn.files import read_bytes, write
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+
+
+_BEGINS = b'{"op_code":'  # a journal of Optuna's
 
 
 def studies(folder: Folder, declaration: Declaration, storage: str | None) -> Callable[[Records], None]:
@@ -75,12 +79,15 @@ def _open(storage: str) -> BaseStorage:
 
 
 def _mended(journal: Path) -> Path:
-    """Without what a process that was killed has left: its lock (the folder's is ours), and half a line."""
-    Path(f"{journal}.lock").unlink(missing_ok=True)
+    """Without what a process that was killed has left: its lock (the folder's is ours), and half a line. Raises
+    InputError, and changes nothing, for a file that is no journal."""
     if journal.exists():
-        whole = journal.read_bytes()
+        whole = read_bytes(journal, sys.maxsize - 1)
+        if not (whole.startswith(_BEGINS) or _BEGINS.startswith(whole)):
+            raise InputError("it is no journal of Optuna's")
         if not whole.endswith(b"\n"):
             write(journal, whole[: whole.rfind(b"\n") + 1])
+    Path(f"{journal}.lock").unlink(missing_ok=True)
     return journal
 
 

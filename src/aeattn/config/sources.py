@@ -111,7 +111,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, most: int) -> str:
-    content = read_bytes(path, most)
+    content = read_bytes(path, most, pipes=True)
     if len(content) > most:
         raise ValueError(f"more than {most:,} bytes: no settings need that")
     return content.decode("utf-8")

@@ -210,10 +210,16 @@ def _arrow_batches(path: Path, column: str) -> Iterator[Batch]:
         number, before = schema.names.index(column), check_regular(path)
         for batch in found:
             array = batch.column(number)
+            array.validate()  # offsets of a damaged file may lie anywhere in memory
+            if coded := isinstance(array, pyarrow.DictionaryArray):
+                array.dictionary.validate(full=True)
             rows = max(1, BATCH_BYTES * max(1, len(array)) // max(1, array.nbytes))
             for first in range(0, len(array), rows):
                 check_unchanged(path, before)  # what is no longer there of a mapped file ends the process
-                yield _large(pyarrow, array.slice(first, rows))
+                some = array.slice(first, rows)
+                if not coded:
+                    some.validate(full=True)
+                yield _large(pyarrow, some)
 
 
 _PARQUET, _ARROW = Format(_parquet_columns, _parquet_batches), Format(_arrow_columns, _arrow_batches)

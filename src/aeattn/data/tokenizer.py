@@ -27,7 +27,7 @@ import numpy.typing as npt
 from aeattn.data.lookup import ByteTable
 from aeattn.data.utf8 import characters_in, check_vocabulary, codes, joined, listed, parted
 from aeattn.errors import Damaged, InputError
-from aeattn.files import digest
+from aeattn.files import digest, read_bytes
 from aeattn.host import named_path
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -192,9 +192,10 @@ def tokenizer_from_dict(values: object) -> Tokenizer:
 def load_tokenizer(path: Path) -> Tokenizer:
     """Reads the tokenizer.json of a run. Raises InputError where it is missing or is something else."""
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
+        content = read_bytes(path, _MAX_FILE_BYTES)
+        if len(content) > _MAX_FILE_BYTES:
             raise InputError(f"{path}: too large for a tokenizer; give the file that a training run wrote")
-        return tokenizer_from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return tokenizer_from_dict(json.loads(content.decode("utf-8")))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except InputError as error:

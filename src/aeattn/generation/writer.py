@@ -138,7 +138,7 @@ class Writer:
         """
         if not prompts or (chars is not None and chars < 0):
             raise InputError(f"{len(prompts)} prompts, {chars} characters: choose at least 1 prompt, 0 characters")
-        stops = [self.read_prompt(text) for text in stop]
+        stops = [self.read_prompt(text) for text in ([stop] if isinstance(stop, str) else stop)]
         if "" in stops:
             raise InputError("a stop string is empty, once it is normalised: name at least one character")
         sampling = Sampling(temperature, top_k, top_p)
@@ -189,8 +189,15 @@ def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer) -> None:
         )
 
 
+def text_of(given: object) -> str:
+    """Raises InputError for what is no text."""
+    if not isinstance(given, str):
+        raise InputError(f"{repr(given)[:100]} is no text: give a string")
+    return given
+
+
 def read_prompt(prompt: str, tokenizer: Tokenizer, options: TextOptions) -> str:
     """The prompt, normalised as the model's texts were. Raises InputError for characters that it does not know."""
-    text = normalise_text(prompt, replace(options, keep=None, unwrap=False))
+    text = normalise_text(text_of(prompt), replace(options, keep=None, unwrap=False))
     tokenizer.encode(text, strict=True)
     return text

@@ -117,7 +117,7 @@ def _origin(folder: Path) -> tuple[RunConfig, Tokenizer]:
     values = read_json(
         path, f"{folder} was not written by `aeattn export`, or {ORIGIN} was left out", ORIGIN_BYTES
     )
-    if not unseal(values):
+    if not unseal(values) or not all(isinstance(values.get(part), dict) for part in ("run", "tokenizer")):
         raise InputError(f"{path} is not as it was written: restore it from the folder that `aeattn export` wrote")
     return RunConfig.from_dict(values["run"]), tokenizer_from_dict(values["tokenizer"])
 

@@ -39,8 +39,15 @@ void row_hashes(const uint8_t* data, const int64_t* ends, int64_t rows, uint64_t
     for (int64_t row = 0; row < rows; ++row) {
         const uint8_t* begin = data + ends[row];
         const int64_t length = ends[row + 1] - ends[row], rest = length % LANES;
+        const uint8_t* last = begin + length - rest;
         uint64_t sums[LANES] = {};
-        for (int64_t i = 0; i < rest; ++i) sums[i] = begin[length - rest + i];
+        if (data + ends[rows] - last >= LANES) {  // reads on into the next rows, without a loop of another length each
+            uint8_t read[LANES];
+            std::memcpy(read, last, LANES);
+            for (int lane = 0; lane < LANES; ++lane) sums[lane] = lane < rest ? read[lane] : 0;
+        } else {
+            for (int64_t i = 0; i < rest; ++i) sums[i] = last[i];
+        }
         for (int64_t at = length - rest - LANES; at >= 0; at -= LANES)
             for (int lane = 0; lane < LANES; ++lane) sums[lane] = sums[lane] * step + begin[at + lane];
         uint64_t sum = 0;

@@ -147,7 +147,8 @@ class AutoencoderAttention(nn.Module):
         """An empty cache, to be given to `forward` again and again, with new positions each time.
 
         Its arrays are made for the batch that comes first, and then hold `capacity` positions of it; `length` says
-        how many are there, `bytes` what they take, `latent` whether codes are kept.
+        how many are there, `bytes` what they take, `latent` whether codes are kept. Gradients pass through the
+        newest piece alone: those of earlier ones raise PyTorch's RuntimeError.
 
         Args:
             capacity: How many positions there will be at most.

@@ -127,7 +127,7 @@ def load(path: Path) -> Comparison:
     return Comparison(
         path=path,
         declaration=declaration,
-        toml=folder.toml.read_text(encoding="utf-8", errors="replace") if folder.toml.exists() else "",
+        toml=folder.toml.read_text(encoding="utf-8", errors="replace") if folder.toml.is_file() else "",
         summary=_summary(folder, declaration, problems),
         records=kept,
         analyses=_analyses(folder, kept, problems),

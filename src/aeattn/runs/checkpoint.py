@@ -84,7 +84,7 @@ def take(run: RunFolder, model: LanguageModel, optimizers: Sequence[Optimizer], 
     if broken := first_not_finite(weights) or first_not_finite(moments):
         raise NotFinite(broken)
     tensors = {**moments, **random_states(next(model.parameters()).device)}
-    logs = {name: path.read_bytes() if (path := run.path / name).exists() else b"" for name in LOGS}
+    logs = {name: run.read_log(name) for name in LOGS}
     return Snapshot(_copies(weights), _copies(tensors), logs, dict(state))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -174,25 +175,35 @@ class RunFolder:
     def append_sample(self, step: int, text: str) -> None:
         files.append(self.samples, f"--- step {step}\n{text}\n\n")
 
+    def read_log(self, name: str) -> bytes:
+        """What `metrics.jsonl` or `samples.txt` holds, nothing where it is not there. Raises InputError where it
+        cannot be read."""
+        path = self.path / name
+        try:
+            return files.read_bytes(path, sys.maxsize - 1)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): restore it, or remove it") from error
+
     def read_metrics(self) -> list[Json]:
         """All lines; a last line that was cut off by a crash is left out."""
         lines: list[Json] = []
-        if self.metrics.exists():
-            with suppress(Damaged):
-                for line in self.metrics.read_bytes().splitlines():
-                    lines.append(parse_json(line, self.metrics.name))
+        with suppress(Damaged):
+            for line in self.read_log(self.metrics.name).splitlines():
+                lines.append(parse_json(line, self.metrics.name))
         return lines
 
     def read_samples(self) -> list[tuple[int, str]]:
         """What was generated as training went on: after how many steps, and the text."""
-        if not self.samples.exists():
-            return []
-        text = self.samples.read_text(encoding="utf-8", errors="replace")
+        text = self.read_log(self.samples.name).decode("utf-8", errors="replace")
         pieces = re.split(r"^--- step (\d+)\n", text, flags=re.MULTILINE)[1:]
         return [(int(a), b.removesuffix("\n\n")) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
 
     def restore_log(self, name: str, content: bytes) -> None:
-        """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file."""
+        """Put back `metrics.jsonl` or `samples.txt`; an empty one is no file. Raises InputError where something
+        else has its name."""
+        self.read_log(name)
         if content:
             write(self.path / name, content)
         else:

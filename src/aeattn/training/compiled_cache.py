@@ -23,7 +23,8 @@ def keep_compiled() -> str | None:
     """Have PyTorch keep what it compiles in this package's cache, unless it was told of another place.
 
     Must come before its compiler is loaded, as by the first optimizer: that decides for a folder of the system's,
-    which a restart may empty. That it stays where ours cannot be written to. Returns what a user should know.
+    which a restart may empty. That it stays where ours cannot be written to. Another place that cannot be written
+    to breaks PyTorch's import, and is passed over. Returns what a user should know.
     """
     try:
         ours = cache_dir().absolute() / "compiled"
@@ -31,13 +32,21 @@ def keep_compiled() -> str | None:
         return None
     fit = _UNQUOTED.fullmatch(str(ours)) is not None
     place = ours if fit else _safe_place()
-    with suppress(OSError):
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.access(place, os.W_OK):
-            os.environ.setdefault(PLACE, str(place))
+    if PLACE in os.environ and not _can_be_written(Path(os.environ[PLACE])):
+        del os.environ[PLACE]
+    if PLACE not in os.environ and _can_be_written(place):
+        os.environ[PLACE] = str(place)
     if fit or os.environ.get(PLACE) != str(place):
         return None
     return f"{ours} has characters that PyTorch's compiler cannot take in a path: it keeps its files in {place}"
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether there is such a folder, which is made if need be."""
+    with suppress(OSError, ValueError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.access(folder, os.W_OK)
+    return False
 
 
 def _safe_place() -> Path:
