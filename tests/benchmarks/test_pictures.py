@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from matplotlib.figure import Figure
 
-from aeattn.benchmarks.pictures import draw_generation, draw_training
+from aeattn.benchmarks.pictures import apart, draw_generation, draw_training
 from aeattn.benchmarks.results import Curve, GenerationBench, LongContext, TrainingBench
 
 SPEED = Path(__file__).parents[2] / "results" / "speed"
@@ -58,3 +58,8 @@ def test_generation_with_and_without_a_long_context(drawn: list[Figure], tmp_pat
     speeds, kept = (axes for axes in drawn[1].axes if axes.lines)
     assert [line.get_label() for line in speeds.lines] == ["one and other"]
     assert [tick.get_text() for tick in kept.get_xticklabels()] == ["256", "512"]
+
+
+def test_labels_of_curves_that_end_near_each_other_part() -> None:
+    assert apart([2876.0, 968.0, 1010.0]) == [0.0, -5.0, 5.0]
+    assert apart([100.0, 101.0, 99.0, 1000.0]) == [0.0, 10.0, -10.0, 0.0]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OWN, PEER, INK = "#0b6e99", "#9aa5b1", "#374151"
 PARTS = ("#0b6e99", "#56a3c2", "#c2410c", "#e8a15a", "#6b7280", "#111827", "#d1d5db")
 CURVES = (OWN, "#c2410c", "#6b7280", "#56a3c2")
+CLOSE, LINE = 1.2, 10.0  # a ratio of values whose labels would overlap; the height of a label in points
 ROUNDS = "Median over rounds; lines reach from the slowest to the fastest round."
 
 
@@ -92,12 +93,20 @@ def _draw_parts(axes: Axes, parts: dict[str, dict[str, float]], legend: bool) ->
     _finish(axes, "where a step's time goes, %")
 
 
+def apart(ends: Sequence[float]) -> list[float]:
+    """How many points the label of each end of a curve stands above it, so that those of near ones can be read."""
+    near = ([other for other in sorted(ends) if 1 / CLOSE < other / end < CLOSE] for end in ends)
+    return [LINE * (at.index(end) - (len(at) - 1) / 2) for end, at in zip(ends, near, strict=True)]
+
+
 def _draw_curves(axes: Axes, found: LongContext, figure: str, title: str) -> None:
     """A line for each course; those that coincide are one, with all of their names."""
-    for (values, names), color in zip(_courses(found, figure), CURVES * 3, strict=False):
+    courses = _courses(found, figure)
+    above = apart([values[-1] for values, _ in courses])
+    for (values, names), color, points in zip(courses, CURVES * 3, above, strict=False):
         axes.plot(found.lengths, values, marker="o", label=" and ".join(names), color=color)
-        axes.annotate(f"{values[-1]:,.0f}", (found.lengths[-1], values[-1]), (6, 0), textcoords="offset points",
-                      va="center", fontsize=8, color=color)  # fmt: skip
+        axes.annotate(f"{values[-1]:,.0f}", (found.lengths[-1], values[-1]), (6, points),
+                      textcoords="offset points", va="center", fontsize=8, color=color)  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(found.lengths, [f"{length:,}" for length in found.lengths], fontsize=8)
