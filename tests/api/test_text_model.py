@@ -56,7 +56,15 @@ def test_prompts_are_read_as_the_texts_were_and_unknown_characters_refused() -> 
     assert model.generate("ABC", chars=0) == "abc"
     with pytest.raises(InputError, match="z"):
         model.generate("abz", chars=1)
-    for bad in ({"temperature": -1.0}, {"seed": -1}, {"top_k": 0}, {"chars": -1}):
+    for bad in (
+        {"temperature": -1.0},
+        {"seed": -1},
+        {"top_k": 0},
+        {"chars": -1},
+        {"chars": float("nan")},
+        {"chars": 1.5},
+        {"chars": "3"},
+    ):
         with pytest.raises(InputError):
             model.generate("a", **{"chars": 1, **bad})  # type: ignore[arg-type]
 

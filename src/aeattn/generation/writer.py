@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -136,8 +137,9 @@ class Writer:
         A passage ends before the first of the `stop` strings. Each has random numbers of its own, so it is the
         same whatever is written beside it. Raises InputError for prompts or sampling that cannot be.
         """
-        if not prompts or (chars is not None and chars < 0):
-            raise InputError(f"{len(prompts)} prompts, {chars} characters: choose at least 1 prompt, 0 characters")
+        if not prompts or (chars is not None and not (isinstance(chars, Integral) and chars >= 0)):
+            said = f"{len(prompts)} prompts, {chars!r} characters"
+            raise InputError(f"{said}: choose at least 1 prompt, and a whole number of characters, 0 or more")
         stops = [self.read_prompt(text) for text in ([stop] if isinstance(stop, str) else stop)]
         if "" in stops:
             raise InputError("a stop string is empty, once it is normalised: name at least one character")
