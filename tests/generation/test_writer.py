@@ -72,7 +72,7 @@ def test_many_prompts_are_each_as_if_alone_but_for_their_random_numbers() -> Non
 def test_what_cannot_be_written_is_refused() -> None:
     for prompts, more, message in (
         ([], {}, "at least 1 prompt"),
-        (["a"], {"chars": -1}, "0 characters"),
+        (["a"], {"chars": -1}, "a whole number of characters"),
         (["a"], {"stop": [""]}, "stop string is empty"),
         (["a"], {"stop": ["a", "\ufeff"]}, "stop string is empty"),  # a byte-order mark is dropped
         (["a"], {"stop": ["xyz"]}, "outside the vocabulary"),
