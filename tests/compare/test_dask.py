@@ -111,7 +111,7 @@ def test_workers_of_another_commit_are_named(
     answers = iter([versions(), there, there])
     monkeypatch.setattr(on_dask, "versions", lambda: next(answers))
     with pytest.raises(
-        InputError, match=r"none of 2 workers can be used; worker inproc://.*it has commit abc, here"
+        InputError, match=r"none of 2 workers can be used; worker inproc://.*it has source other, here"
     ):
         Dask(address, 1, tmp_path)
     answers = iter([versions(), there, *[versions()] * 9])
