@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
+from aeattn.compare.progress import GridProgress
 from aeattn.terminal.escaping import shortened
+from aeattn.terminal.progress import PlainReporter
 
 AEATTN = f"{sys.executable} -m aeattn"
 SIZE = f"{AEATTN} size --preset 460k"
@@ -54,3 +58,11 @@ def test_a_long_message_keeps_what_is_wrong_and_how_to_mend_it() -> None:
     assert shortened("title is " + "x" * 10_000 + ": choose another").endswith("xxx: choose another")
     assert len(shortened("x" * 10_000)) < 1500
     assert shortened("short") == "short"
+
+
+@pytest.mark.parametrize("width", [40, None])
+@pytest.mark.parametrize("kind", [PlainReporter, GridProgress])
+def test_notes_show_control_characters_instead_of_sending_them(kind: type, width: int | None) -> None:
+    to = io.StringIO()
+    kind(Console(file=to, force_terminal=width is not None, width=width)).note("torch was 2.13\x00\x1b[2J")
+    assert to.getvalue().replace("\n", "").endswith("torch was 2.13\\x00\\x1b[2J")

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from aeattn.compare.records import Record
+from aeattn.terminal.escaping import escape_controls
 from aeattn.terminal.progress import BAR, clock
 from aeattn.terminal.wrapping import WIDTH, wrap
 
@@ -77,7 +78,8 @@ class GridProgress:
     def note(self, text: str) -> None:
         """One line, above the bar."""
         width = min(WIDTH, self.console.width)
-        lines = wrap(text, width, hanging="  ") if self.console.is_terminal else [text]
+        safe = escape_controls(text)
+        lines = wrap(safe, width, hanging="  ") if self.console.is_terminal else [safe]
         self.console.print(Text("\n".join(lines)), soft_wrap=True)
 
     def count(self, total: int, done: int, failed: int, pending_work: float) -> None:

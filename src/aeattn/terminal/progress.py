@@ -103,7 +103,8 @@ class PlainReporter:
         self._rows = 0
 
     def note(self, text: str) -> None:
-        self._print(self._wrapped(text) if self.console.is_terminal else [text])
+        safe = escape_controls(text)
+        self._print(self._wrapped(safe) if self.console.is_terminal else [safe])
 
     def warn(self, text: str) -> None:
         """What must be heard, even by those who want no progress."""
