@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from scipy import stats
 
 from aeattn.analysis.results import RunAnalysis, Snapshot
-from aeattn.compare.declaration import Declaration
+from aeattn.compare.declaration import Declaration, read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import estimate
 from aeattn.compare.jobs import jobs
 from aeattn.compare.records import Record
 from aeattn.compare.results import Bootstrap, ContrastResult, RunCounts, Summary, TuningResult
-from aeattn.compare.sentences import edges
+from aeattn.compare.sentences import conditions, edges
 from aeattn.compare.summary import summarise, together
+from tests.compare import made_up
 from tests.compare.conftest import Declare, done, failed
 from tests.compare.made_up import with_gini
 
@@ -255,6 +257,11 @@ def test_the_conditions_of_an_answer_are_said(declare_in: Declare, text: dict[st
         "three seeds, learning rates tuned on half of the budget with one other seed; amended once after" in said
     )
     assert "(seeds.tuning was [], is [1001]; smallest_effect was 0.005, is 0.01" in said
+
+
+def test_without_a_primary_contrast_all_sizes_are_conditions(tmp_path: Path) -> None:
+    folder = made_up.make(tmp_path / "made", sizes=("460k", "120k", "30k"), arms=("standard",))
+    assert conditions(read_declaration(folder)).startswith("Found at 32.2K, 120K and 460K parameters, 20M")
 
 
 def test_runs_that_were_resumed_are_named(declare_in: Declare) -> None:

@@ -192,10 +192,7 @@ _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 def conditions(declaration: Declaration) -> str:
     """Under which conditions the answer was found: size, budget, text, seeds, tuning, amendments."""
-    primary = declaration.primary
-    sides = (primary.arm, primary.than) if primary else (declaration.baseline,)
-    sizes = sorted(declaration.arm(id).parameters for id in sides)
-    parameters = " and ".join(dict.fromkeys(map(_short, sizes)))
+    parameters = _listed(list(dict.fromkeys(map(_short, sorted(_sizes(declaration))))))
     data = declaration.arm(declaration.baseline).run_config.data
     text = data.recipe or ", ".join(Path(name).name for name in data.corpus) or "tales"
     parts = [
@@ -213,6 +210,19 @@ def conditions(declaration: Declaration) -> str:
     if len(declaration.contrasts) > 1:
         said += " In brackets: 95 % confidence intervals; those of exploratory contrasts hold all at once."
     return said
+
+
+def _sizes(declaration: Declaration) -> list[int]:
+    """Parameters of both sides of the primary contrast; of the baseline in each size where there is none."""
+    if primary := declaration.primary:
+        return [declaration.arm(id).parameters for id in (primary.arm, primary.than)]
+    baseline = declaration.arm(declaration.baseline)
+    alike = [arm for arm in declaration.arms if (arm.arm, arm.matching) == (baseline.arm, baseline.matching)]
+    return [arm.parameters for arm in alike]
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _judged(declaration: Declaration) -> str:
@@ -292,9 +302,9 @@ def edges(tunings: Sequence[TuningResult]) -> list[str]:
         arms = [tuning.id for tuning in tunings if tuning.at_edge and tuning.extended == extended]
         if arms:
             verb, who = ("does", "it") if len(arms) == 1 else ("do", "they")
-            names = " and ".join(filter(None, (", ".join(arms[:-1]), arms[-1])))
             found.append(
-                f"{names} {verb} best on the edge of what was searched{what}: {who} may be tuned too little."
+                f"{_listed(arms)} {verb} best on the edge of what was searched{what}: "
+                f"{who} may be tuned too little."
             )
     return found
 
