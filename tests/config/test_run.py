@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aeattn.config.convert import overlay
+from aeattn.config.model import ModelConfig
 from aeattn.config.presets import PRESETS, preset
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.config.sources import read_toml
@@ -59,6 +60,25 @@ def test_what_cannot_be_is_named(path: tuple[str, ...], value: Any, message: str
 def test_training_values_that_cannot_be(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} is .*: choose"):
         TrainingConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value", "wanted"),
+    [
+        (ModelConfig, "query", 0, "a string, or a tuple of strings"),
+        (ModelConfig, "value", ("linear", 0, "linear"), "a string, or a tuple of strings"),
+        (ModelConfig, "tied", 1, "True or False"),
+        (ModelConfig, "dropout", "much", "a number"),
+        (TrainingConfig, "steps", 1e3, "a whole number"),
+        (TrainingConfig, "minutes", True, "a number"),
+        (TrainingConfig, "device", 0, "a string"),
+        (DataConfig, "corpus", "tales", "a tuple of strings"),
+        (DataConfig, "seed", "1", "a whole number"),
+    ],
+)
+def test_values_of_another_type_are_refused_in_python_too(cls: Any, name: str, value: Any, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is .*: choose {wanted}"):
+        cls(**{name: value})
 
 
 def test_overlay_goes_table_by_table() -> None:

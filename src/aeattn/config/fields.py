@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -15,6 +16,14 @@ from aeattn.files import Json
 
 T = TypeVar("T")
 _KEY = "aeattn"
+_PLAIN: dict[type, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (int, "a whole number"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a string"),
+}
+_MANY = tuple[str, ...]
+_NAMES: dict[Any, str] = {_MANY: "a tuple of strings", str | _MANY: "a string, or a tuple of strings"}
 
 
 @dataclass(frozen=True)
@@ -63,12 +72,20 @@ def require(holds: bool, name: str, value: object, wanted: str) -> None:
         raise ValueError(f"{name} is {value!r}: choose {wanted}")
 
 
-def require_choices(config: Any) -> None:
-    """Hold fields that are declared as literals to those. Raises ValueError."""
+def require_types(config: Any) -> None:
+    """Hold the fields of a dataclass to their declared types, whoever made it. Raises ValueError, with a mend."""
     for each in settings(type(config)):
+        value, declared = getattr(config, each.name), get_args(each.type) or (each.type,)
         if get_origin(each.type) is Literal:
-            choices, value = get_args(each.type), getattr(config, each.name)
-            require(value in choices, each.name, value, f"one of {', '.join(choices)}")
+            require(value in declared, each.name, value, f"one of {', '.join(declared)}")
+        elif each.type in _NAMES:
+            one = isinstance(value, str) and each.type != _MANY
+            many = isinstance(value, tuple | list) and all(isinstance(item, str) for item in value)
+            require(one or many, each.name, value, _NAMES[each.type])
+        elif value is not None or type(None) not in declared:
+            for accepted, wanted in (_PLAIN[type_] for type_ in declared if type_ in _PLAIN):
+                fits = isinstance(value, accepted) and (accepted is bool or not isinstance(value, bool))
+                require(fits, each.name, value, wanted)
 
 
 def type_name(type_: Any) -> str:

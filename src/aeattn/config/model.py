@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from aeattn.config.fields import require, require_choices, setting, to_dict
+from aeattn.config.fields import require, require_types, setting, to_dict
 from aeattn.config.projections import ROLES, Kind, Role, find, kinds_of
 from aeattn.config.shown import Shown
 from aeattn.files import Json
@@ -144,7 +144,7 @@ class ModelConfig(Shown):
             )
 
     def _check_choices(self) -> None:
-        require_choices(self)
+        require_types(self)
         for role in ROLES:
             self._check_placement(role)
         same_everywhere = isinstance(self.value, str) and isinstance(self.key, str)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aeattn.config.convert import build, nested, overlay
-from aeattn.config.fields import require, require_choices, setting, to_dict
+from aeattn.config.fields import require, require_types, setting, to_dict
 from aeattn.config.generation import DEVICE
 from aeattn.config.model import ModelConfig
 from aeattn.config.plugins import load_plugins
@@ -91,6 +91,7 @@ class TrainingConfig(Shown):
     gradients: GradientKind = setting("fp32", "as what several processes send gradients", flag=True, saved=False)
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("steps", "batch", "accumulate", "keep_checkpoints", "eval_chars", "spike_every"):
             require(1 <= getattr(self, name) < 2**53, name, getattr(self, name), "at least 1, below 2^53")
         intervals = ("eval_every", "sample_every", "checkpoint_every", "checkpoint_minutes")
@@ -109,7 +110,6 @@ class TrainingConfig(Shown):
         for name in ("beta1", "beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
         require(0 <= seed < 2**63, "seed", seed, "from 0 to below 2^63")
-        require_choices(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,6 +150,7 @@ class DataConfig(Shown):
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        require_types(self)
         for name in ("corpus", "valid"):
             if not all(getattr(self, name)):
                 raise InputError(f"data.{name} has an empty name: name a corpus, a file or a folder")
@@ -157,7 +158,6 @@ class DataConfig(Shown):
             value = getattr(self, name)
             if value is not None and not least <= value < 2**63:
                 raise InputError(f"data.{name} is {value}: choose at least {least}, below 2^63")
-        require_choices(self)
 
     @property
     def vocabulary(self) -> int | None:
