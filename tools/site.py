@@ -27,6 +27,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "docs/first/report.md": "first/index.md",  # beside first/report.html, the report's own page
+    "docs/larger/report.md": "larger/index.md",
 }
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")  # a target in the repository, without what follows a hash
 

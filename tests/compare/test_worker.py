@@ -65,6 +65,15 @@ def test_a_record_says_what_was_run_and_what_it_cost(declare_in: Declare) -> Non
     assert Record.from_dict(json.loads(folder.record_path(job.name).read_text()), "x") == record
 
 
+def test_operations_of_subwords_are_given_a_character_too(declare_in: Declare) -> None:
+    folder, declaration = declare_in({"base": {"data": {"tokenizer": "bpe:270"}}})
+    cost, per_token = _work(folder, _job(declaration, "auto", 2)).cost, declaration.arm("auto").train_flops
+    assert cost is not None
+    assert cost.chars > 512
+    assert cost.train_flops == 512 * per_token
+    assert cost.train_flops_per_char == pytest.approx(per_token * 512 / cost.chars, abs=0.5)
+
+
 def test_a_final_run_is_judged_when_it_has_ended_and_tuning_never_reads_the_text(
     declare_in: Declare, tmp_path: Path
 ) -> None:

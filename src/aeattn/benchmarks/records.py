@@ -4,7 +4,8 @@
     python -m aeattn.benchmarks.records books-460k         this one, again
     python -m aeattn.benchmarks.records NAME --from RUN    the same from a run folder that its command has made
     python -m aeattn.benchmarks.records --tables           only what is made from the records: the tables in
-                                                           results/README.md, figures in the README, docs/first
+                                                           results/README.md, figures in the README, the reports
+                                                           of comparisons under docs/
 
 To be called in a checkout of the repository. A record says what was run, on what, what came of it, and whether it
 succeeded; a failed run is recorded as failed and has no figures. `$AEATTN_CORPORA` must hold the texts, or the
@@ -64,6 +65,9 @@ RUNS = {
 }
 
 
+REPORTED = ("first", "larger")  # comparisons whose reports stand in docs/, under the same names
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(RUNS)}")
@@ -95,8 +99,9 @@ def write_documents(root: Path) -> None:
     results, readme = root / "results", root / "README.md"
     (results / "README.md").write_text(page(results, list(RUNS)), encoding="utf-8")
     readme.write_text(with_facts(readme.read_text(encoding="utf-8"), root), encoding="utf-8")
-    if (results / "first" / "summary.json").exists():
-        write_report(results / "first", root / "docs" / "first")
+    for comparison in REPORTED:
+        if (results / comparison / "summary.json").exists():
+            write_report(results / comparison, root / "docs" / comparison)
 
 
 def _command_of(run: Path) -> tuple[str, ...]:

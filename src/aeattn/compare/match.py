@@ -18,7 +18,7 @@ TIME_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ b
 
 COSTS: dict[str, tuple[str, Callable[[ModelConfig], float]]] = {
     "parameters": ("parameters", parameters),
-    "flops": ("FLOPs a character of training", lambda config: size(config).train_flops),
+    "flops": ("FLOPs a token of training", lambda config: size(config).train_flops),
 }
 
 

@@ -256,13 +256,13 @@ def first_batches(trainer: Trainer) -> str:
 def _cost(trainer: Trainer) -> Cost:
     config, cost = trainer.config, size(trainer.config.model)
     tokens = trainer.state.step * config.chars_per_step
-    chars = round(tokens * trainer.text.train.chars_per_token)
+    chars, flops = round(tokens * trainer.text.train.chars_per_token), tokens * cost.train_flops
     return Cost(
         seconds=trainer.state.seconds,
         chars=chars,
         chars_per_second=chars / trainer.state.seconds,
-        train_flops=float(tokens * cost.train_flops),
-        train_flops_per_char=cost.train_flops,
+        train_flops=float(flops),
+        train_flops_per_char=round(flops / chars),
         parameters=cost.parameters,
         cache_bytes=cost.cache_bytes,
         latent_cache_bytes=cost.latent_cache_bytes,

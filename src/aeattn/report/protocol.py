@@ -14,7 +14,8 @@ from aeattn.report.data import COSTS, Comparison, cost_of, group_name, group_of
 
 
 def protocol(comparison: Comparison) -> list[Block]:
-    columns = ["variant", "matching", "#off by", "#steps", "#parameters", "#training FLOPs/char", "how it differs"]
+    sizes = ["#off by", "#steps", "#parameters", "#training FLOPs/token"]
+    columns = ["variant", "matching", *sizes, "how it differs"]
     rows = [
         [Cell(comparison.full_name(arm)), Cell(group_name(group_of(arm))), shown(arm.off_by, "+.3%"),
          *(shown(n, ",.0f") for n in (arm.steps, arm.parameters, arm.train_flops)),

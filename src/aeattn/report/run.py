@@ -135,7 +135,7 @@ def _facts(
             yield "training speed", f"{last.chars / last.seconds:,.0f} chars/s, {last.seconds:,.0f} seconds in all"
     latent = "" if of.latent_cache_bytes is None else f", {of.latent_cache_bytes:,} of codes alone (exact)"
     yield "KV cache", f"{of.cache_bytes:,} bytes a token in float32{latent}"
-    yield "training FLOPs", f"{of.train_flops:,} a character"
+    yield "training FLOPs", f"{of.train_flops:,} a token"
     yield "seed", f"{training.seed}"
     yield "machine", _machine(environment)
 
