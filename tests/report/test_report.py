@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,7 +28,7 @@ from aeattn.report import write_report
 from aeattn.report.answer import answer
 from aeattn.report.attention import NAMES, attention_blocks
 from aeattn.report.blocks import Cell, Figures, Page, Samples, Section, Table, Text, to_markdown
-from aeattn.report.charts import curve, whole_text
+from aeattn.report.charts import curve, learning_curves, whole_text
 from aeattn.report.curve import ALIKE, TRAIN, draw, learning_curve, recent
 from aeattn.report.data import load, over_seeds
 from aeattn.report.forest import contrast_row, forest_figures
@@ -206,6 +207,18 @@ def test_the_markdown_is_short_and_its_pictures_are_files_beside_it(whole: tuple
         root = ElementTree.parse(folder / name).getroot()
         words = "".join(root.itertext())
         assert all(label in words for label, _, _ in ARMS.values())  # the legend, where there is one
+
+
+@pytest.mark.parametrize(("chars", "halves"), [(25_000, 1), (10_000, 0)])
+def test_a_second_half_is_drawn_where_arms_can_be_compared_in_it(tmp_path: Path, chars: int, halves: int) -> None:
+    folder = make(tmp_path / "made", arms=("standard", "bottleneck"), analysis=False)
+    for record in folder.read_records():
+        if record.arm == "standard":
+            shorter = tuple(msgspec.structs.replace(p, chars=p.step * chars) for p in record.curve)
+            folder.write_record(replace(record, curve=shorter))
+    found = learning_curves(load(folder.path))
+    assert found is not None
+    assert sum("second half" in figure.title for figure in found.figures) == halves
 
 
 def test_every_record_and_every_arm_is_named(whole: tuple[Path, Reader, str, str]) -> None:

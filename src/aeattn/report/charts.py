@@ -84,7 +84,8 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
     if half:
         curves = {id: [mean for mean in means if mean.at >= end / 2] for id, means in curves.items()}
     every = [*(mean for means in curves.values() for mean in means), *wholes.values()]
-    if not any(len(means) > half for means in curves.values()):
+    drawn = [means for means in curves.values() if len(means) > half]
+    if len(drawn) < (min(2, len(arms)) if half else 1):  # runs that ended before the half have no line to compare
         return None
     low, high = spread([nats for mean in every for nats in (mean.ends if half else (mean.nats,))])
     name = "second half" if half else "whole training"
