@@ -51,6 +51,20 @@ def test_records_say_how_fast_it_is(declare_in: Declare) -> None:
     assert estimate(declaration, records, 1, _measure) is None
 
 
+def test_operations_of_records_count_not_characters_which_are_longer_as_subwords(declare_in: Declare) -> None:
+    _, declaration = declare_in()
+    first = jobs(declaration, {})[0]
+    known = done(first, 1.5)
+    assert known.cost is not None
+    longer = replace(known, cost=replace(known.cost, chars_per_second=5000.0))
+    slower = replace(known, cost=replace(known.cost, seconds=2.0))
+    one, same, more = (estimate(declaration, {first.name: each}, 1, _measure) for each in (known, longer, slower))
+    assert one is not None
+    assert more is not None
+    assert one == same
+    assert more.chars_per_second == pytest.approx(one.chars_per_second / 2)
+
+
 def test_little_work_is_not_measured(declare_in: Declare) -> None:
     _, declaration = declare_in()
     found = estimate(declaration, {}, 1, lambda configs: pytest.fail("nothing is measured"))

@@ -62,8 +62,8 @@ def _rate(
     declaration: Declaration, arm: ResolvedArm, records: Sequence[Record], measure: Measure | None
 ) -> tuple[float, str]:
     """FLOPs a second of training, and where that comes from."""
-    flops = {each.id: each.train_flops for each in declaration.arms}
-    known = [r.cost.chars_per_second * flops[r.arm] for r in records if r.cost is not None and r.arm in flops]
+    arms = {each.id for each in declaration.arms}
+    known = [r.cost.train_flops / r.cost.seconds for r in records if r.cost is not None and r.arm in arms]
     if known:
         return statistics.median(known), "from the records that are there"
     if measure is None:

@@ -60,7 +60,8 @@ class Run:
             return f"{name} starting"
         known = {"valid": self.last.valid_nats, "train": self.last.train_nats}
         loss = next((f"{kind} {nats:.4f}" for kind, nats in known.items() if nats is not None), "")
-        return f"{name} {self.last.step:,}/{self.last.steps:,} {loss} {self.last.chars_per_second:,.0f} chars/s"
+        now = f"{self.last.chars_per_second:,.0f} chars/s" if self.last.step < self.last.steps else "evaluating"
+        return f"{name} {self.last.step:,}/{self.last.steps:,} {loss} {now}"
 
 
 class GridProgress:
@@ -105,7 +106,7 @@ class GridProgress:
     def time_left(self, runs: Mapping[str, Run]) -> str:
         here = self._finished + sum(run.done_here for run in runs.values())
         left = self._pending + sum(run.left for run in runs.values())
-        return clock(left * (time.monotonic() - self._begin) / here) if here > 0 else "?"
+        return clock(left * (time.monotonic() - self._begin) / here) if here > 0 and left > 0 else "?"
 
     def ended(self, record: Record, run: Run) -> None:
         """A run has ended: one line."""
