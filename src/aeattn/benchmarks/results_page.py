@@ -108,6 +108,20 @@ def _time_to_loss(known: Json) -> list[Block]:
             Table(("who", "what", "seconds, a round each", "nats/char"), rows, words=2)]  # fmt: skip
 
 
+def _gpu_loss(known: Json) -> list[Block]:
+    does = "reaches" if known["reached"] else "does not reach"
+    what = (
+        f"`{' '.join(known['command'])}` {does} {known['nanogpt_nats']:.4f} nats/char, which nanoGPT's README gives "
+        "for its recipe on an A100, from a standing start: nothing compiled, no text read; one run"
+    )
+    row = (
+        f"{known['command_seconds'] / 60:.1f}", f"{known['training_seconds'] / 60:.1f}", f"{known['chars']:,}",
+        f"{known['valid_nats']:.4f}",
+    )  # fmt: skip
+    heading = ("minutes of the command", "minutes of training", "characters trained on", "nats/char")
+    return [_from("python -m aeattn.benchmarks.gpu_loss", known, what), Table(heading, [row])]
+
+
 def _processes(known: Json) -> list[Block]:
     what = "the same batch shared by processes that share the processors, in turn; times are of process 0"
     command = "aeattn bench train --processes 1 2 --json > results/speed/processes.json"
@@ -174,6 +188,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
     "speed/generate": ("Speed of generation", _generation),
     "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
     "speed/engines-avx2": ("The same, on a processor without AVX-512", _engines),
+    "speed/gpu-loss": ("Time to the loss that nanoGPT's recipe for a GPU ends with", _gpu_loss),
     "speed/time-to-loss": ("Time to the loss that nanoGPT's recipe for a CPU ends with", _time_to_loss),
     "speed/start": ("How soon a command has begun", _start),
     "speed/store": ("A text of the size of BookCorpus", _store),

@@ -1,0 +1,69 @@
+"""How many minutes training takes to the loss that nanoGPT's README gives for a GPU, on tiny Shakespeare.
+
+    python -m aeattn.benchmarks.gpu_loss        writes results/speed/gpu-loss.json
+
+From a standing start: one command, with nothing compiled beforehand and no text read. Its seconds are those of the whole
+command, until the last evaluation, on the whole validation text, has been written. `$AEATTN_CORPORA` must hold the text,
+or the network be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from aeattn.benchmarks.records import checkout
+from aeattn.files import Json, write_json
+from aeattn.hardware import describe
+
+NANOGPT_NATS = (
+    1.4697  # best validation loss of config/train_shakespeare_char.py, after some three minutes of an A100
+)
+COMMAND = [
+    "train", "shakespeare", "--preset", "460k", "--context", "256", "--chars", "18500000", "--dropout", "0.1",
+    "--weight-decay", "0.1", "--sample-every", "0",
+]  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    path = checkout() / "results" / "speed" / "gpu-loss.json"
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(path, measure(Path(folder), COMMAND))
+    print(path.read_text(encoding="utf-8"))
+    return 0
+
+
+def measure(folder: Path, command: list[str]) -> Json:
+    """Carry out `aeattn` with these arguments, its run and an empty cache in a folder; what it took and reached."""
+    run = folder / "run"
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "aeattn", *command, "--out", str(run)], check=True,
+                   env={**os.environ, "AEATTN_CACHE": str(folder / "cache")})  # fmt: skip
+    seconds = time.perf_counter() - start
+    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = points[-1]
+    return {
+        "name": "gpu-loss",
+        "command": ["aeattn", *command],
+        "command_seconds": seconds,
+        "training_seconds": last["seconds"],
+        "chars": last["chars"],
+        "valid_nats": last["valid_nats"],
+        "valid_chars": last["valid_chars"],
+        "nanogpt_nats": NANOGPT_NATS,
+        "reached": last["valid_nats"] <= NANOGPT_NATS,
+        "curve": [point for point in points if "valid_nats" in point],
+        "environment": describe(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
