@@ -2,9 +2,9 @@
 
     python -m aeattn.benchmarks.gpu_loss        writes results/speed/gpu-loss.json
 
-From a standing start: one command, with nothing compiled beforehand and no text read. Its seconds are those of the whole
-command, until the last evaluation, on the whole validation text, has been written. `$AEATTN_CORPORA` must hold the text,
-or the network be there.
+From a standing start: one command, with nothing compiled beforehand and no text read. Its seconds are those of all
+of it; its loss is that of the last evaluation, on the whole validation text. `$AEATTN_CORPORA` must hold the text, or
+the network be there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def measure(folder: Path, command: list[str]) -> Json:
-    """Carry out `aeattn` with these arguments, its run and an empty cache in a folder; what it took and reached."""
+    """Call `aeattn` with these arguments, its run and an empty cache in a folder: what it took and reached."""
     run = folder / "run"
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "aeattn", *command, "--out", str(run)], check=True,

@@ -111,8 +111,8 @@ def _time_to_loss(known: Json) -> list[Block]:
 def _gpu_loss(known: Json) -> list[Block]:
     does = "reaches" if known["reached"] else "does not reach"
     what = (
-        f"`{' '.join(known['command'])}` {does} {known['nanogpt_nats']:.4f} nats/char, which nanoGPT's README gives "
-        "for its recipe on an A100, from a standing start: nothing compiled, no text read; one run"
+        f"`{' '.join(known['command'])}` {does} {known['nanogpt_nats']:.4f} nats/char, which nanoGPT's README "
+        "gives for its recipe on an A100, from a standing start: nothing compiled, no text read; one run"
     )
     row = (
         f"{known['command_seconds'] / 60:.1f}", f"{known['training_seconds'] / 60:.1f}", f"{known['chars']:,}",
