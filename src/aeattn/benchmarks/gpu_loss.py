@@ -3,8 +3,8 @@
     python -m aeattn.benchmarks.gpu_loss        writes results/speed/gpu-loss.json
 
 From a standing start: one command, with nothing compiled beforehand and no text read. Its seconds are those of all
-of it; its loss is that of the last evaluation, on the whole validation text. `$AEATTN_CORPORA` must hold the text, or
-the network be there.
+of it; its loss is that of the last evaluation, on the whole validation text. `$AEATTN_CORPORA` must hold the text,
+or the network be there.
 """
 
 from __future__ import annotations
