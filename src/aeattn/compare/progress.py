@@ -12,9 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from aeattn.compare.records import Record
-from aeattn.terminal.escaping import escape_controls
-from aeattn.terminal.progress import BAR, clock
-from aeattn.terminal.wrapping import WIDTH, wrap
+from aeattn.terminal.progress import BAR, clock, note_lines
+from aeattn.terminal.wrapping import WIDTH
 
 SHOWN = 6  # runs under way, at most
 
@@ -78,10 +77,7 @@ class GridProgress:
 
     def note(self, text: str) -> None:
         """One line, above the bar."""
-        width = min(WIDTH, self.console.width)
-        safe = escape_controls(text)
-        lines = wrap(safe, width, hanging="  ") if self.console.is_terminal else [safe]
-        self.console.print(Text("\n".join(lines)), soft_wrap=True)
+        self.console.print(Text("\n".join(note_lines(text, self.console))), soft_wrap=True)
 
     def count(self, total: int, done: int, failed: int, pending_work: float) -> None:
         """How many runs there are, and the work of those that have not begun."""

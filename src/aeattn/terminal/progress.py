@@ -94,6 +94,12 @@ def screen(status: Status, width: int = WIDTH) -> list[str]:
     return [short for line in lines for short in wrap(line, width)]
 
 
+def note_lines(text: str, console: Console) -> list[str]:
+    """A note as it is printed, control characters shown: wrapped on a terminal, one line on a pipe."""
+    safe = escape_controls(text)
+    return wrap(safe, min(WIDTH, console.width), hanging="  ") if console.is_terminal else [safe]
+
+
 class PlainReporter:
     """Lines for a pipe or a log file: one every so many seconds, one an evaluation."""
 
@@ -103,8 +109,7 @@ class PlainReporter:
         self._rows = 0
 
     def note(self, text: str) -> None:
-        safe = escape_controls(text)
-        self._print(self._wrapped(safe) if self.console.is_terminal else [safe])
+        self._print(note_lines(text, self.console))
 
     def warn(self, text: str) -> None:
         """What must be heard, even by those who want no progress."""
