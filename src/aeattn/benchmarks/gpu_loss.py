@@ -10,15 +10,12 @@ or the network be there.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from aeattn.benchmarks.records import checkout
+from aeattn.benchmarks.time_to_loss import timed_training
 from aeattn.files import Json, write_json
 from aeattn.hardware import describe
 
@@ -41,12 +38,7 @@ def main() -> int:
 
 def measure(folder: Path, command: list[str]) -> Json:
     """Call `aeattn` with these arguments, its run and an empty cache in a folder: what it took and reached."""
-    run = folder / "run"
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "aeattn", *command, "--out", str(run)], check=True,
-                   env={**os.environ, "AEATTN_CACHE": str(folder / "cache")})  # fmt: skip
-    seconds = time.perf_counter() - start
-    points = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    seconds, points = timed_training(command, folder / "run", {"AEATTN_CACHE": str(folder / "cache")})
     last = points[-1]
     return {
         "name": "gpu-loss",

@@ -89,12 +89,20 @@ def nanogpt(place: Path) -> dict[str, float]:
 
 
 def ours(out: Path, environment: dict[str, str], compile_: str) -> dict[str, float]:
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "aeattn", *OURS, "--compile", compile_, "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
-    whole = time.perf_counter() - start
-    last = json.loads((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    whole, (*_, last) = timed_training([*OURS, "--compile", compile_], out, environment, capture=True)
     return {"valid_nats": last["valid_nats"], "training_seconds": last["seconds"], "command_seconds": whole}
+
+
+def timed_training(
+    arguments: list[str], out: Path, environment: dict[str, str], *, capture: bool = False
+) -> tuple[float, list[Json]]:
+    """Train by a whole command of its own: its seconds, and the lines of its metrics."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "aeattn", *arguments, "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=capture, env={**os.environ, **environment})
+    seconds = time.perf_counter() - start
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return seconds, [json.loads(line) for line in lines]
 
 
 def write_nanogpt_data(folder: Path) -> None:
