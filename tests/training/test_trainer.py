@@ -236,9 +236,25 @@ def test_compiling_where_it_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch
         compiling.pays_to_compile("on", torch.device("cpu"), 1.0)
 
 
-def test_devices_and_precisions() -> None:
+def test_precisions() -> None:
     assert hardware.pick_precision("fp32", torch.device("cpu")) == torch.float32
     assert hardware.pick_precision("bf16", torch.device("cpu")) == torch.bfloat16
+    assert hardware.pick_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+@pytest.mark.parametrize("seconds, picked", [(1.0, torch.bfloat16), (3.0, torch.float32)])
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_takes_bf16_only_where_it_is_faster(
+    seconds: float, picked: torch.dtype, has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = {torch.bfloat16: seconds, torch.float32: 2.0}
+    monkeypatch.setattr(hardware, "product_seconds", times.__getitem__)
+    monkeypatch.setattr(hardware, "bf16_is_faster", hardware.bf16_is_faster.__wrapped__)
+    monkeypatch.setattr(hardware, "cpu_has", lambda *features: has)
+    assert hardware.pick_precision("auto", torch.device("cpu")) == (picked if has else torch.float32)
+
+
+def test_devices() -> None:
     assert hardware.pick_device("cpu") == torch.device("cpu")
     with pytest.raises(InputError, match="try `auto` or `cpu`"):
         hardware.pick_device("cuda:99")

@@ -168,4 +168,4 @@ def _better_mode(rates: dict[str, Rates], names: Iterable[str]) -> dict[str, Rat
 
 def _reached(rates: Rates, contender: Contender, train_flops: int, limits: Ceilings) -> Timed:
     gflops = train_flops * rates.median / 1e9
-    return Timed(rates, contender.parameters, gflops, gflops / limits.best("bfloat16"))
+    return Timed(rates, contender.parameters, gflops, gflops / max(map(limits.best, limits.gflops)))

@@ -65,7 +65,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.device = hardware.pick_device(settings.device)
         check_device(self.device, world)
-        self.dtype = hardware.pick_precision(settings.precision, self.device)
+        self.dtype = world.on_main(lambda: hardware.pick_precision(settings.precision, self.device))
         self.config = config
         self.settle(device=self.device.type, precision="fp32" if self.dtype == torch.float32 else "bf16")
         self.model, self.sharded = LanguageModel(config.model), shard
