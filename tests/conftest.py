@@ -137,6 +137,11 @@ def lively_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
     return model.eval()
 
 
+def past_inputs_numbers(config: ModelConfig) -> int:
+    """What convolutions keep of a sequence, over all layers."""
+    return config.n_layers * config.d_model * sum(max(0, taps - 1) for taps in (config.conv, config.conv_ff))
+
+
 VARIANTS: dict[str, dict[str, object]] = {
     "default": {},
     "linear": {"query": "linear", "key": "linear", "value": "linear"},
@@ -150,6 +155,8 @@ VARIANTS: dict[str, dict[str, object]] = {
     "decoupled": {"positions": "decoupled"},
     "no_positions": {"positions": "none", "tied": True},
     "plain_init": {"zero_init": False, "conv": 1},
+    "two_convolutions": {"conv_ff": 4, "gate": True},
+    "convolution_of_feed_forward": {"conv": 0, "conv_ff": 2, "key": "deep", "n_kv_heads": 1},
     "dropout": {"dropout": 0.2},
     "shared": {"value": "shared"},
     "shared_per_head": {"value": "shared", "per_head": True, "key": "bottleneck", "positions": "decoupled"},

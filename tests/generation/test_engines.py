@@ -20,7 +20,7 @@ from aeattn.generation.torch_engine import SimpleEngine, choose, probabilities
 from aeattn.kernels import build, decode
 from aeattn.nn.size import not_compiled, size
 from aeattn.nn.transformer import LanguageModel
-from tests.conftest import VARIANTS, lively_model, tiny_config
+from tests.conftest import VARIANTS, lively_model, past_inputs_numbers, tiny_config
 
 PROMPTS: list[Ids] = [np.array([1, 2, 3, 4, 5]), np.array([7]), np.arange(16) % 11, np.arange(40) % 7]
 
@@ -100,7 +100,7 @@ def test_cache_bytes_are_those_that_the_sizes_promise(name: str, cache: CacheKin
     latent = expected.latent_cache_bytes is not None and cache == "auto"
     per_char = expected.latent_cache_bytes if latent else expected.cache_bytes
     assert per_char is not None
-    convolutions = 4 * config.n_layers * max(0, config.conv - 1) * config.d_model
+    convolutions = 4 * past_inputs_numbers(config)
     model = lively_model(config)
     for engine in ([] if not_compiled(config) else [_fast(model, cache)]) + [SimpleEngine(model, cache)]:
         assert engine.latent == latent

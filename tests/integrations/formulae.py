@@ -106,13 +106,17 @@ class Model:
         return rms(x, 1e-6) * self.w[f"{at}.weight"]
 
     def _block(self, stream: list[Vector], ids: Sequence[int], layer: int) -> list[Vector]:
-        w, at = self.w, f"blocks.{layer}"
-        seen = [self._norm(x, f"{at}.attention_norm") for x in stream]
-        if f"{at}.conv.taps" in w:
-            taps = w[f"{at}.conv.taps"]
-            seen = [x + sum(taps[i] * seen[t - i] for i in range(len(taps)) if t >= i) for t, x in enumerate(seen)]
+        at = f"blocks.{layer}"
+        seen = self._convolved([self._norm(x, f"{at}.attention_norm") for x in stream], f"{at}.conv.taps")
         stream = [x + y for x, y in zip(stream, self._attention(seen, ids, layer), strict=True)]
-        return [x + self._feed_forward(self._norm(x, f"{at}.feed_forward_norm"), at) for x in stream]
+        seen = self._convolved([self._norm(x, f"{at}.feed_forward_norm") for x in stream], f"{at}.conv_ff.taps")
+        return [x + self._feed_forward(y, at) for x, y in zip(stream, seen, strict=True)]
+
+    def _convolved(self, seen: list[Vector], name: str) -> list[Vector]:
+        if name not in self.w:
+            return seen
+        taps = self.w[name]
+        return [x + sum(taps[i] * seen[t - i] for i in range(len(taps)) if t >= i) for t, x in enumerate(seen)]
 
     def _feed_forward(self, x: Vector, at: str) -> Vector:
         hidden = self.w[f"{at}.feed_forward.up.weight"] @ x

@@ -49,8 +49,9 @@ class NumpyModel:
             x = x + self.w["position.weight"][: len(ids)]
         for i in range(self.c["n_layers"]):
             name = f"blocks.{i}."
-            x = x + self.attention(self.mixed(self.norm(x, name + "attention_norm"), name), ids, i)
-            up = self.norm(x, name + "feed_forward_norm") @ self.w[name + "feed_forward.up.weight"].T
+            x = x + self.attention(self.mixed(self.norm(x, name + "attention_norm"), name, "conv"), ids, i)
+            seen = self.mixed(self.norm(x, name + "feed_forward_norm"), name, "conv_ff")
+            up = seen @ self.w[name + "feed_forward.up.weight"].T
             active = np.maximum(up, 0) ** 2 if self.c["activation"] == "relu2" else gelu(up)
             x = x + active @ self.w[name + "feed_forward.down.weight"].T
         head = self.w["embedding.weight" if self.c["tied"] else "head.weight"]
@@ -62,11 +63,11 @@ class NumpyModel:
             return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * self.w[name + ".weight"]
         return rms(x, 1e-6) * self.w[name + ".weight"]
 
-    def mixed(self, x: Array, name: str) -> Array:
-        """The short convolution."""
+    def mixed(self, x: Array, name: str, conv: str) -> Array:
+        """A short convolution."""
         out = x.copy()
-        for lag in range(self.c["conv"]):
-            out[lag:] += self.w[name + "conv.taps"][lag] * x[: len(x) - lag]
+        for lag in range(self.c.get(conv, 0)):
+            out[lag:] += self.w[f"{name}{conv}.taps"][lag] * x[: len(x) - lag]
         return out
 
     def kind(self, role: str, layer: int) -> str:

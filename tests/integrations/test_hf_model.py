@@ -84,8 +84,9 @@ def test_the_cache_holds_codes_and_no_more_than_ours(name: str) -> None:
     assert all(layer.keys.shape[:3] == (2, 1, 8) for layer in cache.layers)
     assert held == 2 * 8 * theirs.kept_numbers
     assert held <= 2 * 8 * kept(config, use_latent_cache(config)).total
-    if config.conv > 1:
-        assert all(layer.conv_states[0].shape == (2, 16, config.conv - 1) for layer in cache.layers)
+    taps = [number for number in (config.conv, config.conv_ff) if number > 1]
+    for place, number in enumerate(taps):
+        assert all(layer.conv_states[place].shape == (2, 16, number - 1) for layer in cache.layers)
 
 
 def _generate(**known: Any) -> Callable[[AeattnForCausalLM, Tensor], Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aeattn.cli import main
 from aeattn.nn.size import not_absorbable, size
-from tests.conftest import VARIANTS, lively_model, tiny_config
+from tests.conftest import VARIANTS, lively_model, past_inputs_numbers, tiny_config
 from tests.integrations.formulae import Model
 
 transformers = pytest.importorskip("transformers")
@@ -79,7 +79,7 @@ def test_a_cache_takes_the_bytes_that_size_gives(name: str, dtype: torch.dtype) 
     sizes = size(config, width)
     a_token = sizes.cache_bytes if not_absorbable(config) else sizes.latent_cache_bytes
     assert a_token is not None
-    inputs = 2 * config.n_layers * width * config.d_model * max(0, config.conv - 1)
+    inputs = 2 * width * past_inputs_numbers(config)
     for cache, tokens in (
         (transformers.DynamicCache(config=model.config), 7),
         (transformers.StaticCache(config=model.config, max_cache_len=12), 12),

@@ -242,7 +242,7 @@ def test_precisions() -> None:
     assert hardware.pick_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
 
 
-@pytest.mark.parametrize("seconds, picked", [(1.0, torch.bfloat16), (3.0, torch.float32)])
+@pytest.mark.parametrize(("seconds", "picked"), [(1.0, torch.bfloat16), (3.0, torch.float32)])
 @pytest.mark.parametrize("has", [True, False])
 def test_auto_takes_bf16_only_where_it_is_faster(
     seconds: float, picked: torch.dtype, has: bool, monkeypatch: pytest.MonkeyPatch

@@ -91,6 +91,8 @@ class ModelConfig(Shown):
         saved=False,
     )  # fmt: skip
 
+    conv_ff: int = setting(0, "taps of another before the feed-forward; 0 for none", saved=False)
+
     def __post_init__(self) -> None:
         for name in ("query", "key", "value"):
             object.__setattr__(self, name, _placement(getattr(self, name), self.n_layers))
@@ -105,12 +107,14 @@ class ModelConfig(Shown):
             number = getattr(self, name)
             wanted = "a whole number of at least 1, below 2^53, or leave it out"
             require(number is None or _is_width(number), name, number, wanted)
-        size, conv = self.vocab_size, self.conv
+        size = self.vocab_size
         require(isinstance(size, int) and size >= 0, "vocab_size", size, "a whole number of at least 1")
         if self.n_layers > MOST_LAYERS:
             raise ValueError(f"n_layers is {self.n_layers:,}: choose at most {MOST_LAYERS:,}")
-        fits = isinstance(conv, int) and 0 <= conv <= self.context
-        require(fits, "conv", conv, "a width from 0 (none) to the context")
+        for name in ("conv", "conv_ff"):
+            taps = getattr(self, name)
+            fits = isinstance(taps, int) and 0 <= taps <= self.context
+            require(fits, name, taps, "a width from 0 (none) to the context")
         self._check_head_width()
         self._check_kv_heads()
         for name in ("bottleneck", "query_bottleneck"):

@@ -284,13 +284,17 @@ class _Layer:
         alibi = config.positions == "alibi"
         self.fields |= {
             "attention_gain": blob.add(self._get("attention_norm.weight")),
-            "taps": blob.add(self._get("conv.taps")) if config.conv else NOWHERE,
-            "inputs": self._keep(max(0, config.conv - 1) * config.d_model),
+            "conv": self._conv("conv", config.conv),
+            "conv_ff": self._conv("conv_ff", config.conv_ff),
             "slopes": blob.add(np.exp(self._get("attention.log_slopes"))) if alibi else NOWHERE,
             "hidden_gain": blob.add(self._get("feed_forward_norm.weight")),
             "up": blob.add_matrices([self._get("feed_forward.up.weight").T]),
             "down": blob.add_matrices([self._get("feed_forward.down.weight").T]),
         }
+
+    def _conv(self, name: str, width: int) -> Fields:
+        taps = self.blob.add(self._get(f"{name}.taps")) if width else NOWHERE
+        return {"width": width, "taps": taps, "inputs": self._keep(max(0, width - 1) * self.config.d_model)}
 
 
 def _model_fields(config: ModelConfig, weights: Weights, blob: _Blob) -> Fields:
@@ -303,7 +307,7 @@ def _model_fields(config: ModelConfig, weights: Weights, blob: _Blob) -> Fields:
         "layers": config.n_layers, "width": config.d_model, "heads": config.n_heads,
         "kv_heads": config.heads("key"), "head_width": config.d_head,
         "vocabulary": config.vocab_size, "context": config.context, "hidden": config.d_ff,
-        "layer_norm": int(config.norm == "layer"), "gelu": int(config.activation == "gelu"), "conv": config.conv,
+        "layer_norm": int(config.norm == "layer"), "gelu": int(config.activation == "gelu"),
         "qk_norm": int(config.qk_norm), "rotated": rotated,
         "embedding": blob.add(embedding), "head": blob.add_matrices([head.T]),
         "positions": blob.add(weights["position.weight"]) if config.positions == "learned" else NOWHERE,

@@ -25,15 +25,15 @@ NO_CROP = "a quantised cache cannot be cropped: assist a model over a DynamicCac
 
 
 class WithInputs(LinearAttentionLayer):
-    """A place for the last inputs of the convolution, in front of a layer of keys and values: each method does
-    what that place needs, then what the layer does."""
+    """Places for the last inputs of convolutions, in front of a layer of keys and values: each method does what
+    those places need, then what the layer does."""
 
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, number_of_states: int = 1, **options: Any) -> None:
         super(LinearAttentionCacheLayerMixin, self).__init__(**options)
-        LinearAttentionLayer.__init__(self)
+        LinearAttentionLayer.__init__(self, number_of_states)
         self.group = options.get("q_group_size", GROUP)
 
     def lazy_initialization(self, *codes: Tensor, **inputs: Any) -> None:
@@ -109,6 +109,7 @@ class AeattnQuantizedCache(QuantizedCache):
         if backend == "fp8" and options:
             raise ValueError(f"fp8 takes no {', '.join(options)}: leave it out, or choose quanto or hqq")
         try:
+            options["number_of_states"] = config.number_of_conv_states
             layers = [BACKENDS[backend](**options) for _ in range(config.num_hidden_layers)]
         except TypeError as error:
             raise ValueError(f"{backend} cannot be made ({error}): leave that option out") from error

@@ -65,6 +65,7 @@ class AeattnConfig(PreTrainedConfig):
     d_hidden: int | None = None
     gate: bool = False
     value_embedding: bool = False
+    conv_ff: int = 0
     before_text: int = 0
     use_cache: bool = True
     pad_token_id: int | None = None
@@ -84,7 +85,9 @@ class AeattnConfig(PreTrainedConfig):
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
         _require(self.before_text in range(self.vocab_size), "before_text", self.before_text, "a token's id")
-        _require(self.conv == 0 or _whole(self.conv), "conv", self.conv, "a whole number of at least 0")
+        for name in ("conv", "conv_ff"):
+            value = getattr(self, name)
+            _require(value == 0 or _whole(value), name, value, "a whole number of at least 0")
         fits = self.per_head or self.head_width or self.d_model % self.n_heads == 0
         _require(fits, "n_heads", self.n_heads, f"a divisor of d_model, {self.d_model}")
         groups = self.n_kv_heads or self.n_heads
@@ -120,7 +123,12 @@ class AeattnConfig(PreTrainedConfig):
     @property
     def layer_types(self) -> list[str]:
         """What a cache of `transformers` is made of: a convolution has a state beside keys and values."""
-        return ["hybrid" if self.conv > 1 else "full_attention"] * self.n_layers
+        return ["hybrid" if self.number_of_conv_states else "full_attention"] * self.n_layers
+
+    @property
+    def number_of_conv_states(self) -> int:
+        """How many convolutions of a layer have last inputs to be kept."""
+        return (self.conv > 1) + (self.conv_ff > 1)
 
     def to_diff_dict(self) -> dict[str, Any]:
         """All that makes the model stands in config.json, also what is as usual today."""

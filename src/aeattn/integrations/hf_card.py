@@ -52,7 +52,7 @@ The folder holds the code of the model: it needs PyTorch and transformers 5.23 o
 {model}
 
 In the cache of transformers a token leaves {kept} numbers, those of the codes, and is never decoded again; beside
-them lie the last {inputs} inputs of each layer's short convolution.
+them lie the last {inputs} inputs of each layer's short convolutions.
 
 ## Limits
 
@@ -111,7 +111,7 @@ def card(name: str, config: RunConfig, metrics: Sequence[Json], kept: int) -> st
         name=name, version=VERSION, parameters=f"{size(model).parameters:,}", context=f"{model.context:,}",
         data="\n".join(_data(config)), training=_table(config.training.__dict__, _TRAINING),
         losses=_losses(metrics), model=_table(model.to_dict(), _MODEL), kept=f"{kept:,}",
-        inputs=max(0, model.conv - 1), tokens=_tokens(config),
+        inputs=sum(max(0, taps - 1) for taps in (model.conv, model.conv_ff)), tokens=_tokens(config),
     )  # fmt: skip
 
 

@@ -40,15 +40,17 @@ BEYOND = "{} tokens are more than the context of {}: give a shorter prompt, or a
 class ShortConv(nn.Module):
     """A causal depthwise convolution added to its input: x_t + sum_i w_i * x_(t-i), (B, T, D) -> the same."""
 
-    def __init__(self, d_model: int, width: int) -> None:
+    def __init__(self, d_model: int, width: int, state: int) -> None:
+        """`state` is its place among the states of convolutions that a layer keeps."""
         super().__init__()
+        self.state = state
         self.taps = nn.Parameter(torch.zeros(width, d_model))
 
     def forward(self, x: Tensor, cache: Cache | None, layer: int) -> Tensor:
         before, time = len(self.taps) - 1, x.shape[1]
         joined = x.mT  # (B, D, T): as states of convolutions are kept
         if cache is not None and before:
-            joined = cache.update_conv_state(joined, layer, conv_kernel_size=before)
+            joined = cache.update_conv_state(joined, layer, self.state, conv_kernel_size=before)
         missing = max(0, before + time - joined.shape[-1])  # zeros stand for what was before the first token
         joined = F.pad(joined, (missing, 0))[..., -(before + time) :].mT
         taps = self.taps.to(x.dtype)
@@ -86,8 +88,10 @@ class AeattnBlock(GradientCheckpointingLayer):
         super().__init__()
         self.layer = layer
         self.attention_norm, self.feed_forward_norm = make_norm(config), make_norm(config)
-        self.conv = ShortConv(config.d_model, config.conv) if config.conv else None
+        self.conv = ShortConv(config.d_model, config.conv, 0) if config.conv else None
         self.attention = AeattnAttention(config, layer)
+        place = int(config.conv > 1)
+        self.conv_ff = ShortConv(config.d_model, config.conv_ff, place) if config.conv_ff else None
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -95,12 +99,17 @@ class AeattnBlock(GradientCheckpointingLayer):
         self, x: Tensor, ids: Tensor | None, positions: Tensor, mask: Tensor, distances: Tensor, padding: Tensor,
         begins: bool, past_key_values: Cache | None = None,
     ) -> Tensor:  # fmt: skip
-        seen = self.attention_norm(x)
-        if self.conv is not None:
-            seen = self.conv(seen.masked_fill(padding, 0.0), past_key_values, self.layer)
+        seen = self._convolved(self.conv, self.attention_norm(x), padding, past_key_values)
         attended, _ = self.attention(seen, ids, positions, mask, distances, past_key_values, begins)
         x = x + self.dropout(attended)
-        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        seen = self._convolved(self.conv_ff, self.feed_forward_norm(x), padding, past_key_values)
+        out: Tensor = x + self.dropout(self.feed_forward(seen))
+        return out
+
+    def _convolved(self, conv: nn.Module | None, x: Tensor, padding: Tensor, cache: Cache | None) -> Tensor:
+        if conv is None:
+            return x
+        out: Tensor = conv(x.masked_fill(padding, 0.0), cache, self.layer)
         return out
 
 
@@ -227,14 +236,15 @@ class AeattnModel(AeattnPreTrainedModel):
             return DynamicCache(config=self.config) if use_cache and not checkpointed else None
         if not isinstance(cache, Cache):
             raise ValueError(f"past_key_values is a {type(cache).__name__}: give a Cache of transformers, or None")
-        if self.config.conv > 1 and not cache.layers and type(cache) is DynamicCache:
+        states = self.config.number_of_conv_states
+        if states and not cache.layers and type(cache) is DynamicCache:
             cache.layers = DynamicCache(config=self.config).layers
             cache.layer_class_to_replicate = None
-        if self.config.conv > 1 and not all(hasattr(layer, "update_conv_state") for layer in cache.layers):
+        if states and not all(getattr(layer, "number_of_states", 0) >= states for layer in cache.layers):
             raise ValueError(
-                f"a {type(cache).__name__} of such layers has no place for the inputs of the short convolution "
-                f"(conv = {self.config.conv}): use DynamicCache(config=model.config) or "
-                "StaticCache(config=model.config, ...)"
+                f"a {type(cache).__name__} of such layers has no place for the inputs of the short convolutions "
+                f"(conv = {self.config.conv}, conv_ff = {self.config.conv_ff}): use "
+                "DynamicCache(config=model.config) or StaticCache(config=model.config, ...)"
             )
         if len(cache.layers) > self.config.n_layers:
             raise ValueError(

@@ -10,6 +10,7 @@ more:
     past_key_values.I.value   (B, 1, P, width)    the code of the value, or the value; absent where the key's code
                                                   is decoded
     past_conv.I               (B, conv - 1, D)    the last inputs of the short convolution, zeros at first
+    past_conv_ff.I            (B, conv_ff - 1, D) those of the one before the feed-forward
 
 Shapes: B batch, T new tokens, P tokens of the past, S = P + T, D width, H heads, G heads of keys and values,
 C head width, K code.
@@ -34,6 +35,7 @@ from aeattn.nn.transformer import Block, LanguageModel
 
 Pair = tuple[Tensor, Tensor]
 KEYS, VALUES, INPUTS = "past_key_values.{}.key", "past_key_values.{}.value", "past_conv.{}"
+INPUTS_FF = "past_conv_ff.{}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,9 @@ def slots(config: ModelConfig) -> list[Slot]:
         if kept.value:
             holds = {"code" if kept.value_codes else "value": kept.value}
             found.append(_slot(VALUES, i, ("batch", 1, "past", kept.value), holds))
-        if config.conv > 1:
-            found.append(_slot(INPUTS, i, ("batch", config.conv - 1, config.d_model), {"inputs": config.d_model}))
+        for inputs, taps in ((INPUTS, config.conv), (INPUTS_FF, config.conv_ff)):
+            if taps > 1:
+                found.append(_slot(inputs, i, ("batch", taps - 1, config.d_model), {"inputs": config.d_model}))
     return found
 
 
@@ -241,25 +244,26 @@ class GraphBlock(nn.Module):
     def __init__(self, block: Block, kept: LayerKept) -> None:
         super().__init__()
         self.attention_norm, self.feed_forward_norm = block.attention_norm, block.feed_forward_norm
-        self.taps = None if block.conv is None else block.conv.taps
+        self.taps, self.taps_ff = (None if conv is None else conv.taps for conv in (block.conv, block.conv_ff))
         self.attention = GraphAttention(block.attention, kept)
         self.up, self.down = _weight(block.feed_forward.up.weight.mT), _weight(block.feed_forward.down.weight.mT)
         self.activation = block.feed_forward.activation
 
-    def convolve(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """x_t + sum_i w_i x_(t-i), and the last inputs; `past` are those before the first, (B, conv - 1, D)."""
-        if self.taps is None:
-            return x, None
-        if past is None:
-            return x + self.taps[0] * x, None
-        before, time, joined = past.shape[1], x.shape[1], torch.cat([past, x], dim=1)
-        for i in range(before + 1):
-            x = x + self.taps[i] * joined[:, before - i : before - i + time]
-        return x, joined[:, time:]
-
     def feed_forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.activation(self.feed_forward_norm(x) @ self.up) @ self.down
+        out: Tensor = self.activation(x @ self.up) @ self.down
         return out
+
+
+def convolve(taps: Tensor | None, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """x_t + sum_i w_i x_(t-i), and the last inputs; `past` are those before the first, (B, taps - 1, D)."""
+    if taps is None:
+        return x, None
+    if past is None:
+        return x + taps[0] * x, None
+    before, time, joined = past.shape[1], x.shape[1], torch.cat([past, x], dim=1)
+    for i in range(before + 1):
+        x = x + taps[i] * joined[:, before - i : before - i + time]
+    return x, joined[:, time:]
 
 
 class Graph(nn.Module):
@@ -301,13 +305,18 @@ class Graph(nn.Module):
         turn = (self.cosines.index_select(0, new), self.sines.index_select(0, new)) if self.turns else None
         present = []
         for i, block in enumerate(self._blocks()):
-            keys, values, inputs = (given.get(name.format(i)) for name in (KEYS, VALUES, INPUTS))
-            seen, inputs = block.convolve(block.attention_norm(x).masked_fill(padding, 0.0), inputs)
+            keys, values, inputs, inputs_ff = (
+                given.get(name.format(i)) for name in (KEYS, VALUES, INPUTS, INPUTS_FF)
+            )
+            seen, inputs = convolve(block.taps, block.attention_norm(x).masked_fill(padding, 0.0), inputs)
             assert keys is not None
             out, keys, values = block.attention(seen, input_ids, turn, mask, distances, keys, values)
             x = x + out
-            x = x + block.feed_forward(x)
-            present += [each for each in (keys, values, inputs) if each is not None]
+            seen, inputs_ff = convolve(
+                block.taps_ff, block.feed_forward_norm(x).masked_fill(padding, 0.0), inputs_ff
+            )
+            x = x + block.feed_forward(seen)
+            present += [each for each in (keys, values, inputs, inputs_ff) if each is not None]
         return (self.norm(x) @ self.head, *present)
 
     @property

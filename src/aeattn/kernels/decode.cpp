@@ -309,7 +309,7 @@ struct Engine {
         embed(batch);
         for (const Layer* layer = layers; layer < layers + m.layers; layer++) {
             normalise_rows(layer->attention_gain, batch.n);
-            if (m.conv) convolve(*layer, batch);
+            if (layer->conv.width) convolve(layer->conv, batch);
             product(seen, batch.n, weights + layer->encoders, m.width, layer->n_encoded, encoded);
             make_code(layer->query, batch.n), make_code(layer->key, batch.n);
             if (layer->value.at != layer->key.at) make_code(layer->value, batch.n);
@@ -320,6 +320,7 @@ struct Engine {
             product(mixed, batch.n, weights + layer->output, n_mixed, m.width, out);
             add_out(batch.n);
             normalise_rows(layer->hidden_gain, batch.n);
+            if (layer->conv_ff.width) convolve(layer->conv_ff, batch);
             feed_forward(*layer, batch.n);
             add_out(batch.n);
         }
@@ -346,12 +347,12 @@ struct Engine {
         for (int64_t r = 0; r < n; r++) add(x[r], out[r], m.width);
     }
 
-    // Add the short convolution to what attention reads, and move its memory of past inputs on
-    void convolve(const Layer& layer, const Batch& batch) const {
-        const int64_t d = m.width, past = m.conv - 1;
-        const float* taps = weights + layer.taps;
+    // Add the short convolution to its inputs, and move its memory of past ones on
+    void convolve(const Conv& conv, const Batch& batch) const {
+        const int64_t d = m.width, past = conv.width - 1;
+        const float* taps = weights + conv.taps;
         for (int64_t r = 0; r < batch.n; r++) {
-            float* inputs = cache(batch.sequence[r]) + layer.inputs;
+            float* inputs = cache(batch.sequence[r]) + conv.inputs;
             copy(seen[r], out[r], d);
             add_product(out[r], seen[r], taps, d);
             for (int64_t tap = 1; tap <= past; tap++) add_product(out[r], inputs + (past - tap) * d, taps + tap * d, d);

@@ -3,7 +3,7 @@
 
 struct Model {
     int64_t layers, width, heads, kv_heads, head_width, vocabulary, context, hidden;
-    int64_t layer_norm, gelu, conv, qk_norm, rotated;  // choices: 0 or 1, taps, width that is rotated
+    int64_t layer_norm, gelu, qk_norm, rotated;  // choices: 0 or 1, width that is rotated
     int64_t embedding, positions, gain, head, cosines, sines;
     int64_t cache_numbers;  // that one sequence takes
 };
@@ -22,12 +22,18 @@ struct Kept {
     int64_t groups, width, stride, decoded, cache;
 };
 
+// A short convolution: how many taps, the taps themselves, and where its last inputs lie in the cache.
+struct Conv {
+    int64_t width, taps, inputs;
+};
+
 struct Layer {
-    int64_t attention_gain, taps, encoders, n_encoded, read, output, hidden_gain, up, down;
+    int64_t attention_gain, encoders, n_encoded, read, output, hidden_gain, up, down;
+    Conv conv, conv_ff;
     Code query, key, value;
     Kept keys, values;
     double query_epsilon, key_epsilon;                                // of the norms of queries and keys
-    int64_t norms, inputs, value_shared;                              // in the cache; whether values are the keys' codes
+    int64_t norms, value_shared;                                      // in the cache; whether values are the keys' codes
     int64_t slopes, rotate;                                           // ALiBi; rotary on whole keys
     int64_t rotary_query, rotary_key, rotary_width, rotary_cache;     // decoupled rotary part
     int64_t gate;                                                     // in the encoders' product, one number a head

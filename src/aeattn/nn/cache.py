@@ -14,7 +14,7 @@ from torch import Tensor
 
 class LayerCache:
     """What one layer keeps of each character, by name, (B, G, T, width), and the last inputs of its short
-    convolution.
+    convolutions, by what they stand before.
 
     The arrays are allocated once, for `capacity` characters, when the first character arrives.
     """
@@ -22,7 +22,7 @@ class LayerCache:
     def __init__(self, capacity: int, latent: bool) -> None:
         self.capacity, self.latent = capacity, latent
         self.length = 0
-        self.inputs: Tensor | None = None
+        self.inputs: dict[str, Tensor] = {}
         self._kept: dict[str, Tensor] = {}
 
     def append(self, new: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -47,8 +47,7 @@ class LayerCache:
     @property
     def bytes(self) -> int:
         """Bytes really allocated."""
-        held = [*self._kept.values(), *([] if self.inputs is None else [self.inputs])]
-        return sum(t.numel() * t.element_size() for t in held)
+        return sum(t.numel() * t.element_size() for t in (*self._kept.values(), *self.inputs.values()))
 
 
 class Cache:
@@ -85,15 +84,15 @@ class Cache:
         return (new - before).clamp(min=0), (new < before)[:, :, None], mask[:, None]
 
 
-def past_inputs(cache: LayerCache | None, x: Tensor, width: int) -> Tensor:
-    """`x` (B, T, D) with the `width - 1` inputs before it in front: (B, T + width - 1, D).
+def past_inputs(cache: LayerCache | None, name: str, x: Tensor, width: int) -> Tensor:
+    """`x` (B, T, D) with the `width - 1` inputs of that convolution before it in front: (B, T + width - 1, D).
 
     Zeros stand for what was before the first character. The cache, if any, is moved on.
     """
-    before = None if cache is None else cache.inputs
+    before = None if cache is None else cache.inputs.get(name)
     if before is None:
         before = x.new_zeros(x.shape[0], width - 1, x.shape[2])
     joined = torch.cat([before, x], dim=1)
     if cache is not None:
-        cache.inputs = joined[:, joined.shape[1] - (width - 1) :].clone()
+        cache.inputs[name] = joined[:, joined.shape[1] - (width - 1) :].clone()
     return joined

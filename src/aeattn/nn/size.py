@@ -17,8 +17,8 @@ from aeattn.config.model import CacheKind, ModelConfig
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
 from aeattn.config.shown import rows_html
 
-TAPS, TABLE = "conv.taps", "attention.value_table.weight"
-NO_MATRICES = (TAPS, TABLE)  # two axes, but nothing that multiplies each token
+TAPS, TAPS_FF, TABLE = "conv.taps", "conv_ff.taps", "attention.value_table.weight"
+NO_MATRICES = (TAPS, TAPS_FF, TABLE)  # two axes, but nothing that multiplies each token
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ def _layer(config: ModelConfig, kinds: Kinds) -> Shapes:
     }
     if config.conv:
         shapes[TAPS] = (config.conv, d)
+    if config.conv_ff:
+        shapes[TAPS_FF] = (config.conv_ff, d)
     if not config.per_head:
         shapes["attention.output.weight"] = (d, heads * config.d_head)
     if config.gate:

@@ -50,16 +50,17 @@ def make_heads(config: ModelConfig, role: Role, layer: int) -> Projection:
 class ShortConv(nn.Module):
     """A causal depthwise convolution added to its input: x_t + sum_i w_i * x_(t-i), (B, T, D) -> the same.
 
-    It lets attention look at character groups without spending heads on it (Primer, So et al. 2021).
+    It lets attention look at character groups without spending heads on it (Primer, So et al. 2021), and the
+    feed-forward look at them at all (Canon layers, Allen-Zhu 2025). `name` is its place in the cache.
     """
 
-    def __init__(self, d_model: int, width: int) -> None:
+    def __init__(self, name: str, d_model: int, width: int) -> None:
         super().__init__()
-        self.width = width
+        self.name, self.width = name, width
         self.taps = nn.Parameter(torch.zeros(width, d_model))
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
-        joined, time = past_inputs(cache, x, self.width), x.shape[1]
+        joined, time = past_inputs(cache, self.name, x, self.width), x.shape[1]
         taps = self.taps.to(x.dtype)
         for i in range(self.width):
             x = x + taps[i] * joined[:, self.width - 1 - i : self.width - 1 - i + time]
@@ -93,8 +94,9 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.attention_norm, self.feed_forward_norm = make_norm(config), make_norm(config)
-        self.conv = ShortConv(config.d_model, config.conv) if config.conv else None
+        self.conv = ShortConv("attention", config.d_model, config.conv) if config.conv else None
         self.attention = make_attention(config, layer)
+        self.conv_ff = ShortConv("feed_forward", config.d_model, config.conv_ff) if config.conv_ff else None
         self.feed_forward = FeedForward(config)
         self.dropout = Dropout(config.dropout)
 
@@ -104,12 +106,18 @@ class Block(nn.Module):
     ) -> Tensor:  # fmt: skip
         """`ids` (B, T) are the tokens themselves; `padding` (B, T, 1) is true where there is no character, `mask`
         keeps attention from looking there."""
-        seen = self.attention_norm(x)
-        if self.conv is not None:
-            seen = self.conv(seen if padding is None else seen.masked_fill(padding, 0.0), cache)
+        seen = _convolved(self.conv, self.attention_norm(x), cache, padding)
         x = x + self.dropout(self.attention(seen, ids, cache=cache, mask=mask))
-        out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)), 1)
+        seen = _convolved(self.conv_ff, self.feed_forward_norm(x), cache, padding)
+        out: Tensor = x + self.dropout(self.feed_forward(seen), 1)
         return out
+
+
+def _convolved(conv: nn.Module | None, x: Tensor, cache: LayerCache | None, padding: Tensor | None) -> Tensor:
+    if conv is None:
+        return x
+    out: Tensor = conv(x if padding is None else x.masked_fill(padding, 0.0), cache)
+    return out
 
 
 class LanguageModel(nn.Module):
