@@ -272,6 +272,17 @@ def test_runs_that_were_resumed_are_named(declare_in: Declare) -> None:
     assert "Interrupted, and resumed from a checkpoint: final-auto-seed2." in notes
 
 
+def test_runs_in_two_precisions_are_counted(declare_in: Declare) -> None:
+    folder, declaration = declare_in()
+    records = _records(declaration, _less(0.010, 0.012, 0.017))
+    assert not any("precision" in note for note in summarise(folder, declaration, records).notes)
+    one = records["final-auto-seed2"]
+    training = {**one.config["training"], "precision": "bf16"}
+    records[one.name] = replace(one, config={**one.config, "training": training})
+    notes = summarise(folder, declaration, records).notes
+    assert "The runs were not computed in one precision: 1 in bf16, 5 in fp32." in notes
+
+
 def test_a_measure_of_attention_is_read_from_the_analysis(declare_in: Declare) -> None:
     contrast = {"arm": "auto", "than": "standard", "measure": "attention.gini"}
     folder, declaration = declare_in({"attention": True, "contrasts": [contrast]})

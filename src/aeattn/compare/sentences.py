@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -313,6 +314,7 @@ def _provenance(records: Sequence[Record]) -> list[str]:
     known = [record.environment for record in records if record.environment is not None]
     commits = {str(each.commit) for each in known}
     machines = {f"{each.cpu}, {each.threads} threads" for each in known}
+    precisions = Counter(r.config["training"]["precision"] for r in records if r.valid is not None)
     found = []
     if len(commits) > 1:
         found.append(f"The runs were made with {len(commits)} versions of the code.")
@@ -320,4 +322,7 @@ def _provenance(records: Sequence[Record]) -> list[str]:
         found.append("Some runs were made with code that was changed after its commit.")
     if len(machines) > 1:
         found.append(f"The runs were made on different machines: {'; '.join(sorted(machines))}.")
+    if len(precisions) > 1:
+        parts = (f"{number} in {precision}" for precision, number in sorted(precisions.items()))
+        found.append(f"The runs were not computed in one precision: {', '.join(parts)}.")
     return found
