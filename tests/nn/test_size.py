@@ -101,6 +101,7 @@ def _model(name: str) -> ModelConfig:
         ("460k-mqa", 460_496, 0.01),
         ("460k-mla", 460_496, 0.01),
         ("460k-deep", 460_496, 0.01),
+        ("460k-best", 460_496, 0.01),
         ("1m", 1_076_897, 0.01),
         ("2.6m", 2_653_421, 0.01),
         ("10m", 10_000_000, 0.05),
@@ -110,7 +111,9 @@ def test_presets_have_the_sizes_they_are_named_for(name: str, target: int, toler
     assert abs(parameters(_model(name)) / target - 1) < tolerance
 
 
-@pytest.mark.parametrize("name", ["460k-linear", "460k-standard", "460k-mqa", "460k-mla", "460k-deep"])
+@pytest.mark.parametrize(
+    "name", ["460k-linear", "460k-standard", "460k-mqa", "460k-mla", "460k-deep", "460k-best"]
+)
 def test_rivals_match_the_default(name: str) -> None:
     assert abs(parameters(_model(name)) / parameters(_model("460k")) - 1) < 0.001
 

@@ -30,6 +30,8 @@ from aeattn.files import Json
 from aeattn.report import write_report
 
 BOOKS = ("books", "--recipe", "books10m", "--chars", "20500000")
+ALL_BOOKS = (*BOOKS[:3], "--limit-chars", "10000000")
+LONG = ("--learning-rate", "3.5e-3", "--matrix-learning-rate", "1.4e-2")  # rates of a run four times as long
 PLAYS = ("shakespeare", "--chars", "19900000", "--context", "256", "--preset", "460k", "--dropout", "0.1")
 TUNED = (*BOOKS[:3], "--chars", "2000000", "--preset", "460k-classic", "--learning-rate")
 NO_SLIDING, QUICK = ("--no-sliding",), ("--no-sliding", "--no-baseline")
@@ -53,6 +55,7 @@ RUNS = {
     "books-460k": Run((*BOOKS, "--preset", "460k"), "books"),
     "books-460k-linear": Run((*BOOKS, "--preset", "460k-linear"), "books"),
     "books-460k-classic": Run((*BOOKS, "--preset", "460k-classic"), "books", NO_SLIDING),  # which is slow
+    "books-460k-best": Run((*ALL_BOOKS, *LONG, "--chars", "82000000", "--preset", "460k-best"), "books"),
     "shakespeare-460k": Run((*PLAYS, "--weight-decay", "0.1"), "shakespeare"),
     "shakespeare-460k-8heads": Run((*PLAYS, "--weight-decay", "0.1", "--n-heads", "8"), "shakespeare"),
     "shakespeare-460k-decay": Run((*PLAYS, "--weight-decay", "0.3"), "shakespeare"),
