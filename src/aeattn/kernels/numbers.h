@@ -23,6 +23,10 @@ static inline vec spread(float x) { return x - vec{}; }
 static inline vec load(const float* x) { return *(const vec*)x; }
 static inline void store(float* to, vec x) { *(vec*)to = x; }
 
+#ifdef __AVX512F__
+static inline float sum(vec x) { return _mm512_reduce_add_ps((__m512)x); }
+static inline float highest(vec x) { return _mm512_reduce_max_ps((__m512)x); }
+#else
 static inline float sum(vec x) {
     float total = 0;
     for (int i = 0; i < LANES; i++) total += x[i];
@@ -34,6 +38,7 @@ static inline float highest(vec x) {
     for (int i = 1; i < LANES; i++) most = x[i] > most ? x[i] : most;
     return most;
 }
+#endif
 
 #if BF16
 
