@@ -56,6 +56,20 @@ RUNS = {
     "books-460k-linear": Run((*BOOKS, "--preset", "460k-linear"), "books"),
     "books-460k-classic": Run((*BOOKS, "--preset", "460k-classic"), "books", NO_SLIDING),  # which is slow
     "books-460k-best": Run((*ALL_BOOKS, *LONG, "--chars", "82000000", "--preset", "460k-best"), "books"),
+    "shakespeare-460k-best": Run(
+        (
+            "shakespeare",
+            "--chars",
+            "40000000",
+            "--preset",
+            "460k-best",
+            "--dropout",
+            "0.2",
+            "--weight-decay",
+            "0.1",
+        ),
+        "shakespeare",
+    ),
     "shakespeare-460k": Run((*PLAYS, "--weight-decay", "0.1"), "shakespeare"),
     "shakespeare-460k-8heads": Run((*PLAYS, "--weight-decay", "0.1", "--n-heads", "8"), "shakespeare"),
     "shakespeare-460k-decay": Run((*PLAYS, "--weight-decay", "0.3"), "shakespeare"),
