@@ -78,7 +78,7 @@ FIELD_CHANGES: dict[str, object] = {
     "positions": "learned", "norm": "layer", "activation": "gelu", "qk_norm": False, "conv": 0, "tied": True,
     "zero_init": False, "dropout": 0.5, "d_rotary": 6, "n_kv_heads": 1,
     "head_width": 4, "query_bottleneck": 5, "d_hidden": 12, "gate": True,
-    "value_embedding": True,
+    "value_embedding": True, "conv_ff": 2,
 }  # fmt: skip
 
 
