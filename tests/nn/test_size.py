@@ -78,6 +78,12 @@ def test_the_latent_cache_holds_codes_norms_and_the_shared_rotary_part() -> None
     assert size(tiny_config(value="residual")).not_absorbable.startswith("residual")  # type: ignore[union-attr]
 
 
+def test_shorter_windows_of_training_cost_what_a_shorter_context_does() -> None:
+    long, short = size(tiny_config(context=32), window=8), size(tiny_config(context=8))
+    assert long.train_flops == short.train_flops
+    assert long.generate_flops == size(tiny_config(context=32)).generate_flops > short.generate_flops
+
+
 @given(target=st.integers(4_000, 40_000))
 def test_solving_for_a_width_comes_as_near_as_whole_numbers_allow(target: int) -> None:
     solved = solve_width(tiny_config(), target)

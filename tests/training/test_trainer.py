@@ -94,6 +94,19 @@ def test_the_seed_decides_everything(tmp_path: Path) -> None:
     assert _distance(first, _trained(tmp_path / "c", seed=1)) > 0.01
 
 
+def test_a_window_trains_what_a_context_of_its_length_does(tmp_path: Path) -> None:
+    """Biases on distance have no weights that a longer context would add to."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    long = _trainer(tmp_path / "a", replace(SETTINGS, window=8), context=32, conv=3)
+    short = _trainer(tmp_path / "b", context=8, conv=3)
+    assert long.loader.at(0).shape == (4, 9)
+    assert long.config.chars_per_step == short.config.chars_per_step == 4 * 8
+    scores = [trainer.run() for trainer in (long, short)]
+    assert _distance(long.model.state_dict(), short.model.state_dict()) == 0.0
+    assert scores[0] != scores[1]  # the validation text is read with the whole context
+
+
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
     """Weights after a training with each schedule, and nothing else changed."""
@@ -107,7 +120,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch
      {"beta2": 0.5},
      {"momentum": 0.5}, {"clip": 1e-3}, {"schedule": "constant"}, {"warmup": 0.9}, {"optimizer": "adamw"},
      {"final_rate": 0.5}, {"schedule": "wsd", "decay": 0.5}, {"batch": 2}, {"accumulate": 2}, {"steps": 7},
-     {"precision": "bf16"}],
+     {"precision": "bf16"}, {"window": 8}],
     ids=str,
 )  # fmt: skip
 def test_every_training_setting_changes_the_result(

@@ -40,12 +40,12 @@ def _size(name: str | None, options: argparse.Namespace) -> Json:
     vocabulary = options.vocab_size
     if vocabulary is None:
         vocabulary = vocabulary_of(config)
-    model = config.with_vocabulary(vocabulary).model
+    model, window = config.with_vocabulary(vocabulary).model, config.window
     try:
         if options.parameters is not None:
             model = solve_width(model, options.parameters, parameters)
         if options.flops is not None:
-            model = solve_width(model, options.flops, lambda config: size(config).train_flops)
+            model = solve_width(model, options.flops, lambda config: size(config, window=window).train_flops)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
     changed = model != resolve({"preset": name}, plugins=options.plugin).with_vocabulary(vocabulary).model
@@ -53,7 +53,7 @@ def _size(name: str | None, options: argparse.Namespace) -> Json:
         "preset": name,
         "vocab_size": vocabulary,
         "d_ff": model.d_ff,
-        **asdict(size(model)),
+        **asdict(size(model, window=window)),
         "changed": changed,
     }
 

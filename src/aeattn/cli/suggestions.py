@@ -19,7 +19,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "n-epochs": ("--chars", "--steps"),
     "time": ("--minutes",), "hours": ("--minutes",), "seconds": ("--minutes",),
     "block-size": ("--context",), "seq-len": ("--context",), "context-length": ("--context",),
-    "max-seq-len": ("--context",), "window": ("--context",),
+    "max-seq-len": ("--context",),
     "layers": ("--n-layers",), "n-layer": ("--n-layers",), "depth": ("--n-layers",), "num-layers": ("--n-layers",),
     "heads": ("--n-heads",), "n-head": ("--n-heads",), "num-heads": ("--n-heads",),
     "n-embd": ("--d-model",), "dim": ("--d-model",), "width": ("--d-model",), "hidden-size": ("--d-model",),

@@ -345,4 +345,5 @@ def work(job: Record) -> float:
     from aeattn.nn.size import size
 
     config = job.run_config
-    return float(config.training.steps * config.chars_per_step * size(config.model).train_flops)
+    tokens = config.training.steps * config.chars_per_step
+    return float(tokens * size(config.model, window=config.window).train_flops)

@@ -16,9 +16,9 @@ Throughput = Callable[[Sequence[RunConfig]], list[float]]
 TIME_TRIES = 4
 TIME_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
 
-COSTS: dict[str, tuple[str, Callable[[ModelConfig], float]]] = {
-    "parameters": ("parameters", parameters),
-    "flops": ("FLOPs a token of training", lambda config: size(config).train_flops),
+COSTS: dict[str, tuple[str, Callable[[RunConfig], float]]] = {
+    "parameters": ("parameters", lambda config: parameters(config.model)),
+    "flops": ("FLOPs a token of training", lambda config: size(config.model, window=config.window).train_flops),
 }
 
 
@@ -35,7 +35,11 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
 
     Raises InputError, which says how near it came, where that is further off than the tolerance.
     """
-    unit, cost = COSTS[kind]
+    unit, cost_of = COSTS[kind]
+
+    def cost(model: ModelConfig) -> float:
+        return cost_of(replace(config, model=model))
+
     model = _solved(config.model, target, cost, vary)
     off_by = cost(model) / target - 1
     if abs(off_by) > tolerance:
@@ -49,7 +53,7 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
 
 def compare_cost(config: RunConfig, kind: str, target: float) -> Matched:
     """The config as it is, and how far its parameters or FLOPs are off."""
-    return Matched(config, COSTS[kind][1](config.model) / target - 1)
+    return Matched(config, COSTS[kind][1](config) / target - 1)
 
 
 def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], float], vary: str) -> ModelConfig:

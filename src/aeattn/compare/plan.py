@@ -170,7 +170,7 @@ class _Resolver:
             solved = match_time(named, reference, vary, tolerance, self._measured)
             left = compare_time(list(as_declared.values()), reference, self._measured)
         else:
-            target = matching.target or COSTS[kind][1](reference.model)
+            target = matching.target or COSTS[kind][1](reference)
             solved = [
                 match_cost(config, kind, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()
             ]
@@ -195,7 +195,8 @@ class _Resolver:
         name, kind, size = key
         several, sizes = len(self.spec.matching.by) > 1, len(self.spec.sizes) > 1
         arm = next(arm for arm in self.spec.arms if arm.name == name)
-        cost, config = size_of(matched.config.model), matched.config
+        config = matched.config
+        cost = size_of(config.model, window=config.window)
         return ResolvedArm(
             id="@".join([name, *([kind] if several else []), *([size] if size and sizes else [])]),
             arm=name,
@@ -220,7 +221,7 @@ class _Resolver:
         kind, amount = self.spec.budget.kind, self.spec.budget.amount
         if kind == "minutes":
             return [max(1, round(60 * amount / seconds)) for seconds in self._measured(configs)]
-        cost = [size_of(c.model).train_flops if kind == "flops" else 1 for c in configs]
+        cost = [size_of(c.model, window=c.window).train_flops if kind == "flops" else 1 for c in configs]
         return [max(1, int(amount // (c.chars_per_step * n))) for c, n in zip(configs, cost, strict=True)]
 
 

@@ -89,6 +89,9 @@ class TrainingConfig(Shown):
     spike_every: int = setting(100, "a rollback goes to the last checkpoint of a step that this divides")
     spike_rollbacks: int = setting(10, "how many rollbacks there may be")
     gradients: GradientKind = setting("fp32", "as what several processes send gradients", flag=True, saved=False)
+    window: int | None = setting(
+        None, "tokens of a training window, where the context is longer", metavar="N", flag=True, saved=False
+    )
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -103,6 +106,7 @@ class TrainingConfig(Shown):
         require(0 <= chars <= LONGEST_SAMPLE, "sample_chars", chars, most)
         require(factor == 0 or 1 < factor < 1e38, "spike_factor", factor, "0 (off), or more than 1")
         require(minutes is None or 0 < minutes < 2**31, "minutes", minutes, "more than 0")
+        require(self.window is None or self.window >= 1, "window", self.window, "at least 1, or leave it out")
         for name in ("learning_rate", "matrix_learning_rate"):
             require(0 < getattr(self, name) < 3.4e38, name, getattr(self, name), "more than 0")
         for name in ("warmup", "decay", "final_rate"):
@@ -193,6 +197,20 @@ class RunConfig(Shown):
     def __post_init__(self) -> None:
         names = [name.strip() for names in self.track for name in names.split(",")]
         object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, names))))
+        self._check_window()
+
+    def _check_window(self) -> None:
+        window, model = self.window, self.model
+        if window < model.context and model.positions == "learned":
+            raise InputError(
+                f"training.window is {window:,}, and learned positions from there to the context of "
+                f"{model.context:,} would never be trained: choose positions alibi, or leave out the window"
+            )
+
+    @property
+    def window(self) -> int:
+        """Tokens of a training window: `training.window`, at most those of the context."""
+        return min(self.training.window or self.model.context, self.model.context)
 
     @property
     def text_seed(self) -> int:
@@ -202,7 +220,7 @@ class RunConfig(Shown):
     @property
     def chars_per_step(self) -> int:
         """Tokens that one update trains on: characters, unless `data.tokenizer` says otherwise."""
-        return self.training.batch * self.training.accumulate * self.model.context
+        return self.training.batch * self.training.accumulate * self.window
 
     def with_vocabulary(self, size: int) -> RunConfig:
         """The same run, of a text whose tokenizer has so many tokens."""

@@ -42,7 +42,7 @@ class Size:
 
     Attributes:
         parameters: How many numbers are learned.
-        train_flops: Operations (FLOPs) a token of training, averaged over a window of the context.
+        train_flops: Operations (FLOPs) a token of training, averaged over a window of training.
         generate_flops: Operations for one new token with a full cache of the whole context.
         cache_bytes: Kept for each token of the past with the full cache, over all layers, at `bytes_per_number`.
         latent_cache_bytes: The same with a cache of codes alone, or None where that is not exact.
@@ -70,12 +70,13 @@ class Size:
         return rows_html("Size", rows.items())
 
 
-def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
+def size(config: ModelConfig, bytes_per_number: int = 4, *, window: int | None = None) -> Size:
     """What the model that a config describes costs, without building it.
 
     Args:
         config: The model.
         bytes_per_number: Of what a cache keeps: 4 for float32, 2 for bfloat16.
+        window: Tokens of a training window, if not the context.
 
     Returns:
         Parameters, FLOPs and cache bytes.
@@ -86,7 +87,7 @@ def size(config: ModelConfig, bytes_per_number: int = 4) -> Size:
     latent = None if reason else bytes_per_number * latent_cache_numbers(config)
     return Size(
         parameters=parameters(config),
-        train_flops=3 * forward_flops(config, mean_keys=(config.context + 1) / 2),
+        train_flops=3 * forward_flops(config, mean_keys=((window or config.context) + 1) / 2),
         generate_flops=forward_flops(config, mean_keys=config.context),
         cache_bytes=bytes_per_number * cache_numbers(config),
         latent_cache_bytes=latent,

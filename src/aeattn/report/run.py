@@ -117,12 +117,13 @@ def _kept(config: RunConfig) -> int:
 def _facts(
     run: RunFolder, config: RunConfig, points: Sequence[Point], problems: list[str]
 ) -> Iterator[tuple[str, str]]:
-    model, training, of = config.model, config.training, size(config.model)
+    model, training, of = config.model, config.training, size(config.model, window=config.window)
     environment = _environment(run, problems)
     yield "preset", config.preset or ""
     yield "parameters", f"{of.parameters:,}"
     layers, heads = _plural(model.n_layers, "layer"), _plural(model.n_heads, "head")
-    sizes = f"context {model.context:,}, vocabulary size {model.vocab_size:,}"
+    window = f", trained on windows of {config.window:,}" if config.window < model.context else ""
+    sizes = f"context {model.context:,}{window}, vocabulary size {model.vocab_size:,}"
     yield "model", f"{layers} of width {model.d_model} with {heads}, {sizes}"
     kinds = ", ".join(f"{role}: {getattr(model, role)}" for role in ROLES)
     yield "projections", f"{kinds}; bottleneck {model.bottleneck}"

@@ -76,7 +76,7 @@ class Trainer:
         self.optimizers = make_optimizers(self.model, self.config.training, world)
         self.exchange = Exchange(world, list(self.model.parameters()), settings.gradients)
         rows = settings.batch * settings.accumulate
-        self.batches = TrainBatches(text.train.ids, batch=rows, context=config.model.context, seed=settings.seed)
+        self.batches = TrainBatches(text.train.ids, batch=rows, context=config.window, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
         self._dropout_keys = (
             key_dropouts(self.model, settings.batch // world.size, self.device) if config.model.dropout else None
