@@ -39,7 +39,7 @@ from aeattn.training.world import ALONE, World
 
 Windows = tuple[Int64, Int64]
 Named = tuple[str, "Score"]  # of a document
-WINDOWS_AT_ONCE = 32
+TOKENS_AT_ONCE = 32 * 256  # of a forward pass: more leave the processor's caches, and take longer
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,16 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
     return Score(nats, len(ids), chars, size)
 
 
+def at_once(context: int) -> int:
+    """How many windows a forward pass scores."""
+    return max(1, TOKENS_AT_ONCE // context)
+
+
 def evaluate(model: nn.Module, ids: Ids, context: int, tokenizer: Tokenizer, stride: int | None = None) -> Score:
     """The loss over a whole document with fixed, neighbouring windows of `context` tokens; with a stride, windows
     where every prediction sees at least `context - stride` tokens, if there are as many."""
     step = context if stride is None else stride
-    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, WINDOWS_AT_ONCE), tokenizer)
+    return score_windows(model, sliding_windows(ids, 0, len(ids), context, step, at_once(context)), tokenizer)
 
 
 def evaluate_store(
@@ -130,10 +135,10 @@ def evaluate_store(
     scores: list[Named] = []
     done = 0  # batches of windows
     for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
-        windows = sliding_windows(ids, 0, len(ids), context, stride or context, WINDOWS_AT_ONCE)
+        windows = sliding_windows(ids, 0, len(ids), context, stride or context, at_once(context))
         score = score_windows(model, _told(world.each(windows, done), work), tokenizer)
         scores.append((document.name, _of_text(score, document, ids, tokenizer, world)))
-        done += -(-count_windows(len(ids), context, stride or context) // WINDOWS_AT_ONCE)
+        done += -(-count_windows(len(ids), context, stride or context) // at_once(context))
     pass_along(model, done, world)
     return scores
 
@@ -150,7 +155,7 @@ def evaluate_rolling(model: nn.Module, store: TokenStore, context: int, tokenize
     document after a line's end (`before_text`), in windows as `rolling_windows` has them."""
     before, scores = before_text(tokenizer), []
     for document, (_, ids) in zip(store.documents, store.texts(), strict=True):
-        windows = rolling_windows(np.asarray(ids), before, context, WINDOWS_AT_ONCE)
+        windows = rolling_windows(np.asarray(ids), before, context, at_once(context))
         score = score_windows(model, windows, tokenizer)
         scores.append((document.name, replace(score, chars=document.chars, bytes=document.bytes)))
     return scores
@@ -214,5 +219,6 @@ def sample_windows(store: TokenStore, context: int, chars: int) -> list[Windows]
     for document, number in evenly(counts, -(-tokens // context)):
         ids, at = texts[document][1], number * context
         windows.append(next(eval_windows(ids, at, min(len(ids), at + context + 1), context)))
-    groups = [windows[i : i + WINDOWS_AT_ONCE] for i in range(0, len(windows), WINDOWS_AT_ONCE)]
+    size = at_once(context)
+    groups = [windows[i : i + size] for i in range(0, len(windows), size)]
     return [(np.concatenate([x for x, _ in g]), np.concatenate([y for _, y in g])) for g in groups]
