@@ -9,10 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from aeattn.benchmarks.readme import MISSING, PICTURE, answer, bargain, clone, headline, with_facts
+from aeattn.benchmarks.readme import (
+    MISSING,
+    NOT_RUN,
+    PICTURE,
+    answer,
+    bargain,
+    clone,
+    headline,
+    rivals,
+    with_facts,
+)
 from aeattn.files import read_json
 from aeattn.report.answer import answer as answer_of
 from aeattn.report.data import load
+from tests.compare.studied import made
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,6 +34,7 @@ def test_its_figures_are_those_of_the_records() -> None:
     assert with_facts(README, ROOT) == README, "run python -m aeattn.benchmarks.records --tables"
     assert re.findall(r"<!-- from (\S+) -->", README) == [
         "results/speed",
+        "results/second",
         "results",
         "pyproject.toml",
         "results/first",
@@ -93,6 +105,20 @@ def test_an_answer_says_how_much_of_it_is_there() -> None:
     nothing = replace(known.summary, contrasts=tuple(replace(c, mean=None) for c in known.contrasts))
     assert "\n" not in answer(replace(known, summary=nothing))
     assert "There is no answer yet" in answer(replace(known, summary=None))
+
+
+def test_the_study_says_what_it_found_or_that_it_has_not_been_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rivals(tmp_path / "second") == NOT_RUN
+    made("second-cache", tmp_path / "second" / "cache", monkeypatch)
+    said = rivals(tmp_path / "second").split("\n\n")
+    assert re.fullmatch(r"\*\*Of 5 primary differences: .*\.\*\*", said[0])
+    assert re.fullmatch(r"\[!\[Loss against .*\]\(docs/second/report\.svg\)\]\(docs/second/report\.md\)", said[1])
+    assert len(said[2].split("\n")) == 5  # each difference
+    assert all(line.startswith("- ") for line in said[2].split("\n"))
+    assert "seeds" in said[3]
+    assert said[4] == "[All of it](docs/second/report.md). To measure it again: `aeattn compare second-cache`."
 
 
 @pytest.mark.parametrize("name", ["idea"])

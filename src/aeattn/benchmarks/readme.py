@@ -11,20 +11,28 @@ import msgspec
 from aeattn.benchmarks.results import GenerationBench, TrainingBench
 from aeattn.benchmarks.tables import Block, Table, interval, paired, to_markdown
 from aeattn.compare.metrics import LOSSES
+from aeattn.compare.study import parts_of
 from aeattn.report.answer import answer as answer_of
 from aeattn.report.data import Comparison, load
+from aeattn.report.study import make_page
 
 PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
 STANDARD, PEER = "standard attention", "nanoGPT"
 COLUMNS = ("measured", "standard", "auto&shy;encoder")  # three that are no wider than a phone
 LENGTH = 8192  # of the context at which generation is compared
 MISSING = "not measured yet"
+SECOND = "docs/second/report"  # of the study against rivals, without what follows the dot
+NOT_RUN = (
+    "Whether rivals with as small a cache, such as multi-query attention, lose less is not known yet: the "
+    "comparison is [pre-registered](docs/experiments.md#screening-and-the-second-comparison), and has not been run."
+)
 
 
 def with_facts(readme: str, root: Path) -> str:
     """The README of a checkout with each `<!-- from NAME -->` ... `<!-- end -->` filled anew."""
     results, first = root / "results", root / "results" / "first"
     facts = {"results/speed": headline(results), "results": bargain(results), "results/first": answer(load(first)),
+             "results/second": rivals(results / "second"),
              "pyproject.toml": clone(root / "pyproject.toml")}  # fmt: skip
 
     def filled(match: re.Match[str]) -> str:
@@ -38,6 +46,30 @@ def clone(pyproject: Path) -> str:
     address = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
     note = "\n\nOWNER is the account where you found this page." if "/OWNER/" in address else ""
     return f"```sh\ngit clone {address} && cd {address.rsplit('/', 1)[-1]}\npip install .\n```{note}"
+
+
+# -- the answer of the study -------------------------------------------------------------------------------
+
+
+def rivals(study: Path) -> str:
+    """What the study against rivals with small caches has found: its picture, its primary differences, the
+    conditions, and the commands that measure it again."""
+    parts = parts_of(study)
+    if not parts:
+        return NOT_RUN
+    page = make_page(study)
+    done, wanted = (sum(getattr(part.summary.runs, name) for part in parts) for name in ("done", "wanted"))
+    picture = page.hero and f"[![{page.hero.figures[0].title}]({SECOND}.svg)]({SECOND}.md)"
+    commands = ", ".join(f"`aeattn compare {study.name}-{part.folder.name}`" for part in parts)
+    blocks = [
+        f"**{page.answer}**",
+        picture,
+        "" if done == wanted else f"So far, with {done} of {wanted} runs done.",
+        "\n".join(f"- {said}" for said in page.detail),
+        page.conditions,
+        f"[All of it]({SECOND}.md). To measure it again: {commands}.",
+    ]
+    return "\n\n".join(filter(None, blocks))
 
 
 # -- the answer of a comparison ----------------------------------------------------------------------------

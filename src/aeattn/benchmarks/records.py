@@ -26,6 +26,7 @@ from pathlib import Path
 
 from aeattn.benchmarks.readme import with_facts
 from aeattn.benchmarks.results_page import page, read
+from aeattn.compare.study import parts_of
 from aeattn.files import Json
 from aeattn.report import write_report
 
@@ -82,7 +83,11 @@ RUNS = {
 }
 
 
-REPORTED = ("first", "larger")  # comparisons whose reports stand in docs/, under the same names
+REPORTED = (
+    "first",
+    "larger",
+    "second",
+)  # comparisons, and a study, whose reports stand in docs/, under the same names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,7 +122,7 @@ def write_documents(root: Path) -> None:
     (results / "README.md").write_text(page(results, list(RUNS)), encoding="utf-8")
     readme.write_text(with_facts(readme.read_text(encoding="utf-8"), root), encoding="utf-8")
     for comparison in REPORTED:
-        if (results / comparison / "summary.json").exists():
+        if (results / comparison / "summary.json").exists() or parts_of(results / comparison):
             write_report(results / comparison, root / "docs" / comparison)
 
 
