@@ -24,7 +24,8 @@ MISSING = "not measured yet"
 SECOND = "docs/second/report"  # of the study against rivals, without what follows the dot
 NOT_RUN = (
     "Whether rivals with as small a cache, such as multi-query attention, lose less is not known yet: the "
-    "comparison is [pre-registered](docs/experiments.md#screening-and-the-second-comparison), and has not been run."
+    "comparison is [pre-registered](docs/experiments.md#screening-and-the-second-comparison), and has not been "
+    "run."
 )
 
 
@@ -59,7 +60,8 @@ def rivals(study: Path) -> str:
         return NOT_RUN
     page = make_page(study)
     done, wanted = (sum(getattr(part.summary.runs, name) for part in parts) for name in ("done", "wanted"))
-    picture = page.hero and f"[![{page.hero.figures[0].title}]({SECOND}.svg)]({SECOND}.md)"
+    hero = page.hero.figures[0].title if page.hero else None
+    picture = f"[![{hero}]({SECOND}.svg)]({SECOND}.md)" if hero else ""
     commands = ", ".join(f"`aeattn compare {study.name}-{part.folder.name}`" for part in parts)
     blocks = [
         f"**{page.answer}**",

@@ -83,11 +83,7 @@ RUNS = {
 }
 
 
-REPORTED = (
-    "first",
-    "larger",
-    "second",
-)  # comparisons, and a study, whose reports stand in docs/, under the same names
+REPORTED = ("first", "larger", "second")  # whose reports stand in docs/, under the same names
 
 
 def main(arguments: list[str] | None = None) -> int:
