@@ -182,7 +182,7 @@ def test_a_kill_while_pytorch_compiles_is_survived(damage: str, tmp_path: Path) 
 def test_a_step_with_other_kernels_has_not_been_compiled_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = (tiny_config(), 2, torch.float32, torch.device("cpu"))
+    facts = (tiny_config(), (2, 8), torch.float32, torch.device("cpu"))
     before = compiling.compiled_mark(*facts)
     assert compiling.compiled_mark(*facts) == before
     (tmp_path / "operator.py").write_text("# another source")

@@ -27,6 +27,7 @@ from aeattn.errors import Diverged, InputError
 from aeattn.runs.folder import RunFolder
 from aeattn.terminal.progress import LiveReporter, PlainReporter, Status, clock, describe, heading, screen
 from aeattn.training import compiled_cache, compiling, hooks
+from aeattn.training import trainer as trainer_module
 from aeattn.training.evaluate import Score
 from aeattn.training.start import Training, add_hooks
 from aeattn.training.trainer import Trainer
@@ -81,6 +82,25 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> N
         assert p.grad is not None
         assert q.grad is not None
         assert torch.allclose(p.grad, q.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_passes_of_few_windows_give_the_gradient_of_one_pass(
+    dropout: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU a batch is cut to fit the caches; masks of dropout belong to windows, not to passes."""
+    found = []
+    for windows, fitting in ((6, 7), (3, 5), (2, 2), (1, 0)):
+        monkeypatch.setattr(trainer_module, "PASS_NUMBERS", 8 * 16 * fitting)  # windows of 8, 16 features wide
+        (tmp_path / str(windows)).mkdir()
+        trainer = _trainer(tmp_path / str(windows), replace(SETTINGS, batch=6), context=8, dropout=dropout)
+        assert trainer.windows_at_once == windows
+        loss = trainer._gradients(trainer.loader.at(0))
+        found.append((loss, [p.grad for p in trainer.model.parameters()]))
+    for loss, gradients in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-6)
+        for g, h in zip(gradients, found[0][1], strict=True):
+            assert torch.allclose(g, h, atol=1e-6)
 
 
 def _trainer_in(folder: Path, **changes: Any) -> Trainer:
@@ -211,13 +231,14 @@ def test_compiling_is_decided_from_the_work_ahead() -> None:
 def test_what_was_compiled_is_known_to_the_next_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEATTN_CACHE", str(tmp_path))
     cpu, config = torch.device("cpu"), tiny_config()
-    mark = compiling.compiled_mark(config, 4, torch.float32, cpu)
+    mark = compiling.compiled_mark(config, (4, 8), torch.float32, cpu)
     assert not mark.exists()
     compiling.note(mark)
-    assert compiling.compiled_mark(config, 4, torch.float32, cpu).exists()
-    assert not compiling.compiled_mark(config, 5, torch.float32, cpu).exists()
-    assert not compiling.compiled_mark(config, 4, torch.bfloat16, cpu).exists()
-    assert not compiling.compiled_mark(tiny_config(d_ff=8), 4, torch.float32, cpu).exists()
+    assert compiling.compiled_mark(config, (4, 8), torch.float32, cpu).exists()
+    assert not compiling.compiled_mark(config, (5, 8), torch.float32, cpu).exists()
+    assert not compiling.compiled_mark(config, (4, 9), torch.float32, cpu).exists()
+    assert not compiling.compiled_mark(config, (4, 8), torch.bfloat16, cpu).exists()
+    assert not compiling.compiled_mark(tiny_config(d_ff=8), (4, 8), torch.float32, cpu).exists()
 
 
 def test_what_is_compiled_is_kept_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,18 +198,18 @@ def _forget_compiled() -> None:
 
 
 def _mark(trainer: Trainer) -> Path:
-    rows = trainer.config.training.batch // trainer.world.size
-    return compiled_mark(trainer.config.model, rows, trainer.dtype, trainer.device)
+    shape = (trainer.windows_at_once, trainer.config.window)
+    return compiled_mark(trainer.config.model, shape, trainer.dtype, trainer.device)
 
 
-def compiled_mark(config: ModelConfig, batch: int, dtype: torch.dtype, device: torch.device) -> Path:
-    """A file that is there where a step like this one has been compiled on this machine: same model, batch,
+def compiled_mark(config: ModelConfig, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Path:
+    """A file that is there where a step like this one has been compiled on this machine: same model, shape (B, T),
     precision, threads, device, PyTorch, and source of the layers and the operators of kernels."""
     folders = (Path(package.__path__[0]) for package in (nn, kernels))
     source = b"".join(path.read_bytes() for folder in folders for path in sorted(folder.rglob("*.py")))
     facts = {
         "model": asdict(config),
-        "batch": batch,
+        "shape": shape,
         "dtype": str(dtype),
         "device": str(device),
         "torch": torch.__version__,

@@ -39,6 +39,8 @@ from aeattn.training.world import ALONE, World, check_batch
 
 T = TypeVar("T")
 
+PASS_NUMBERS = 1 << 17  # what a pass on a CPU has between two layers: more do not stay in a core's cache
+
 
 class Trainer:
     """Trains a model on prepared text: `run` does all of it, `update` one step.
@@ -78,8 +80,9 @@ class Trainer:
         rows = settings.batch * settings.accumulate
         self.batches = TrainBatches(text.train.ids, batch=rows, context=config.window, seed=settings.seed)
         self.loader = Loader(self.batches, self.device, world)
+        self.windows_at_once = self._windows_at_once(settings.batch // world.size)
         self._dropout_keys = (
-            key_dropouts(self.model, settings.batch // world.size, self.device) if config.model.dropout else None
+            key_dropouts(self.model, self.windows_at_once, self.device) if config.model.dropout else None
         )
         self.loss: compiling.Step = self.plain_loss
         self.state, self.stop = State(), Stop()
@@ -265,21 +268,29 @@ class Trainer:
         self.state.take(loss)
         self.state.seconds = time.perf_counter() - self._clock
 
+    def _windows_at_once(self, most: int) -> int:
+        """How many windows of a micro-batch one pass takes: all of them, or on a CPU the part that stays in its
+        caches, as the gradient is the same."""
+        if self.device.type != "cpu" or self.sharded:  # whose weights would come and go once more
+            return most
+        fitting = max(1, PASS_NUMBERS // (self.config.window * self.config.model.d_model))
+        return max(n for n in range(1, min(most, fitting) + 1) if most % n == 0)
+
     def _gradients(self, windows: Tensor) -> float:
-        """Accumulate the gradient of the mean loss over all micro-batches; return that loss."""
-        micro_batches, loss = windows.chunk(self.config.training.accumulate), 0.0
+        """Accumulate the gradient of the mean loss over all windows, pass by pass; return that loss."""
+        passes, loss = windows.split(self.windows_at_once), 0.0
         in_full = self.dtype == torch.float32
         autocast: AbstractContextManager[Any] = (
             nullcontext() if in_full else torch.autocast(self.device.type, self.dtype)
         )
-        for number, ids in enumerate(micro_batches):
+        for number, ids in enumerate(passes):
             if self.world.size == 1:  # several agree when all have their gradients
                 self.stop.heed()
             self._key_dropout(number * len(ids), len(ids))
             if self.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with autocast:  # outside of what is compiled, which could not be cached with it
-                part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(micro_batches)
+                part_loss = self.loss(ids[:, :-1].contiguous(), ids[:, 1:].contiguous()) / len(passes)
             part_loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part_loss.detach())
         return loss
