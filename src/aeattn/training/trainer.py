@@ -278,7 +278,7 @@ class Trainer:
 
     def _gradients(self, windows: Tensor) -> float:
         """Accumulate the gradient of the mean loss over all windows, pass by pass; return that loss."""
-        passes, loss = windows.split(self.windows_at_once), 0.0
+        passes, loss = torch.split(windows, self.windows_at_once), 0.0
         in_full = self.dtype == torch.float32
         autocast: AbstractContextManager[Any] = (
             nullcontext() if in_full else torch.autocast(self.device.type, self.dtype)
