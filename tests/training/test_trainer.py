@@ -89,6 +89,7 @@ def test_passes_of_few_windows_give_the_gradient_of_one_pass(
     dropout: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a CPU a batch is cut to fit the caches; masks of dropout belong to windows, not to passes."""
+    monkeypatch.setattr(trainer_module, "PASS_TOKENS", 0)
     found = []
     for windows, fitting in ((6, 7), (3, 5), (2, 2), (1, 0)):
         monkeypatch.setattr(trainer_module, "PASS_NUMBERS", 8 * 16 * fitting)  # windows of 8, 16 features wide
@@ -97,6 +98,8 @@ def test_passes_of_few_windows_give_the_gradient_of_one_pass(
         assert trainer.windows_at_once == windows
         loss = trainer._gradients(trainer.loader.at(0))
         found.append((loss, [p.grad for p in trainer.model.parameters()]))
+    monkeypatch.setattr(trainer_module, "PASS_TOKENS", 1)  # of a wide model, weights are more than a pass
+    assert trainer._windows_at_once(6) == 6
     for loss, gradients in found[1:]:
         assert loss == pytest.approx(found[0][0], rel=1e-6)
         for g, h in zip(gradients, found[0][1], strict=True):

@@ -40,6 +40,7 @@ from aeattn.training.world import ALONE, World, check_batch
 T = TypeVar("T")
 
 PASS_NUMBERS = 1 << 17  # what a pass on a CPU has between two layers: more do not stay in a core's cache
+PASS_TOKENS = 8  # by the width of the model: with fewer, to add up the weights' gradients costs more than is saved
 
 
 class Trainer:
@@ -271,9 +272,11 @@ class Trainer:
     def _windows_at_once(self, most: int) -> int:
         """How many windows of a micro-batch one pass takes: all of them, or on a CPU the part that stays in its
         caches, as the gradient is the same."""
-        if self.device.type != "cpu" or self.sharded:  # whose weights would come and go once more
+        width = self.config.model.d_model
+        tokens = PASS_NUMBERS // width
+        if self.device.type != "cpu" or self.sharded or tokens < PASS_TOKENS * width:
             return most
-        fitting = max(1, PASS_NUMBERS // (self.config.window * self.config.model.d_model))
+        fitting = max(1, tokens // self.config.window)
         return max(n for n in range(1, min(most, fitting) + 1) if most % n == 0)
 
     def _gradients(self, windows: Tensor) -> float:
