@@ -21,8 +21,8 @@ from aeattn.hardware import describe
 
 NANOGPT_NATS = 1.4697  # best validation of config/train_shakespeare_char.py, after some three minutes of an A100
 COMMAND = [
-    "train", "shakespeare", "--preset", "460k", "--context", "256", "--chars", "18500000", "--dropout", "0.1",
-    "--weight-decay", "0.1", "--sample-every", "0",
+    "train", "shakespeare", "--preset", "460k-best", "--context", "2048", "--window", "256", "--batch", "16",
+    "--chars", "4000000", "--weight-decay", "0.1", "--sample-every", "0", "--eval-every", "0",
 ]  # fmt: skip
 
 
