@@ -59,14 +59,13 @@ def test_all_have_the_same_weights_and_a_share_of_the_batch(trainers: list[Train
     assert sorted(map(tuple, rows)) == sorted(map(tuple, alone.loader.at(3).numpy()))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_gradients_with_dropout_average_to_those_of_one(trainers: list[Trainer], accumulate: int) -> None:
+@pytest.mark.parametrize("passes", [1, 2])
+def test_gradients_with_dropout_average_to_those_of_one(trainers: list[Trainer], passes: int) -> None:
     losses, gradients = [], []
     for trainer in trainers:
         if trainer is not trainers[0]:
-            trainer.settle(accumulate=accumulate)
-            rows = trainer.loader.rows
-            trainer._dropout_keys = key_dropouts(trainer.model, len(rows) // accumulate)
+            trainer.windows_at_once = len(trainer.loader.rows) // passes
+            trainer._dropout_keys = key_dropouts(trainer.model, trainer.windows_at_once)
         losses.append(trainer._gradients(trainer.loader.at(0)))
         gradients.append([p.grad for p in trainer.model.parameters() if p.grad is not None])
     assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-6)
