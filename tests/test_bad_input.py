@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from aeattn import InputError
 from aeattn.cli import generate, main
 from aeattn.generation.engine import why_not_fast
-from aeattn.kernels import build, decode
+from aeattn.kernels import build
+from aeattn.kernels.decode import library
 from aeattn.runs.folder import RunFolder
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 40
@@ -176,7 +177,7 @@ def test_a_latent_cache_is_refused_with_the_reason(tmp_path: Path, capsys: pytes
 def test_without_a_compiler_there_is_text_and_a_word_about_it(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    decode.library.cache_clear()
+    library.cache_clear()
     monkeypatch.setattr(build, "cxx", lambda: None)
     why_not_fast.cache_clear()
     try:

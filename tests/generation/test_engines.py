@@ -18,6 +18,7 @@ from aeattn.generation.engine import Engine, fast_engine, pick
 from aeattn.generation.sampling import RandomStream, Sampling
 from aeattn.generation.torch_engine import SimpleEngine, choose, probabilities
 from aeattn.kernels import build, decode
+from aeattn.kernels.decode import library
 from aeattn.nn.size import not_compiled, size
 from aeattn.nn.transformer import LanguageModel
 from tests.conftest import VARIANTS, lively_model, past_inputs_numbers, tiny_config
@@ -178,11 +179,11 @@ def test_numbers_that_are_none_are_drawn_from_without_harm() -> None:
 
 @pytest.mark.parametrize(("x", "n"), [(-40.0, 9), (0.0, 9)])
 def test_compiled_exponentials(x: float, n: int) -> None:
-    library = decode.library()
+    compiled = library()
     for value in np.linspace(x - 40, x, n):
         single = np.exp(np.float64(np.float32(value)))
-        assert library.exp_float(ctypes.c_float(value)) == pytest.approx(single, rel=3e-7)
-        assert library.exp_double(ctypes.c_double(value)) == pytest.approx(np.exp(value), rel=3e-15)
+        assert compiled.exp_float(ctypes.c_float(value)) == pytest.approx(single, rel=3e-7)
+        assert compiled.exp_double(ctypes.c_double(value)) == pytest.approx(np.exp(value), rel=3e-15)
 
 
 def test_numbers_taken_together_are_those_taken_one_by_one() -> None:
@@ -197,7 +198,7 @@ def test_without_a_compiler_there_is_still_an_engine(monkeypatch: pytest.MonkeyP
     assert pick("auto", on_cpu=False) == pick("simple", on_cpu=True) == "simple"
     with pytest.raises(InputError, match="runs on the CPU"):
         pick("fast", on_cpu=False)
-    decode.library.cache_clear()
+    library.cache_clear()
     for change, reason in (
         (lambda: monkeypatch.setattr(build, "cxx", lambda: None), "no C.. compiler such as g.. is installed"),
         (lambda: monkeypatch.setenv("AEATTN_KERNELS", "off"), "AEATTN_KERNELS is off"),
