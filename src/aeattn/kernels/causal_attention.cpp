@@ -1,16 +1,18 @@
-// Causal attention that never writes its scores to memory, forward and backward, in float32 or bf16. One sequence's
-// head of keys and values is one task: its keys and values are packed once, queries pass in blocks of ROWS, and a block's scores stay in
-// the level-2 cache (the idea of Dao et al. 2022, FlashAttention; whole rows here, so that a softmax needs no
-// correction).
+// Causal attention that never writes its scores to memory, forward and backward, in float32 or bf16. One
+// sequence's head of keys and values is one task: its keys and values are packed once, queries pass in blocks of
+// ROWS, and a block's scores stay in the level-2 cache (the idea of Dao et al. 2022, FlashAttention; whole rows
+// here, so that a softmax needs no correction).
 //
-// Compiled with WIDTH, the head width C, a multiple of 16, and BF16 as 0 or 1. Tensors are (B, T, H, C), of keys and
-// values (B, T, G, C), with any strides but the last, which is 1: H / G heads share one of keys and values. Scores get
-// slope * (key - query) added.
+// Compiled with WIDTH, the head width C, a multiple of 16, and BF16 as 0 or 1. Tensors are (B, T, H, C), of keys
+// and values (B, T, G, C), with any strides but the last, which is 1: H / G heads share one of keys and values.
+// Scores get slope * (key - query) added.
 //
 // Products work on words: one float32, or, with AVX512-BF16, a pair of bf16 numbers, of which `vdpbf16ps` adds
 // a[2i] b[2i] + a[2i+1] b[2i+1] to a float32. Two packings serve all seven products:
-//     columns   (C / PACK, T) words along features of one row: for products over features, such as scores
-//     rows      (T / PACK, C) words of PACK rows: for products over time, such as weights times values
+//     panels  (T / ROWS, C / PACK, ROWS) words along features of a row: for products over features, as scores are
+//     rows    (T / PACK, C) words of PACK rows: for products over time, such as weights times values
+// Every product is made in tiles whose sums fill the registers, from pieces of both factors that the level-1 cache
+// holds (Goto and van de Geijn 2008).
 
 #include "numbers.h"
 
@@ -19,8 +21,19 @@
 #include <cstring>
 #include <new>
 
-static const int ROWS = 32;  // queries a block
 static const int C = WIDTH;
+static const int VECTORS = C / LANES;  // of one row
+static const int NEAR = 96;            // rows of keys or values that stay in the level-1 cache
+
+// a tile of sums over features: queries, and vectors of keys
+static const int HIGH = REGISTERS == 32 ? 8 : 4, SPAN = REGISTERS == 32 ? 2 : 3;
+static const int ROWS = SPAN * LANES;  // queries of a block, and keys of a panel
+
+// a tile of sums over time: rows, and vectors of features
+constexpr int divisor(int n, int most) { return n % most ? divisor(n, most - 1) : most; }
+static const int WIDE = divisor(VECTORS, REGISTERS == 32 ? 4 : 2);
+static const int TALL = divisor(ROWS, REGISTERS == 32 ? (WIDE > 2 ? 4 : 8) : 12 / WIDE);
+static_assert(ROWS % HIGH == 0 && ROWS % PACK == 0 && TALL % PACK == 0 && NEAR % ROWS == 0);
 
 // start, start + 1, ...
 static inline vec count_from(int64_t start) {
@@ -61,17 +74,18 @@ struct Scratch {  // one thread's memory, cut into pieces
     }
 };
 
-// `columns` of rows [0, n) of x: out[c][t] = word c of row t; rows up to `padded` are zero
-static void pack_columns(const number* x, int64_t stride, int64_t n, int64_t padded, word* out) {
-    for (int64_t start = 0; start < n; start += 16) {  // whole cache lines at once
-        const int64_t end = start + 16 < n ? start + 16 : n;
+// panels of rows [0, n) of x: out[t / ROWS][c][t % ROWS] = word c of row t; rows up to `padded` are zero
+static void pack_panels(const number* x, int64_t stride, int64_t n, int64_t padded, word* out) {
+    for (int64_t start = 0; start < padded; start += ROWS, out += C / PACK * ROWS) {
+        const int64_t there = n - start < ROWS ? n - start : ROWS;
 #pragma GCC unroll 1
         for (int c = 0; c < C / PACK; c++)
 #pragma GCC unroll 1
-            for (int64_t t = start; t < end; t++) out[c * padded + t] = ((const word*)(x + t * stride))[c];
+            for (int64_t t = 0; t < there; t++) out[c * ROWS + t] = ((const word*)(x + (start + t) * stride))[c];
+        if (there < ROWS)
+            for (int c = 0; c < C / PACK; c++)
+                for (int64_t t = there; t < ROWS; t++) out[c * ROWS + t] = 0;
     }
-    for (int c = 0; c < C / PACK; c++)
-        for (int64_t t = n; t < padded; t++) out[c * padded + t] = 0;
 }
 
 // `rows` of rows [0, n) of x: out[t][c] = x[PACK t ...][c]; rows up to `padded` are zero
@@ -86,38 +100,60 @@ static void pack_rows(const number* x, int64_t stride, int64_t n, int64_t padded
 
 // -- products --------------------------------------------------------------------------------------------------
 
-// sums[r][v] = x[r] . columns[j + LANES v ...] over all features
-template <int R, int V>
-static inline void over_features(const number* const* x, const word* columns, int64_t padded, int64_t j,
-                                 vec sums[R][V]) {
+// sums[r][v] = x[r] . panel[LANES v ...] over all features
+template <int R>
+static inline void over_features(const number* const* x, const word* panel, vec sums[R][SPAN]) {
     for (int r = 0; r < R; r++)
-        for (int v = 0; v < V; v++) sums[r][v] = vec{};
+        for (int v = 0; v < SPAN; v++) sums[r][v] = vec{};
 #pragma GCC unroll 4
     for (int c = 0; c < C / PACK; c++) {
-        words b[V];
-        for (int v = 0; v < V; v++) b[v] = *(const words*)(columns + c * padded + j + v * LANES);
+        words b[SPAN];
+        for (int v = 0; v < SPAN; v++) b[v] = *(const words*)(panel + c * ROWS + v * LANES);
         for (int r = 0; r < R; r++) {
             const words a = ((const word*)x[r])[c] - words{};
-            for (int v = 0; v < V; v++) sums[r][v] = multiply(sums[r][v], a, b[v]);
+            for (int v = 0; v < SPAN; v++) sums[r][v] = multiply(sums[r][v], a, b[v]);
         }
     }
 }
 
-static const int VECTORS = C / LANES;  // of one row
-
-constexpr int tall(int rows) { return rows > 1 && rows * VECTORS > REGISTERS / 2 ? tall(rows / 2) : rows; }
-static const int TALL = tall(8);  // rows of a tile of sums that leave registers for the rest
-
-// sums[r] += sum over t of a[r * row + t * step] rows[t]
-static inline void over_time(const word* a, int64_t row, int64_t step, const word* rows, int64_t n,
-                             vec sums[TALL][VECTORS]) {
-    for (int64_t t = 0; t < n; t++) {
-        words b[VECTORS];
-        for (int v = 0; v < VECTORS; v++) b[v] = *(const words*)(rows + t * C + v * LANES);
-        for (int r = 0; r < TALL; r++) {
-            const words w = a[r * row + t * step] - words{};
-            for (int v = 0; v < VECTORS; v++) sums[r][v] = multiply(sums[r][v], w, b[v]);
+// to[r] += sum over t of a[r * row + t * step] rows[t], for TALL rows of C features
+static inline void over_time(const word* a, int64_t row, int64_t step, const word* rows, int64_t n, float* to) {
+    for (int c = 0; c < C; c += WIDE * LANES) {
+        vec sums[TALL][WIDE];
+        for (int r = 0; r < TALL; r++)
+            for (int v = 0; v < WIDE; v++) sums[r][v] = load(to + r * C + c + v * LANES);
+        for (int64_t t = 0; t < n; t++) {
+            words b[WIDE];
+            for (int v = 0; v < WIDE; v++) b[v] = *(const words*)(rows + t * C + c + v * LANES);
+            for (int r = 0; r < TALL; r++) {
+                const words w = a[r * row + t * step] - words{};
+                for (int v = 0; v < WIDE; v++) sums[r][v] = multiply(sums[r][v], w, b[v]);
+            }
         }
+        for (int r = 0; r < TALL; r++)
+            for (int v = 0; v < WIDE; v++) store(to + r * C + c + v * LANES, sums[r][v]);
+    }
+}
+
+// to[r] = sum over keys t of a[r][t] rows[t], for the ROWS queries of the block that starts at i
+static void over_keys(const number* a, int64_t i, const word* rows, float* to) {
+    const int64_t n = i + ROWS;
+    std::memset(to, 0, ROWS * C * sizeof(float));
+    for (int64_t start = 0; start < n; start += NEAR)
+        for (int r = 0; r < ROWS; r += TALL) {
+            const int64_t seen = i + r + TALL, end = start + NEAR < seen ? start + NEAR : seen;
+            if (end <= start) continue;
+            const word* weights = (const word*)(a + r * n + start);
+            over_time(weights, n / PACK, 1, rows + start / PACK * C, (end - start) / PACK, to + r * C);
+        }
+}
+
+// to[t] += sum over the block's queries r of a[r][t] rows[r], for all keys that its queries see
+static void over_queries(const word* a, int64_t i, const word* rows, float* to) {
+    const int64_t n = i + ROWS;
+    for (int64_t j = 0; j < n; j += TALL) {
+        const int64_t first = j > i ? (j - i) / PACK : 0;  // queries before it do not see these keys
+        over_time(a + first * n + j, 1, n, rows + first * C, ROWS / PACK - first, to + j * C);
     }
 }
 
@@ -129,83 +165,83 @@ struct Forward {
     const float* slopes;  // (H,) or null
     float* log_sums;      // (B, H, T)
 
+    struct Block {
+        float* scores;
+        number* weights;
+        float* mixed;
+    };
+
     size_t scratch_bytes() const {
         const int64_t padded = shape.padded();
-        return padded * C * 2 * sizeof(number) + ROWS * padded * (4 + sizeof(number)) + 4 * 64;
+        return padded * C * 2 * sizeof(number) + ROWS * padded * (4 + sizeof(number)) + ROWS * C * 4 + 5 * 64;
     }
 
     void group(int64_t b, int64_t g, Scratch& memory) const {
         const int64_t padded = shape.padded();
         word* keys = memory.take<word>(padded * C / PACK);
         word* values = memory.take<word>(padded * C / PACK);
-        float* scores = memory.take<float>(ROWS * padded);
-        number* weights = memory.take<number>(ROWS * padded);
-        pack_columns(k.at(b, 0, g), k.time, shape.time, padded, keys);
+        const Block block = {memory.take<float>(ROWS * padded), memory.take<number>(ROWS * padded),
+                             memory.take<float>(ROWS * C)};
+        pack_panels(k.at(b, 0, g), k.time, shape.time, padded, keys);
         pack_rows(v.at(b, 0, g), v.time, shape.time, padded, values);
-        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++)
-            head(b, h, keys, values, scores, weights);
+        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++) head(b, h, keys, values, block);
     }
 
-    void head(int64_t b, int64_t h, const word* keys, const word* values, float* scores, number* weights) const {
+    void head(int64_t b, int64_t h, const word* keys, const word* values, const Block& block) const {
+        const float slope = slopes ? slopes[h] : 0.0f;
+        float* kept = log_sums + (b * shape.heads + h) * shape.time;
         for (int64_t i = 0; i < shape.time; i += ROWS) {
             const int64_t n = i + ROWS;  // keys that this block may see
-            float sums[ROWS];
-            make_scores(b, h, i, n, keys, scores);
+            const int left = shape.time - i < ROWS ? shape.time - i : ROWS;
+            const number* queries[ROWS];
+            vec most[ROWS];
             for (int r = 0; r < ROWS; r++) {
-                float* kept = log_sums + (b * shape.heads + h) * shape.time + i + r;
-                sums[r] = softmax(scores + r * n, weights + r * n, n, i + r < shape.time ? kept : nullptr);
+                queries[r] = q.at(b, r < left ? i + r : shape.time - 1, h);
+                most[r] = spread(-INFINITY);
             }
-            mix(b, h, i, n, weights, values, sums);
+            for (int64_t j = 0; j < i; j += ROWS) make_scores<false>(queries, keys, slope, i, j, block, most);
+            make_scores<true>(queries, keys, slope, i, i, block, most);
+            float sums[ROWS];
+            for (int r = 0; r < ROWS; r++) {
+                const float maximum = highest(most[r]);
+                sums[r] = softmax(block.scores + r * n, block.weights + r * n, n, maximum);
+                if (r < left) kept[i + r] = maximum + std::log(sums[r]);
+            }
+            over_keys(block.weights, i, values, block.mixed);
+            for (int r = 0; r < left; r++)
+                for (int c = 0; c < C; c += LANES)
+                    store(out.at(b, i + r, h) + c, load(block.mixed + r * C + c) / sums[r]);
         }
     }
 
-    void make_scores(int64_t b, int64_t h, int64_t i, int64_t n, const word* keys, float* scores) const {
-        const int R = REGISTERS / 4, V = 2;
-        const float slope = slopes ? slopes[h] : 0.0f;
-        for (int r = 0; r < ROWS; r += R) {
-            const number* x[R];
-            for (int s = 0; s < R; s++) x[s] = q.at(b, i + r + s < shape.time ? i + r + s : shape.time - 1, h);
-            for (int64_t j = 0; j < n; j += V * LANES) {
-                vec sums[R][V];
-                over_features<R, V>(x, keys, shape.padded(), j, sums);
-                for (int v = 0; v < V; v++)
-                    for (int s = 0; s < R; s++) {
-                        const vec distance = count_from(j + v * LANES - (i + r + s));
-                        const vec score = sums[s][v] + distance * slope;
-                        store(scores + (r + s) * n + j + v * LANES, distance > 0 ? spread(-INFINITY) : score);
-                    }
-            }
+    // scores of the queries of block i and the keys of panel j; `most`: each query's highest so far
+    template <bool DIAGONAL>
+    static void make_scores(const number* const* queries, const word* keys, float slope, int64_t i, int64_t j,
+                            const Block& block, vec* most) {
+        const int64_t n = i + ROWS;
+        for (int r = 0; r < ROWS; r += HIGH) {
+            vec sums[HIGH][SPAN];
+            over_features<HIGH>(queries + r, keys + j * C / PACK, sums);
+            for (int s = 0; s < HIGH; s++)
+                for (int v = 0; v < SPAN; v++) {
+                    const vec distance = count_from(j + v * LANES - (i + r + s));
+                    vec score = sums[s][v] + distance * slope;
+                    if (DIAGONAL) score = distance > 0 ? spread(-INFINITY) : score;
+                    most[r + s] = most[r + s] > score ? most[r + s] : score;
+                    store(block.scores + (r + s) * n + j + v * LANES, score);
+                }
         }
     }
 
-    // weights = exp(scores - maximum); returns their sum, and keeps its logarithm plus the maximum
-    static float softmax(const float* scores, number* weights, int64_t n, float* kept) {
-        vec most = load(scores);
-        for (int64_t j = LANES; j < n; j += LANES) {
-            const vec x = load(scores + j);
-            most = most > x ? most : x;
-        }
-        const float maximum = highest(most);
+    // weights = exp(scores - maximum); returns their sum
+    static float softmax(const float* scores, number* weights, int64_t n, float maximum) {
         vec total = {};
         for (int64_t j = 0; j < n; j += LANES) {
             const vec w = exp2_fast(load(scores + j) * LOG2E - maximum * LOG2E);
             total += w;
             store(weights + j, w);
         }
-        const float whole = sum(total);
-        if (kept) *kept = maximum + std::log(whole);
-        return whole;
-    }
-
-    void mix(int64_t b, int64_t h, int64_t i, int64_t n, const number* weights, const word* values,
-             const float* sums) const {
-        for (int r = 0; r < ROWS && i + r < shape.time; r += TALL) {
-            vec mixed[TALL][VECTORS] = {};
-            over_time((const word*)(weights + r * n), n / PACK, 1, values, n / PACK, mixed);
-            for (int s = 0; s < TALL && i + r + s < shape.time; s++)
-                for (int v = 0; v < VECTORS; v++)
-                    store(out.at(b, i + r + s, h) + v * LANES, mixed[s][v] / sums[r + s]);
-        }
+        return sum(total);
     }
 };
 
@@ -218,97 +254,113 @@ struct Backward {
     const float* log_sums;  // (B, H, T)
     float* d_slopes;        // (B, H) or null
 
-    struct Block {  // of queries: weights and what reaches the scores, packed as the products want them
+    struct Packed {  // one head of keys and values, and the sums of what reaches them
+        word *key_panels, *key_rows, *value_panels;
+        float *key_sums, *value_sums;
+    };
+
+    struct Block {  // of queries; weights and what reaches the scores, packed as the products want them
+        word *query_rows, *d_out_rows;
         number* d_scores;
         word *d_score_rows, *weight_rows;
+        float* query_sums;
+    };
+
+    struct Queries {  // of a block
+        const number *rows[ROWS], *d_out[ROWS];
+        float log_sum[ROWS], from_sum[ROWS];  // the latter: d_out . out
     };
 
     size_t scratch_bytes() const {
         const int64_t padded = shape.padded();
-        return padded * C * (3 * sizeof(number) + 2 * 4) + 2 * ROWS * C * sizeof(number)
-               + 3 * ROWS * padded * sizeof(number) + 10 * 64;
+        return padded * C * (3 * sizeof(number) + 2 * 4) + ROWS * C * (2 * sizeof(number) + 4)
+               + 3 * ROWS * padded * sizeof(number) + 11 * 64;
     }
-
-    struct Packed {  // one head of keys and values, and the sums of what reaches them
-        word *key_columns, *key_rows, *value_columns;
-        float *key_sums, *value_sums;
-    };
 
     void group(int64_t b, int64_t g, Scratch& memory) const {
         const int64_t padded = shape.padded();
-        word* key_columns = memory.take<word>(padded * C / PACK);
+        word* key_panels = memory.take<word>(padded * C / PACK);
         word* key_rows = memory.take<word>(padded * C / PACK);
-        word* value_columns = memory.take<word>(padded * C / PACK);
+        word* value_panels = memory.take<word>(padded * C / PACK);
         float* key_sums = memory.take<float>(padded * C);
         float* value_sums = memory.take<float>(padded * C);
         word* query_rows = memory.take<word>(ROWS * C / PACK);
         word* d_out_rows = memory.take<word>(ROWS * C / PACK);
-        const Block block = {memory.take<number>(ROWS * padded), memory.take<word>(ROWS / PACK * padded),
-                             memory.take<word>(ROWS / PACK * padded)};
-        pack_columns(k.at(b, 0, g), k.time, shape.time, padded, key_columns);
+        number* d_scores = memory.take<number>(ROWS * padded);
+        word* d_score_rows = PACK == 1 ? (word*)d_scores : memory.take<word>(ROWS / PACK * padded);
+        word* weight_rows = memory.take<word>(ROWS / PACK * padded);
+        float* query_sums = memory.take<float>(ROWS * C);
+        const Block block = {query_rows, d_out_rows, d_scores, d_score_rows, weight_rows, query_sums};
+        pack_panels(k.at(b, 0, g), k.time, shape.time, padded, key_panels);
         pack_rows(k.at(b, 0, g), k.time, shape.time, padded, key_rows);
-        pack_columns(v.at(b, 0, g), v.time, shape.time, padded, value_columns);
+        pack_panels(v.at(b, 0, g), v.time, shape.time, padded, value_panels);
         std::memset(key_sums, 0, padded * C * sizeof(float));
         std::memset(value_sums, 0, padded * C * sizeof(float));
-        const Packed packed = {key_columns, key_rows, value_columns, key_sums, value_sums};
-        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++)
-            head(b, h, packed, query_rows, d_out_rows, block);
-        round(key_sums, d_k, b, g);
-        round(value_sums, d_v, b, g);
+        const Packed packed = {key_panels, key_rows, value_panels, key_sums, value_sums};
+        for (int64_t h = g * shape.shared(); h < (g + 1) * shape.shared(); h++) head(b, h, packed, block);
+        round(key_sums, shape.time, d_k.at(b, 0, g), d_k.time);
+        round(value_sums, shape.time, d_v.at(b, 0, g), d_v.time);
     }
 
-    void head(int64_t b, int64_t h, const Packed& packed, word* query_rows, word* d_out_rows,
-              const Block& block) const {
+    void head(int64_t b, int64_t h, const Packed& packed, const Block& block) const {
+        const float slope = slopes ? slopes[h] : 0.0f;
         vec d_slope = {};
         for (int64_t i = 0; i < shape.time; i += ROWS) {
-            const int64_t n = i + ROWS, left = shape.time - i < ROWS ? shape.time - i : ROWS;
-            pack_rows(q.at(b, i, h), q.time, left, ROWS, query_rows);
-            pack_rows(d_out.at(b, i, h), d_out.time, left, ROWS, d_out_rows);
-            d_slope += through_softmax(b, h, i, n, packed.key_columns, packed.value_columns, block);
-            queries(b, h, i, n, block.d_scores, packed.key_rows);
-            add_over_queries(block.weight_rows, n, d_out_rows, packed.value_sums);
-            add_over_queries(block.d_score_rows, n, query_rows, packed.key_sums);
+            const int64_t left = shape.time - i < ROWS ? shape.time - i : ROWS;
+            const Queries queries = block_of(b, h, i);
+            pack_rows(q.at(b, i, h), q.time, left, ROWS, block.query_rows);
+            pack_rows(d_out.at(b, i, h), d_out.time, left, ROWS, block.d_out_rows);
+            for (int64_t j = 0; j < i; j += ROWS)
+                d_slope += through_softmax<false>(queries, packed, slope, i, j, block);
+            d_slope += through_softmax<true>(queries, packed, slope, i, i, block);
+            over_keys(block.d_scores, i, packed.key_rows, block.query_sums);
+            round(block.query_sums, left, d_q.at(b, i, h), d_q.time);
+            over_queries(block.weight_rows, i, block.d_out_rows, packed.value_sums);
+            over_queries(block.d_score_rows, i, block.query_rows, packed.key_sums);
         }
         if (d_slopes) d_slopes[b * shape.heads + h] = sum(d_slope);
     }
 
-    // of a block of queries, weights w = exp(score - log sum) and what reaches the scores, w (d_out . v - d_out . out);
-    // returns what of that reaches the slope
-    vec through_softmax(int64_t b, int64_t h, int64_t i, int64_t n, const word* key_columns,
-                        const word* value_columns, const Block& block) const {
-        const int R = REGISTERS / 8, V = 2;
-        const float slope = slopes ? slopes[h] : 0.0f;
+    Queries block_of(int64_t b, int64_t h, int64_t i) const {
+        Queries block;
+        for (int r = 0; r < ROWS; r++) {
+            const bool there = i + r < shape.time;
+            const int64_t t = there ? i + r : shape.time - 1;
+            block.rows[r] = q.at(b, t, h);
+            block.d_out[r] = d_out.at(b, t, h);
+            block.from_sum[r] = inner(block.d_out[r], out.at(b, t, h));
+            block.log_sum[r] = there ? log_sums[(b * shape.heads + h) * shape.time + t] : INFINITY;
+        }
+        return block;
+    }
+
+    // of a block of queries and a panel of keys, weights w = exp(score - log sum) and what reaches the scores,
+    // w (d_out . v - d_out . out); returns what of that reaches the slope
+    template <bool DIAGONAL>
+    static vec through_softmax(const Queries& queries, const Packed& packed, float slope, int64_t i, int64_t j,
+                               const Block& block) {
+        const int R = 4;
+        const int64_t n = i + ROWS;
         vec d_slope = {};
         for (int r = 0; r < ROWS; r += R) {
-            const number *queries[R], *gradients[R];
-            float from_sum[R], log_sum[R];
-            for (int s = 0; s < R; s++) {
-                const bool there = i + r + s < shape.time;
-                const int64_t t = there ? i + r + s : shape.time - 1;
-                queries[s] = q.at(b, t, h);
-                gradients[s] = d_out.at(b, t, h);
-                from_sum[s] = inner(gradients[s], out.at(b, t, h));
-                log_sum[s] = there ? log_sums[(b * shape.heads + h) * shape.time + t] : INFINITY;
-            }
-            for (int64_t j = 0; j < n; j += V * LANES) {
-                vec scores[R][V], reach[R][V];
-                over_features<R, V>(queries, key_columns, shape.padded(), j, scores);
-                over_features<R, V>(gradients, value_columns, shape.padded(), j, reach);
-                for (int v = 0; v < V; v++) {
-                    vec weights[R], d[R];
-                    for (int s = 0; s < R; s++) {
-                        const vec distance = count_from(j + v * LANES - (i + r + s));
-                        const vec w = exp2_fast((scores[s][v] + distance * slope) * LOG2E - log_sum[s] * LOG2E);
-                        weights[s] = distance > 0 ? vec{} : w;
-                        d[s] = weights[s] * (reach[s][v] - from_sum[s]);
-                        d_slope += d[s] * distance;
-                        store(block.d_scores + (r + s) * n + j + v * LANES, d[s]);
-                    }
-                    for (int s = 0; s < R; s += PACK) {
-                        const int64_t to = (r + s) / PACK * n + j + v * LANES;
-                        *(words*)(block.weight_rows + to) = join(weights + s);
-                        *(words*)(block.d_score_rows + to) = join(d + s);
-                    }
+            vec scores[R][SPAN], reach[R][SPAN];
+            over_features<R>(queries.rows + r, packed.key_panels + j * C / PACK, scores);
+            over_features<R>(queries.d_out + r, packed.value_panels + j * C / PACK, reach);
+            for (int v = 0; v < SPAN; v++) {
+                vec weights[R], d[R];
+                for (int s = 0; s < R; s++) {
+                    const vec distance = count_from(j - i + v * LANES - (r + s));
+                    const vec score = scores[s][v] + distance * slope;
+                    weights[s] = exp2_fast(score * LOG2E - queries.log_sum[r + s] * LOG2E);
+                    if (DIAGONAL) weights[s] = distance > 0 ? vec{} : weights[s];
+                    d[s] = weights[s] * (reach[s][v] - queries.from_sum[r + s]);
+                    d_slope += d[s] * distance;
+                    if (PACK > 1) store(block.d_scores + (r + s) * n + j + v * LANES, d[s]);
+                }
+                for (int s = 0; s < R; s += PACK) {
+                    const int64_t to = (r + s) / PACK * n + j + v * LANES;
+                    *(words*)(block.weight_rows + to) = join(weights + s);
+                    *(words*)(block.d_score_rows + to) = join(d + s);
                 }
             }
         }
@@ -321,30 +373,9 @@ struct Backward {
         return sum(total);
     }
 
-    void queries(int64_t b, int64_t h, int64_t i, int64_t n, const number* d_scores, const word* key_rows) const {
-        for (int r = 0; r < ROWS && i + r < shape.time; r += TALL) {
-            vec sums[TALL][VECTORS] = {};
-            over_time((const word*)(d_scores + r * n), n / PACK, 1, key_rows, n / PACK, sums);
-            for (int s = 0; s < TALL && i + r + s < shape.time; s++)
-                for (int v = 0; v < VECTORS; v++) store(d_q.at(b, i + r + s, h) + v * LANES, sums[s][v]);
-        }
-    }
-
-    // sums[j] += sum over the block's queries of a[query][j] rows[query]
-    static void add_over_queries(const word* a, int64_t n, const word* rows, float* sums) {
-        for (int64_t j = 0; j < n; j += TALL) {
-            vec s[TALL][VECTORS];
-            for (int r = 0; r < TALL; r++)
-                for (int v = 0; v < VECTORS; v++) s[r][v] = load(sums + (j + r) * C + v * LANES);
-            over_time(a + j, 1, n, rows, ROWS / PACK, s);
-            for (int r = 0; r < TALL; r++)
-                for (int v = 0; v < VECTORS; v++) store(sums + (j + r) * C + v * LANES, s[r][v]);
-        }
-    }
-
-    void round(const float* sums, const Tensor& to, int64_t b, int64_t h) const {
-        for (int64_t t = 0; t < shape.time; t++)
-            for (int c = 0; c < C; c += LANES) store(to.at(b, t, h) + c, load(sums + t * C + c));
+    static void round(const float* sums, int64_t n, number* to, int64_t stride) {
+        for (int64_t t = 0; t < n; t++)
+            for (int c = 0; c < C; c += LANES) store(to + t * stride + c, load(sums + t * C + c));
     }
 };
 
@@ -377,7 +408,8 @@ extern "C" void attend_forward(void** x, const int64_t* strides, const float* sl
 
 // Tensors in the order q, k, v, out, d_out, d_q, d_k, d_v; d_slopes is (B, H), or null as slopes is.
 extern "C" void attend_backward(void** x, const int64_t* strides, const float* slopes, const float* log_sums,
-                                float* d_slopes, int64_t batch, int64_t time, int64_t heads, int64_t groups, int threads) {
+                                float* d_slopes, int64_t batch, int64_t time, int64_t heads, int64_t groups,
+                                int threads) {
     Tensor t[8];
     tensors(x, strides, 8, t);
     over_groups(Backward{{batch, time, heads, groups}, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], slopes, log_sums,
