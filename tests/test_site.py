@@ -39,10 +39,10 @@ def _pages(entries: Any) -> list[str]:
 
 
 def test_every_page_is_in_the_order(tool: ModuleType) -> None:
-    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    there = {tool.on_site(path.relative_to(ROOT).as_posix()) for path in (ROOT / "docs").rglob("*.md")}
     ordered = _pages(CONFIG["nav"])
     assert len(ordered) == len(set(ordered))
-    assert set(ordered) == (there - {"first/report.md", "larger/report.md"}) | set(tool.PAGES.values())
+    assert set(ordered) == there | set(tool.PAGES.values())
 
 
 def test_links_are_made_those_of_the_site(tool: ModuleType) -> None:

@@ -2,7 +2,7 @@
 
     python tools/site.py [--out DIR]        into ./site, if not told otherwise
 
-The pages are those of the repository: docs/, and what `PAGES` names. Links between them become links of the site;
+The pages are those of the repository: docs/, and what `PAGES` names beside them. Links between them become links of the site;
 links to other files of the repository lead to its address in `[project.urls]`. Zensical then builds everything,
 and refuses broken links (`--strict`). Pages open offline; their search needs a server (`python -m http.server`).
 """
@@ -26,8 +26,6 @@ PAGES = {
     "results/README.md": "results.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "docs/first/report.md": "first/index.md",  # beside first/report.html, the report's own page
-    "docs/larger/report.md": "larger/index.md",
 }
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")  # a target in the repository, without what follows a hash
 
@@ -54,11 +52,12 @@ def stage(project: Path) -> None:
     shutil.copy(ROOT / "zensical.toml", project)
     (project / "src").symlink_to(ROOT / "src")
     address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
-    pages = {f"docs/{page}": page for path in docs.rglob("*.md") if (page := path.relative_to(docs).as_posix())}
-    for source, page in {**pages, **PAGES}.items():
+    copies = {f"docs/{path.relative_to(docs).as_posix()}": path for path in docs.rglob("*.md")}
+    for source in (*copies, *PAGES):
         text = (ROOT / source).read_text(encoding="utf-8")
-        (docs / pages.get(source, page)).unlink(missing_ok=True)
-        (docs / page).write_text(with_links(text, source, address), encoding="utf-8")
+        if source in copies:
+            copies[source].unlink()
+        (docs / (on_site(source) or "")).write_text(with_links(text, source, address), encoding="utf-8")
 
 
 def with_links(text: str, source: str, address: str) -> str:
@@ -77,10 +76,14 @@ def with_links(text: str, source: str, address: str) -> str:
 
 
 def on_site(path: str) -> str | None:
-    """Where a file of the repository lies on the site, or None."""
+    """Where a file of the repository lies on the site, or None. A comparison's report has a folder's first page, beside
+    report.html, its page with pictures."""
     if path in PAGES:
         return PAGES[path]
-    return path.removeprefix("docs/") if path.startswith("docs/") and not (ROOT / path).is_dir() else None
+    if not path.startswith("docs/") or (ROOT / path).is_dir():
+        return None
+    page = path.removeprefix("docs/")
+    return f"{posixpath.dirname(page)}/index.md" if page.endswith("/report.md") else page
 
 
 if __name__ == "__main__":
