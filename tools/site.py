@@ -2,9 +2,10 @@
 
     python tools/site.py [--out DIR]        into ./site, if not told otherwise
 
-The pages are those of the repository: docs/, and what `PAGES` names beside them. Links between them become links of the site;
-links to other files of the repository lead to its address in `[project.urls]`. Zensical then builds everything,
-and refuses broken links (`--strict`). Pages open offline; their search needs a server (`python -m http.server`).
+The pages are those of the repository: docs/, and what `PAGES` names beside them. Links between them become links of
+the site; links to other files of the repository lead to its address in `[project.urls]`. Zensical then builds
+everything, and refuses broken links (`--strict`). Pages open offline; their search needs a server
+(`python -m http.server`).
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ def with_links(text: str, source: str, address: str) -> str:
 
 
 def on_site(path: str) -> str | None:
-    """Where a file of the repository lies on the site, or None. A comparison's report has a folder's first page, beside
-    report.html, its page with pictures."""
+    """Where a file of the repository lies on the site, or None. A comparison's report is the first page of its
+    folder, beside report.html, the page with pictures."""
     if path in PAGES:
         return PAGES[path]
     if not path.startswith("docs/") or (ROOT / path).is_dir():
