@@ -2,8 +2,8 @@
 
     python tools/site.py [--out DIR]        into ./site, if not told otherwise
 
-The pages are those of the repository: docs/, and what `PAGES` names beside them. Links between them become links of
-the site; links to other files of the repository lead to its address in `[project.urls]`. Zensical then builds
+The pages are those of the repository: docs/, and what `PAGES` names beside them. Links between them become links
+of the site; links to other files of the repository lead to its address in `[project.urls]`. Zensical then builds
 everything, and refuses broken links (`--strict`). Pages open offline; their search needs a server
 (`python -m http.server`).
 """
