@@ -13,6 +13,7 @@ from aeattn.config.text import TextOptions
 from aeattn.data.corpora import Document
 from aeattn.data.store import TokenStore, build_store
 from aeattn.data.tokenizer import CharTokenizer
+from aeattn.training import evaluate as evaluating
 from aeattn.training.evaluate import (
     Score,
     evaluate,
@@ -84,6 +85,17 @@ def test_a_sample_of_everything_is_everything(tmp_path: Path) -> None:
     assert sampled.nats == pytest.approx(whole.nats, rel=1e-6)
     part = score_windows(MODEL, sample_windows(store, 16, 60), LETTERS)
     assert 30 < part.chars <= 64
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 40, 10_000])
+def test_passes_change_no_score(tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = _store(tmp_path)
+    windows = sample_windows(store, 16, 10_000)
+    in_one = score_windows(MODEL, windows, LETTERS)
+    monkeypatch.setattr(evaluating, "CPU_TOKENS", tokens)
+    in_passes = score_windows(MODEL, windows, LETTERS)
+    assert in_passes.chars == in_one.chars
+    assert in_passes.nats == pytest.approx(in_one.nats, rel=1e-6)
 
 
 def test_scores_in_both_units() -> None:

@@ -39,7 +39,8 @@ from aeattn.training.world import ALONE, World
 
 Windows = tuple[Int64, Int64]
 Named = tuple[str, "Score"]  # of a document
-TOKENS_AT_ONCE = 32 * 256  # of a forward pass: more leave the processor's caches, and take longer
+TOKENS_AT_ONCE = 32 * 256  # of a batch of windows
+CPU_TOKENS = 8 * 256  # of a forward pass on a CPU: more leave a core's caches, and take longer
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,21 @@ def score_windows(model: nn.Module, windows: Iterable[Windows], tokenizer: Token
     total = NOTHING
     with torch.inference_mode(), evaluating(model):
         for inputs, targets in windows:
-            nats = _nats(model(torch.from_numpy(inputs).to(device)), torch.from_numpy(targets).to(device))
+            rows = _rows_a_pass(model, *inputs.shape)
+            passes = zip(_rows(inputs, rows, device), _rows(targets, rows, device), strict=True)
+            nats = sum(_nats(model(ids), after) for ids, after in passes)
             total = total + _counted(nats, targets[targets != IGNORED], tokenizer)
     return total
+
+
+def _rows_a_pass(model: nn.Module, batch: int, time: int) -> int:
+    """How many windows of a batch a forward pass takes: all of a model in parts, as processes must agree on it."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return max(1, CPU_TOKENS // time) if on_cpu and not is_sharded(model) else batch
+
+
+def _rows(ids: Int64, rows: int, device: torch.device) -> tuple[Tensor, ...]:
+    return torch.split(torch.from_numpy(ids).to(device), rows)
 
 
 def _nats(logits: Tensor, targets: Tensor) -> float:
@@ -105,7 +118,7 @@ def _counted(nats: float, ids: Int64, tokenizer: Tokenizer) -> Score:
 
 
 def at_once(context: int) -> int:
-    """How many windows a forward pass scores."""
+    """How many windows a batch has."""
     return max(1, TOKENS_AT_ONCE // context)
 
 
