@@ -87,24 +87,15 @@ NOTHING = Score(0.0, 0, 0, 0)
 def score_windows(model: nn.Module, windows: Iterable[Windows], tokenizer: Tokenizer) -> Score:
     """The summed loss of windows of inputs and targets, each (B, T); targets of -1 are not scored."""
     device = next(model.parameters()).device
+    by_passes = device.type == "cpu" and not is_sharded(model)  # processes must agree on those of a model in parts
     total = NOTHING
     with torch.inference_mode(), evaluating(model):
         for inputs, targets in windows:
-            rows = _rows_a_pass(model, *inputs.shape)
-            passes = zip(_rows(inputs, rows, device), _rows(targets, rows, device), strict=True)
-            nats = sum(_nats(model(ids), after) for ids, after in passes)
+            rows = max(1, CPU_TOKENS // inputs.shape[1]) if by_passes else len(inputs)
+            ids, after = (torch.split(torch.from_numpy(side).to(device), rows) for side in (inputs, targets))
+            nats = sum(_nats(model(x), y) for x, y in zip(ids, after, strict=True))
             total = total + _counted(nats, targets[targets != IGNORED], tokenizer)
     return total
-
-
-def _rows_a_pass(model: nn.Module, batch: int, time: int) -> int:
-    """How many windows of a batch a forward pass takes: all of a model in parts, as processes must agree on it."""
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return max(1, CPU_TOKENS // time) if on_cpu and not is_sharded(model) else batch
-
-
-def _rows(ids: Int64, rows: int, device: torch.device) -> tuple[Tensor, ...]:
-    return torch.split(torch.from_numpy(ids).to(device), rows)
 
 
 def _nats(logits: Tensor, targets: Tensor) -> float:
