@@ -42,14 +42,14 @@ def test_primary_contrasts_are_corrected_for_the_whole_study(study: Path) -> Non
     assert [c.p_holm for c in cache] == pytest.approx(holm([*ps, 1.0, 1.0])[:5])
     together = [c for part in joint(parts_of(study)) for c in part if c.primary]
     assert [c.p_holm for c in together] == pytest.approx(holm([*(c.p_value for c in together), 1.0])[:6])
-    deep = next(c for c in cache if (c.arm, c.than) == ("deep", "standard"))
+    deep = next(c for c in cache if (c.arm, c.than) == ("deep-v", "standard"))
     assert deep.verdict == "better"
     assert "Of 7 primary contrasts, whose intervals hold all at once: Holm's p is" in deep.sentence
     assert deep.two_way is not None
     assert (deep.two_way.seeds, deep.two_way.books) == (5, 16)
     low, high = deep.shown or (0.0, 0.0)
     assert low < deep.two_way.interval[0] < deep.two_way.mean < deep.two_way.interval[1] < high
-    near = next(c for c in cache if (c.arm, c.than) == ("deep", "deep-linear"))
+    near = next(c for c in cache if (c.arm, c.than) == ("deep-v", "deep-v-linear"))
     assert near.verdict == "better"
     gap = next(c for c in _summary(study / "overfit").contrasts if c.primary)
     assert gap.measure == "beyond_gap"
