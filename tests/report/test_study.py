@@ -73,7 +73,7 @@ def test_a_part_has_its_frontier_and_a_verdict_for_each_claim(study: Path) -> No
     assert table.columns[-1] == "on the frontier"
     assert table.columns[2] == "#minus standard attention"
     assert rows["grouped-query attention"][2].text.startswith("+")
-    assert rows["deep autoencoder on k and v"][-1].text == "yes"
+    assert rows["deep autoencoder on v"][-1].text == "yes"
     said = " ".join(block.text for block in sections["Variants"].blocks if block.kind == "text")  # type: ignore[union-attr]
     assert "has not been measured" in said
 
