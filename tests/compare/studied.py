@@ -19,7 +19,13 @@ from aeattn.config.run import DataConfig
 from aeattn.files import write_json
 from aeattn.nn.size import size
 
-BETTER = {"deep-v": -0.012, "multi-query": 0.002, "grouped-query": 0.001, "autoencoder-kv": 0.008, "latent": -0.001}
+BETTER = {
+    "deep-v": -0.012,
+    "multi-query": 0.002,
+    "grouped-query": 0.001,
+    "autoencoder-kv": 0.008,
+    "latent": -0.001,
+}
 BOOKS = {"test": 16, "beyond": 5, "trained": 5}
 
 

@@ -109,9 +109,9 @@ def test_the_frontier_joins_what_nothing_beats_in_both() -> None:
 def test_how_fast_arms_write_is_measured_and_shown(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "pick", lambda *_: "simple")
     small = ModelConfig(vocab_size=49, d_model=16, n_layers=1, n_heads=2, d_ff=8, bottleneck=4, context=32)
-    found = writing.measure({"deep": small, "standard": small}, context=48, chars=4, rounds=1)
-    assert found.arms["deep"].cache == "latent"
-    assert 0 < found.arms["deep"].slowest <= found.arms["deep"].chars_per_second
+    found = writing.measure({"deep-v": small, "standard": small}, context=48, chars=4, rounds=1)
+    assert found.arms["deep-v"].cache == "latent"
+    assert 0 < found.arms["deep-v"].slowest <= found.arms["deep-v"].chars_per_second
     path = Folder(study / "cache").writing
     write_json(path, found.to_dict())
     try:
