@@ -118,7 +118,7 @@ def test_the_noise_floor_is_where_the_unpaired_t_test_turns() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=6)
     x = (x - x.mean()) / x.std(ddof=1)  # standard deviation 1, mean 0
-    least = resolvable(1.0, 6)
+    least = resolvable(1.0, 6, 5)
     assert stats.ttest_ind(x, x + 1.001 * least).pvalue < 0.05
     assert stats.ttest_ind(x, x + 0.999 * least).pvalue > 0.05
 

@@ -177,6 +177,19 @@ def test_noise_floor(declare_in: Declare) -> None:
     assert noise.resolvable == pytest.approx(stats.t.ppf(0.975, 4) * 0.005 * (2 / 3) ** 0.5)
 
 
+def test_the_noise_floor_of_a_screening_is_that_of_all_variants(declare_in: Declare) -> None:
+    folder, declaration = declare_in({"screening": True, "contrasts": []}, amend=True)
+    records = _records(declaration, _less(0.01, 0.02, 0.06))
+    noise = summarise(folder, declaration, records).noise
+    each = [[r.nats_per_char for r in records.values() if r.arm == arm.id] for arm in declaration.arms]
+    assert noise.variants == len(each) > 1
+    variances = [np.var(losses, ddof=1) for losses in each]
+    assert len(set(np.round(variances, 9))) > 1
+    assert noise.sd == pytest.approx(np.mean(variances) ** 0.5)
+    degrees = len(each) * (len(each[0]) - 1)
+    assert noise.resolvable == pytest.approx(stats.t.ppf(0.975, degrees) * noise.sd * (2 / len(each[0])) ** 0.5)
+
+
 def test_many_contrasts_are_corrected(declare_in: Declare) -> None:
     contrasts = [{"arm": "auto", "than": "standard", "primary": True},
                  {"arm": "auto", "than": "standard", "measure": "gap"},

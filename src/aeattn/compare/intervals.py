@@ -208,10 +208,17 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def resolvable(sd: float, n: int) -> float:
+def within(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """The standard deviation within groups of two values or more, and its degrees of freedom."""
+    degrees = sum(len(group) - 1 for group in groups)
+    return math.sqrt(sum(float(np.var(group)) * len(group) for group in groups) / degrees), degrees
+
+
+def resolvable(sd: float, n: int, degrees: int) -> float:
     """The smallest difference whose 95 % interval excludes 0 when two groups of n seeds, unpaired, each vary with
-    this standard deviation: the noise floor of a comparison without pairing."""
-    t = float(_scipy().t.ppf(0.5 + LEVEL / 2, 2 * (n - 1)))
+    this standard deviation, which has so many degrees of freedom: the noise floor of a comparison without pairing.
+    Where one group's is taken for both, they are counted as 2 (n - 1)."""
+    t = float(_scipy().t.ppf(0.5 + LEVEL / 2, max(degrees, 2 * (n - 1))))
     return t * sd * math.sqrt(2 / n)
 
 

@@ -106,12 +106,14 @@ class TuningResult:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much `arm` varies over seeds, and the smallest difference that as many unpaired seeds would show."""
+    """How much `arm` varies over n seeds, or so many variants where there is more than one, and the smallest
+    difference that as many unpaired seeds would show."""
 
     arm: str
     n: int
     sd: float | None
     resolvable: float | None
+    variants: int = 1
 
 
 @dataclass(frozen=True)

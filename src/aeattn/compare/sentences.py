@@ -23,6 +23,7 @@ MATCHED = {
 }
 BUDGETS = {"chars": "characters", "flops": "training FLOPs", "minutes": "minutes of training"}
 SCREENING = "A screening makes no claims: it says which variants deserve a comparison."
+AT_ONCE = 200  # characters of what an amendment changed, as part of a sentence
 _SHARES = {0.25: "a quarter", 0.5: "half"}
 
 
@@ -250,6 +251,8 @@ def _amended(declaration: Declaration) -> str:
         return ""
     often = {1: "once", 2: "twice"}.get(times, f"{times} times")
     what = "; ".join(change for amendment in declaration.amended for change in amendment.changed)
+    if len(what) > AT_ONCE:
+        what = "what was changed stands in the declaration"
     return f"; amended {often} after runs had been made" + (f" ({what})" if what else "")
 
 

@@ -143,11 +143,17 @@ def _near_edge(choice: Choice, space: Mapping[str, Sequence[float]]) -> bool:
 
 
 def _noise(declaration: Declaration, finals: Finals) -> results.Noise:
-    """How much the baseline of the primary contrast varies over seeds."""
+    """How much the baseline of the primary contrast varies over seeds; in a screening, whose seeds are few, how
+    much all variants do."""
     arm = declaration.baseline
-    losses = list(_losses(finals[arm], declaration.loss).values())
-    sd = float(np.std(losses, ddof=1)) if len(losses) > 1 else None
-    return results.Noise(arm, len(losses), sd, intervals.resolvable(sd, len(losses)) if sd is not None else None)
+    ids = [each.id for each in declaration.arms] if declaration.screening else [arm]
+    every = [list(_losses(finals[id], declaration.loss).values()) for id in ids]
+    known = [losses for losses in every if len(losses) > 1]
+    n = min(map(len, known), default=max(map(len, every)))
+    if not known:
+        return results.Noise(arm, n, None, None)
+    sd, degrees = intervals.within(known)
+    return results.Noise(arm, n, sd, intervals.resolvable(sd, n, degrees), len(known))
 
 
 def _contrast(

@@ -123,8 +123,12 @@ def _noise(comparison: Comparison) -> list[Block]:
     noise = comparison.summary and comparison.summary.noise
     if not noise or noise.sd is None or noise.resolvable is None:
         return []
-    label = next((arm.label for arm in comparison.arms if arm.id == noise.arm), noise.arm)
+    of = f"standard deviation of {noise.n}"
+    if noise.variants > 1:
+        label, of = "a variant", f"{of}, from {noise.variants} variants"
+    else:
+        label = next((arm.label for arm in comparison.arms if arm.id == noise.arm), noise.arm)
     return [Text(
-        f"Noise: seeds alone spread {label} by {noise.sd:.4f} {NATS} (standard deviation of {noise.n}); without "
-        f"pairing, a difference below {noise.resolvable:.4f} cannot be told from it."
+        f"Noise: seeds alone spread {label} by {noise.sd:.4f} {NATS} ({of}); without pairing, a difference below "
+        f"{noise.resolvable:.4f} cannot be told from it."
     )]  # fmt: skip
