@@ -15,8 +15,8 @@ from aeattn.compare.results import Summary
 from aeattn.compare.study import joint, parts_of
 from aeattn.config.model import ModelConfig
 from aeattn.files import write_json
-from aeattn.report.blocks import Figures, Table
-from aeattn.report.frontier import on_frontier
+from aeattn.report.blocks import Figures, Samples, Table
+from aeattn.report.data import load, on_frontier
 from aeattn.report.page import make_page, write_report
 from tests.compare.studied import made
 
@@ -98,6 +98,26 @@ def test_a_screening_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     losses = [float(row[1].text.split()[0]) for row in table.rows]
     assert losses == sorted(losses)
     assert len(losses) > 25
+    ranking = next(block for block in page.sections[0].blocks if isinstance(block, Figures)).figures[0]
+    ranked = [said.split(": ")[1].split()[0] for said in ranking.alt.split("; ")]
+    assert ranked == [row[1].text.split()[0] for row in table.rows]
+
+
+def test_where_variants_are_many_pictures_tell_a_few_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made("screening", tmp_path / "screening", monkeypatch)
+    comparison = load(folder.path)
+    page = make_page(folder.path)
+    best = {row[0].text for block in page.sections[0].blocks if isinstance(block, Table)
+            for row in block.rows if row[-1].text == "yes"}  # fmt: skip
+    assert best
+    legend = {name for name, _ in (page.hero.figures[0].legend if page.hero else ())}
+    assert legend == {"standard attention", *best}
+    styles = [comparison.series(arm) for arm in comparison.arms]
+    assert [style for style in styles if style is not None] == list(range(len(legend)))
+    samples = [block for section in page.sections for block in section.blocks if isinstance(block, Samples)]
+    assert len(samples) <= len(legend)
 
 
 def test_the_frontier_joins_what_nothing_beats_in_both() -> None:

@@ -19,7 +19,8 @@ Written by `python -m aeattn.benchmarks.records --tables` from the records besid
 Losses are nats/char over the whole validation text, with fixed windows of the context; `sliding` lets every
 prediction see at least three quarters of it. One seed each, so differences of a few thousandths mean nothing; the
 comparison with intervals has [a report of its own](../docs/first/report.md), and so have
-[larger models of characters and of subwords](../docs/larger/report.md)."""
+[larger models of characters and of subwords](../docs/larger/report.md) and
+[the screening of designs](../docs/screening/report.md)."""
 
 
 def page(results: Path, runs: Sequence[str]) -> str:

@@ -14,13 +14,20 @@ from aeattn.report.svg import Chart, short, spread
 
 NATS = "nats/char"
 LOWER = f"{NATS}, lower is better"
+OTHERS = "Grey: the other variants, by name in the table."
 WHOLE = "on the whole validation text, after training"
 
 
 def legend(comparison: Comparison) -> list[Key]:
-    """Label and style of each arm that has runs, whatever it is matched by."""
+    """Label and style of each arm that has runs and is told apart, whatever it is matched by."""
     shown = [arm for arm in comparison.arms if comparison.finals(arm.id)] or comparison.arms
-    return list({(series := comparison.series(arm)): (arm.label, series) for arm in shown}.values())
+    keys = {series: (arm.label, series) for arm in shown if (series := comparison.series(arm)) is not None}
+    return list(keys.values())
+
+
+def told_apart_last(comparison: Comparison, arms: Sequence[ResolvedArm]) -> list[ResolvedArm]:
+    """The order to draw arms in, so that those that are told apart lie above the others."""
+    return sorted(arms, key=lambda arm: comparison.series(arm) is not None)
 
 
 def gathered(comparison: Comparison, figures: Iterable[Figure | None], keys: Sequence[Key] = ()) -> Figures | None:
@@ -96,17 +103,20 @@ def _curves_of(comparison: Comparison, group: Group, half: bool) -> Figure | Non
         spread([mean.at / 1e6 for mean in every], 0.02), (low, high if half else min(high, low + 1.2)),
         "million characters trained on", LOWER,
     )  # fmt: skip
-    for arm in arms:
+    for arm in told_apart_last(comparison, arms):
         _draw_curve(plot, curves[arm.id], wholes.get(arm.id), comparison.series(arm), arm.label)
     at = comparison.groups.index(group) or ""
     return Figure(plot.render(), title=plot.title, name=f"report-curves{at}-{name.split()[-1]}")
 
 
-def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: int, label: str) -> None:
+def _draw_curve(plot: Chart, means: Sequence[Mean], whole: Mean | None, series: int | None, label: str) -> None:
+    points = [(mean.at / 1e6, mean.nats) for mean in means]
+    if series is None:
+        plot.line(points, series)
+        return
     bands = [(mean.at / 1e6, *mean.interval) for mean in means if mean.interval]
     if len(bands) > 1:
         plot.band(bands, series)
-    points = [(mean.at / 1e6, mean.nats) for mean in means]
     plot.dots(points, series, label, "{1:.4f} nats/char after {0:.3g} million characters", small=True)
     if whole:
         tip = f"{label}: {whole.nats:.4f} nats/char {WHOLE}"
@@ -146,9 +156,7 @@ def size_figures(comparison: Comparison) -> Figures | None:
 def _size_figure(comparison: Comparison, matching: str) -> Figure | None:
     sizes = {arm.id: arm.parameters for arm in comparison.arms if arm.matching == matching}
     there, group = spots(comparison, sizes), (matching, None)
-    several = len({(comparison.series(arm), mean.at) for arm, mean in there}) > len(
-        {comparison.series(arm) for arm, _ in there}
-    )
+    several = len({(arm.arm, mean.at) for arm, mean in there}) > len({arm.arm for arm, _ in there})
     return _spots_figure(comparison, there, "Loss over size", "parameters", group, log=True) if several else None
 
 
@@ -172,14 +180,15 @@ def _spots_figure(
         spread([mean.at for _, mean in there], 0.06 if log else 0.12, log),
         spread([end for _, mean in there for end in mean.ends], 0.15), label, LOWER, log_x=log,
     )  # fmt: skip
-    lines: dict[int, list[tuple[float, float]]] = {}
+    lines: dict[int | None, list[tuple[float, float]]] = {}
     for arm, mean in there:
         series, at = comparison.series(arm), (mean.at, mean.nats)
         lines.setdefault(series, []).append(at)
-        plot.whisker(mean.at, *mean.ends, series)
+        if series is not None:
+            plot.whisker(mean.at, *mean.ends, series)
         plot.dot(at, series, f"{arm.label}: {mean.nats:.4f} {NATS}, {short(mean.at)} {label}")
     for series, points in lines.items():
-        if len(points) > 1:
+        if len(points) > 1 and series is not None:
             plot.line(sorted(points), series)
     return Figure(plot.render(), title=plot.title)
 

@@ -13,6 +13,7 @@ from aeattn.report.attention import attention_blocks
 from aeattn.report.blocks import Block, Cell, Figures, Page, Samples, Section, Table, Text, shown, with_interval
 from aeattn.report.charts import (
     NATS,
+    OTHERS,
     cost_figures,
     curve,
     learning_curves,
@@ -110,7 +111,7 @@ def _curves(comparison: Comparison) -> list[Block]:
     about = Text("Means over seeds, with 95 % confidence intervals as bands." + (
         " Lines are of one part of the validation text, rings of all of it: losses on two texts do not compare."
         if part else ""
-    ))  # fmt: skip
+    ) + (f" {OTHERS}" if comparison.many else ""))  # fmt: skip
     return [about, figures, Table("Validation loss as training went on", columns, rows, folded=True).filled]
 
 
@@ -256,7 +257,8 @@ def _chosen(tuning: TuningResult) -> str:
 
 def _samples(comparison: Comparison) -> list[Block]:
     """Text of each arm from a seed that all of them have, as training goes on."""
-    arms = [(arm, {r.seed: r for r in comparison.finals(arm.id) if r.samples}) for arm in comparison.arms]
+    apart = [arm for arm in comparison.arms if arm.arm in comparison.told_apart]
+    arms = [(arm, {r.seed: r for r in comparison.finals(arm.id) if r.samples}) for arm in apart]
     having = [(arm, runs) for arm, runs in arms if runs]
     if not having:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from aeattn.analysis.results import RunAnalysis
@@ -21,6 +22,8 @@ from aeattn.report.blocks import Cell, with_interval
 
 Group = tuple[str, str | None]
 """A way of matching and a size: arms of two groups are never put into one picture."""
+
+MANY = 12  # variants: where there are more, pictures tell a few of them apart
 
 COSTS = {
     "chars": ("characters", ",.0f"),
@@ -74,9 +77,34 @@ class Comparison:
     def in_group(self, group: Group) -> list[ResolvedArm]:
         return [arm for arm in self.arms if group_of(arm) == group]
 
-    def series(self, arm: ResolvedArm) -> int:
-        """The style of an arm: the same one in every group."""
-        return list(dict.fromkeys(a.arm for a in self.arms)).index(arm.arm)
+    @cached_property
+    def many(self) -> bool:
+        """Whether there are more variants than pictures tell apart."""
+        return len({arm.arm for arm in self.arms}) > MANY
+
+    @cached_property
+    def told_apart(self) -> list[str]:
+        """Names of the arms that pictures tell apart: all of them, or where they are many, the first and those on
+        the frontier."""
+        names = list(dict.fromkeys(arm.arm for arm in self.arms))
+        if not self.many:
+            return names
+        best = {arm.arm for arm in self.arms if arm.id in self.on_frontier}
+        return [name for name in names if name in best or name == names[0]]
+
+    def series(self, arm: ResolvedArm) -> int | None:
+        """The style of an arm: the same one in every group; None where pictures do not tell it apart."""
+        return self.told_apart.index(arm.arm) if arm.arm in self.told_apart else None
+
+    @cached_property
+    def on_frontier(self) -> list[str]:
+        """Ids of the arms that no other beats in both loss and KV-cache bytes a token, by bytes."""
+        points = {}
+        for arm in self.arms:
+            nats, at = over_seeds(map(self.loss, self.finals(arm.id)))[0], self.mean_kept_bytes(arm.id)
+            if nats is not None and at is not None:
+                points[arm.id] = (at, nats)
+        return on_frontier(points, least=True)
 
     def finals(self, arm: str) -> list[Record]:
         """Final runs of an arm that have succeeded, by seed."""
@@ -106,6 +134,19 @@ class Comparison:
     def full_name(self, arm: ResolvedArm) -> str:
         """The label, with the way of matching and the size where there are several."""
         return arm.label + (f", {group_name(group_of(arm))}" if len(self.groups) > 1 else "")
+
+
+def on_frontier(points: Mapping[str, tuple[float, float]], least: bool) -> list[str]:
+    """Ids of the points (cost, loss) that no other beats in both, by cost; with `least` less cost is better, else
+    more."""
+    sign = 1 if least else -1
+    found: list[str] = []
+    best = float("inf")
+    for id, (_, loss) in sorted(points.items(), key=lambda item: (sign * item[1][0], item[1][1])):
+        if loss < best:
+            best = loss
+            found.append(id)
+    return found
 
 
 def group_of(of: ResolvedArm | ResolvedContrast) -> Group:

@@ -13,7 +13,7 @@ from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Figure
 from aeattn.report.charts import NATS, named
 from aeattn.report.data import Comparison, Group, group_of
-from aeattn.report.svg import Scale, marker, picture, short, spread, words
+from aeattn.report.svg import Scale, cut, marker, picture, short, spread, words
 
 PERCENT = "% of the variant compared with"
 
@@ -132,15 +132,11 @@ def _forest_row(row: Row, x: Scale, top: float, left: float | None) -> list[Mark
     parts.append(marker(x(row.mean), middle, 2 if row.primary else 0, color, tip, 5))
     anchor, at, most = ("end", left, 62) if left else ("start", 14.0, 47)
     weight = "name strong" if row.primary else "name"
-    parts.append(words(at, top + (14 if left else 15), _cut(row.name, most - 4), weight, anchor))
-    parts.append(words(at, top + 31, _cut(row.under, most + 4), "under", anchor))
+    parts.append(words(at, top + (14 if left else 15), cut(row.name, most - 4), weight, anchor))
+    parts.append(words(at, top + 31, cut(row.under, most + 4), "under", anchor))
     figures = (
         (left + 454, middle + 4, row.shown, "figure", "end")
         if left
         else (14, top + 47, row.shown, "figure", "start")
     )
     return [*parts, words(*figures)]
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"

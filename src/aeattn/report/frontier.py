@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from aeattn.compare.records import CACHED_CHARS
 from aeattn.report.blocks import Figure, Figures
-from aeattn.report.charts import LOWER, NATS, Spot, legend, named, spots
-from aeattn.report.data import Comparison, Group
+from aeattn.report.charts import LOWER, NATS, OTHERS, Spot, legend, named, spots, told_apart_last
+from aeattn.report.data import Comparison, Group, on_frontier
 from aeattn.report.svg import RIGHT, Chart, short, spread
 
 AT_LENGTH = f"at {CACHED_CHARS:,} characters of context"
 BYTES, SPEED = "KV-cache bytes a token", "chars/s generated"
-MANY = 12  # variants, whose intervals would hide each other
 WIDE = 744.0  # where the axis of a wide picture ends
 NEAR = 9.0  # pixels: markers that would lie closer than that are moved apart
 
@@ -41,28 +40,15 @@ def speeds(comparison: Comparison) -> dict[str, float | None]:
     return {} if writing is None else {id: speed.chars_per_second for id, speed in writing.arms.items()}
 
 
-def on_frontier(points: Mapping[str, tuple[float, float]], least: bool) -> list[str]:
-    """Ids of the points (cost, loss) that no other beats in both, by cost; with `least` less cost is better, else
-    more."""
-    sign = 1 if least else -1
-    found: list[str] = []
-    best = float("inf")
-    for id, (_, loss) in sorted(points.items(), key=lambda item: (sign * item[1][0], item[1][1])):
-        if loss < best:
-            best = loss
-            found.append(id)
-    return found
-
-
 def _figure(comparison: Comparison, group: Group, at: Mapping[str, float | None], label: str) -> Figure | None:
     here: Sequence[Spot] = [spot for spot in spots(comparison, at) if spot[0] in comparison.in_group(group)]
     if len({mean.at for _, mean in here}) < 2:
         return None
     least, index = label == BYTES, comparison.groups.index(group)
     title = named(f"Loss against {label}" + ("" if least else f" {AT_LENGTH}"), group, len(comparison.groups) > 1)
-    side, many = "left" if least else "right", len(here) > MANY
+    side, many = "left" if least else "right", comparison.many
     about = f"Lower and to the {side} is better. Dashed: variants that no other beats in both."
-    about += " Intervals stand in the table." if many else ""
+    about += f" {OTHERS} Intervals stand in the table." if many else ""
     plots = [_chart(comparison, here, title, label, right) for right in ((WIDE, RIGHT) if many else (RIGHT,))]
     name = f"report-loss-{'bytes' if least else 'speed'}{index or ''}"
     narrow = plots[1].render() if many else None
@@ -70,7 +56,7 @@ def _figure(comparison: Comparison, group: Group, at: Mapping[str, float | None]
 
 
 def _chart(comparison: Comparison, here: Sequence[Spot], title: str, label: str, right: float) -> Chart:
-    points, least, many = {arm.id: (mean.at, mean.nats) for arm, mean in here}, label == BYTES, len(here) > MANY
+    points, least, many = {arm.id: (mean.at, mean.nats) for arm, mean in here}, label == BYTES, comparison.many
     best, labels = on_frontier(points, least), {arm.id: arm.label for arm, _ in here}
     alt = "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {short(mean.at)}" for arm, mean in here)
     ends = [end for _, mean in here for end in ((mean.nats,) if many else mean.ends)]
@@ -81,7 +67,9 @@ def _chart(comparison: Comparison, here: Sequence[Spot], title: str, label: str,
     )  # fmt: skip
     plot.frontier([points[id] for id in best])
     shifts = _shifts(plot, here)
-    for arm, mean in here:
+    means = {arm.id: mean for arm, mean in here}
+    for arm in told_apart_last(comparison, [arm for arm, _ in here]):
+        mean = means[arm.id]
         series, shift = comparison.series(arm), shifts[arm.id]
         if not many:
             plot.whisker(mean.at, *mean.ends, series, shift)

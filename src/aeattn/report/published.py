@@ -84,7 +84,7 @@ def section(config: RunConfig, points: Sequence[Point]) -> list[Section]:
 
 def beside(comparison: Comparison) -> list[Block]:
     """The variants of each size, and the published curves that are nearest in size and kind of token."""
-    legend = {arm.label: comparison.series(arm) for arm in comparison.arms}
+    legend = {arm.label: at for arm in comparison.arms if (at := comparison.series(arm)) is not None}
     figures, series = [], dict[PublishedCurve, int]()
     for group in comparison.groups:
         courses = [(arm, _course(comparison.finals(arm.id))) for arm in comparison.in_group(group)]
@@ -118,7 +118,7 @@ def _course(records: Sequence[Record]) -> list[tuple[float, float]]:
 
 def _figure(
     title: str,
-    ours: Sequence[tuple[str, Sequence[tuple[float, float]], int]],
+    ours: Sequence[tuple[str, Sequence[tuple[float, float]], int | None]],
     theirs: Sequence[tuple[PublishedCurve, int]],
 ) -> Figure:
     every = [*(at for _, points, _ in ours for at in points), *(at for each, _ in theirs for at in each.points)]

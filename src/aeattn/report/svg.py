@@ -73,9 +73,16 @@ def short(value: float) -> str:
     return f"{value:.4g}".replace("-", "\u2212")
 
 
-def style(number: int) -> str:
-    """The class of a series: its colour; the ninth and later ones are dashed."""
+def style(number: int | None) -> str:
+    """The class of a series: its colour; the ninth and later ones are dashed. None is one of many, in grey."""
+    if number is None:
+        return "cn faint"
     return f"c{number % 8}" + (" dashed" if number >= 8 else "")
+
+
+def cut(text: str, most: int) -> str:
+    """With so many characters at most."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
 
 
 class Chart:
@@ -93,7 +100,7 @@ class Chart:
         self._body: list[Markup] = []
         self._over: list[Markup] = []
 
-    def line(self, points: Sequence[Point], series: int) -> None:
+    def line(self, points: Sequence[Point], series: int | None) -> None:
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
         self._body.append(Markup('<polyline class="line {}" points="{}"/>').format(style(series), path))
 
@@ -102,14 +109,21 @@ class Chart:
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
         self._body.append(Markup('<polyline class="line dashed cn" points="{}"/>').format(path))
 
-    def band(self, points: Sequence[tuple[float, float, float]], series: int) -> None:
+    def band(self, points: Sequence[tuple[float, float, float]], series: int | None) -> None:
         """(x, low, high) as a shaded band."""
         there = [(a, low) for a, low, _ in points] + [(a, high) for a, _, high in reversed(points)]
         path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in there)
         self._body.append(Markup('<polygon class="band {}" points="{}"/>').format(style(series), path))
 
     def dot(
-        self, at: Point, series: int, tip: str, *, small: bool = False, hollow: bool = False, shift: float = 0
+        self,
+        at: Point,
+        series: int | None,
+        tip: str,
+        *,
+        small: bool = False,
+        hollow: bool = False,
+        shift: float = 0,
     ) -> None:
         """A marker, unless it lies above the chart; `tip` is shown where a pointer rests on it, and `shift` moves
         it to the right."""
@@ -118,13 +132,15 @@ class Chart:
             x, r = self.x(at[0]) + shift, 2.6 if small else 4.2
             self._over.append(marker(x, self.y(at[1]), series, classes, tip, r))
 
-    def dots(self, points: Sequence[Point], series: int, label: str, form: str, small: bool = False) -> None:
+    def dots(
+        self, points: Sequence[Point], series: int | None, label: str, form: str, small: bool = False
+    ) -> None:
         """A line with a marker at each point; `form` says of x and y (0 and 1) what the tip shows."""
         self.line(points, series)
         for at in points:
             self.dot(at, series, f"{label}: {form.format(*at)}", small=small)
 
-    def whisker(self, x: float, low: float, high: float, series: int, shift: float = 0) -> None:
+    def whisker(self, x: float, low: float, high: float, series: int | None, shift: float = 0) -> None:
         """An upright interval."""
         at, top, bottom = self.x(x) + shift, self.y(high), self.y(low)
         span = Markup('<path class="whisker {}" d="M{:.1f} {:.1f}V{:.1f}"/>')
@@ -162,15 +178,15 @@ def apart(ticks: Sequence[float], scale: Scale, room: float = 46) -> list[float]
     return kept
 
 
-def marker(x: float, y: float, series: int, classes: str, tip: str, r: float = 4.2) -> Markup:
-    """Circle, square, diamond or triangle, by the number of the series."""
+def marker(x: float, y: float, series: int | None, classes: str, tip: str, r: float = 4.2) -> Markup:
+    """Circle, square, diamond or triangle, by the number of the series; a circle for None."""
     d = {
         0: f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0z",
         1: f"M{x - r * 0.9:.1f} {y - r * 0.9:.1f}h{1.8 * r:.1f}v{1.8 * r:.1f}h{-1.8 * r:.1f}z",
         2: f"M{x:.1f} {y - 1.3 * r:.1f}l{1.3 * r:.1f} {1.3 * r:.1f}l{-1.3 * r:.1f} {1.3 * r:.1f}"
         f"l{-1.3 * r:.1f} {-1.3 * r:.1f}z",
         3: f"M{x:.1f} {y - 1.2 * r:.1f}l{1.2 * r:.1f} {2.1 * r:.1f}h{-2.4 * r:.1f}z",
-    }[series % SHAPES]
+    }[(series or 0) % SHAPES]
     return Markup('<path class="dot {}" d="{}">{}</path>').format(classes, d, hint(tip))
 
 

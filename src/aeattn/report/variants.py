@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from aeattn.compare.declaration import ResolvedArm
 from aeattn.compare.results import ArmSummary, ContrastResult
-from aeattn.report.blocks import Block, Cell, Table, Text, shown, with_interval
+from aeattn.report.blocks import Block, Cell, Figures, Table, Text, shown, with_interval
 from aeattn.report.charts import NATS
 from aeattn.report.data import Comparison, cost_of, mean_cell, over_seeds
-from aeattn.report.frontier import AT_LENGTH, BYTES, SPEED, frontier_figures, kept, on_frontier, speeds
+from aeattn.report.frontier import AT_LENGTH, BYTES, SPEED, frontier_figures, kept, speeds
+from aeattn.report.ranking import ranking_figure
 
 FEW = 6  # variants, of which the picture shows at once which are on the frontier
 
@@ -21,10 +22,8 @@ def variants(comparison: Comparison) -> list[Block]:
     rates, summary = speeds(comparison), comparison.summary
     timed = not comparison.slowed
     against, bytes_ = _against_baseline(comparison), kept(comparison)
-    losses = {arm.id: over_seeds(map(comparison.loss, comparison.finals(arm.id)))[0] for arm in comparison.arms}
-    both = {id: (at, nats) for id, at in bytes_.items() if at is not None and (nats := losses[id]) is not None}
-    several = len({at for at, _ in both.values()}) > 1
-    best = on_frontier(both, least=True) if several and len(comparison.arms) > FEW else []
+    several = len({at for at in bytes_.values() if at is not None}) > 1
+    best = comparison.on_frontier if several and len(comparison.arms) > FEW else []
     rows = [
         _variant_row(
             comparison, arm, against.get(arm.id), bytes_[arm.id], rates.get(arm.id), timed, arm.id in best
@@ -44,7 +43,9 @@ def variants(comparison: Comparison) -> list[Block]:
                  "#learning-rate multiplier"], details, folded=True).filled  # fmt: skip
     notes = [*_speed_notes(comparison, timed, bool(rates)), *(_noise(comparison) if summary else [])]
     drawn = [figures] if figures and figures.figures else []
+    ranking = ranking_figure(comparison) if comparison.many else None
     return [
+        *([Figures([ranking], full=True)] if ranking else []),
         Text(about),
         Table("", columns, rows).filled,
         *drawn,
