@@ -106,14 +106,16 @@ class TuningResult:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much `arm` varies over n seeds, or so many variants where there is more than one, and the smallest
-    difference that as many unpaired seeds would show."""
+    """How much `arm` varies over n seeds, and the smallest difference that as many unpaired seeds would show. In a
+    screening, how much all `variants` do."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("variants",)
 
     arm: str
     n: int
     sd: float | None
     resolvable: float | None
-    variants: int = 1
+    variants: int = 0
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ def _noise(declaration: Declaration, finals: Finals) -> results.Noise:
     if not known:
         return results.Noise(arm, n, None, None)
     sd, degrees = intervals.within(known)
-    return results.Noise(arm, n, sd, intervals.resolvable(sd, n, degrees), len(known))
+    variants = len(known) if declaration.screening else 0
+    return results.Noise(arm, n, sd, intervals.resolvable(sd, n, degrees), variants)
 
 
 def _contrast(

@@ -125,7 +125,7 @@ def _noise(comparison: Comparison) -> list[Block]:
     if not noise or noise.sd is None or noise.resolvable is None:
         return []
     of = f"standard deviation of {noise.n}"
-    if noise.variants > 1:
+    if noise.variants:
         label, of = "a variant", f"{of}, from {noise.variants} variants"
     else:
         label = next((arm.label for arm in comparison.arms if arm.id == noise.arm), noise.arm)
