@@ -18,15 +18,19 @@ from aeattn.compare.summary import sharing_the_machine, summarise
 from tests.compare.conftest import Declare, done
 
 RESULTS = Path(__file__).parents[2] / "results"
-COMMITTED = sorted(path.parent for path in RESULTS.glob("*/spec.json"))
+COMMITTED = sorted(path.parent for where in ("*", "*/*") for path in RESULTS.glob(f"{where}/spec.json"))
 FINISHED = [path for path in COMMITTED if (path / "summary.json").exists()]
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(RESULTS).as_posix()
 
 
 def test_there_is_something_committed() -> None:
     assert RESULTS / "first" in FINISHED
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", COMMITTED, ids=_name)
 def test_what_is_committed_is_read_and_would_be_written_back_the_same(path: Path) -> None:
     folder = Folder(path)
     assert read_declaration(folder).to_dict() == json.loads(folder.spec.read_text())
@@ -36,7 +40,7 @@ def test_what_is_committed_is_read_and_would_be_written_back_the_same(path: Path
         assert values == (record or type(folder.read_records()[0]).from_dict(values, str(file))).to_dict()
 
 
-@pytest.mark.parametrize("path", FINISHED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FINISHED, ids=_name)
 def test_committed_conclusions_follow_from_committed_records(path: Path) -> None:
     folder = Folder(path)
     declaration, records = read_declaration(folder), {r.name: r for r in folder.read_records()}
