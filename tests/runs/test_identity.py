@@ -31,6 +31,7 @@ def test_settings_texts_and_versions() -> None:
         "a.c was not there, is 3",
     ]
     assert list(config_changes({"a": {"b": {"c": 1}}}, {"a": {"d": {"c": 1}}})) == ["a.b is gone", "a.d is new"]
+    assert list(config_changes({"a": None}, {"a": {"b": 1}})) == ["a was None, is {'b': 1}"]
     facts = {"train": {"chars": 1000, "sha256": "0123456789", "unknown": 0}}
     assert not list(text_changes(facts, facts))
     assert list(text_changes(None, facts)) == [

@@ -19,8 +19,10 @@ def config_changes(before: Mapping[str, Any], now: Mapping[str, Any], where: str
         name = f"{where}{key}"
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from config_changes(old, new, f"{name}.")
-        elif isinstance(old, Mapping) or isinstance(new, Mapping):
-            yield f"{name} is {'new' if old is _ABSENT else 'gone' if new is _ABSENT else 'another'}"
+        elif old is _ABSENT and isinstance(new, Mapping):
+            yield f"{name} is new"
+        elif new is _ABSENT and isinstance(old, Mapping):
+            yield f"{name} is gone"
         elif old != new:
             yield f"{name} was {_shown(old)}, is {_shown(new)}"
 
