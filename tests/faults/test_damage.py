@@ -102,6 +102,19 @@ def test_nothing_whole_left_is_said(bench: Bench, tally: Tally, out: Path) -> No
     assert tally.count("refusals right", right), result.errors
 
 
+def test_a_folder_in_the_place_of_the_weights_is_named_and_nothing_is_lost(
+    bench: Bench, tally: Tally, out: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(bench.whole(), out)))
+    run.model.unlink()
+    run.model.mkdir()
+    result = bench.resume(out)
+    named = result.code == 1 and f"{run.model}: Is a directory; the last good state" in result.complaint
+    run.model.rmdir()
+    right = named and bench.resume(out).code == 0 and difference(out, bench.whole()) == 0
+    assert tally.count(KIND, right), result.errors
+
+
 def test_logs_that_were_torn_are_put_right(bench: Bench, tally: Tally, out: Path) -> None:
     bench.train(out, kill_at_update=10, settled=True)
     for name, how in (

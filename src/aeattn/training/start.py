@@ -57,7 +57,8 @@ class Training:
         try:
             return self.trainer.run(stop, prepared)
         except OSError as error:
-            what = (f"{error.filename}: " if error.filename else "") + (error.strerror or str(error))
+            path = error.filename2 or error.filename  # of a file that was to be renamed, what it was to become
+            what = (f"{path}: " if path else "") + (error.strerror or str(error))
             raise OSError(
                 f"stopped at step {self.trainer.state.step}: {what}{self.trainer.kept()}: "
                 f"mend that, then go on with `aeattn resume {self.run_folder.path}`"
