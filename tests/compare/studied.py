@@ -29,12 +29,12 @@ BETTER = {
 BOOKS = {"test": 16, "beyond": 5, "trained": 5}
 
 
-def stand_in(self: plan._Resolver, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
+def stand_in(self: plan._Resolver, data: DataConfig, seed: int) -> plan.ReadText:
     """In place of texts that are not read."""
     judged = {name: TextSide(1000 * n, name) for name, n in BOOKS.items()} if self.spec.judged else {}
-    self._known.append((data, data, 49))
+    self.read.append(plan.ReadText(data, data, 49, 1.0))
     self.texts.append(Text(TextSide(10**6, ""), TextSide(1, ""), judged))
-    return data, 49
+    return self.read[-1]
 
 
 def made(spec: str, path: Path, monkeypatch: Any) -> Folder:

@@ -28,10 +28,10 @@ def test_work_that_is_missing_at_the_measured_speed(declare_in: Declare, monkeyp
     wanted, arm = jobs(declaration, {}), declaration.arms[0]
     assert found is not None
     assert found.runs == len(wanted)
-    rate = arm.run_config.chars_per_step * arm.train_flops / SECONDS
+    rate = arm.run_config.tokens_per_step * arm.train_flops / SECONDS
     training = sum(map(work, wanted)) / rate
     assert training + RUN_SECONDS * len(wanted) < found.seconds
-    assert found.chars_per_second == pytest.approx(arm.run_config.chars_per_step / SECONDS)
+    assert found.tokens_per_second == pytest.approx(arm.run_config.tokens_per_step / SECONDS)
     twice = estimate(declaration, {}, 2, _measure)
     assert twice is not None
     assert twice.seconds == pytest.approx(found.seconds / 2)
@@ -62,7 +62,25 @@ def test_operations_of_records_count_not_characters_which_are_longer_as_subwords
     assert one is not None
     assert more is not None
     assert one == same
-    assert more.chars_per_second == pytest.approx(one.chars_per_second / 2)
+    assert more.tokens_per_second == pytest.approx(one.tokens_per_second / 2)
+
+
+def test_no_more_is_evaluated_than_a_text_has(declare_in: Declare) -> None:
+    seconds = []
+    for chars in (10**5, 10**9):
+        _, declaration = declare_in({"base": {"training": {"eval_chars": chars}}}, amend=True)
+        found = estimate(declaration, {}, 1, _measure)
+        assert found is not None
+        seconds.append(found.seconds)
+    assert seconds[0] == seconds[1]
+
+
+def test_tokens_are_called_characters_where_they_are(declare_in: Declare) -> None:
+    for tokenizer, unit in (("char", "characters"), ("bytes", "tokens")):
+        _, declaration = declare_in({"base": {"data": {"tokenizer": tokenizer}}}, amend=True)
+        found = estimate(declaration, {}, 1, _measure)
+        assert found is not None
+        assert f" {unit} a second" in found.sentence()
 
 
 def test_little_work_is_not_measured(declare_in: Declare) -> None:

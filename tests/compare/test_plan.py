@@ -17,8 +17,10 @@ from aeattn.compare.records import Text, TextSide
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import DataConfig
 from aeattn.config.sources import read_toml
+from aeattn.data.store import prepare
 from aeattn.errors import InputError
 from aeattn.nn.size import size
+from aeattn.training.plan import corpus_of
 from tests.compare.conftest import Declare, nothing_timed
 
 
@@ -111,6 +113,18 @@ def test_budgets_become_steps(
     assert [arm.steps for arm in declaration.arms] == steps
 
 
+def test_a_budget_of_characters_counts_those_of_the_text_and_not_its_tokens(
+    declare_in: Declare, spec_values: dict[str, Any]
+) -> None:
+    spec_values["budget"] = {"chars": 64 * 100}
+    _, declaration = declare_in({"arms": {"auto": {"data": {"tokenizer": "bpe:300"}}}})
+    characters, subwords = declaration.arms
+    known = prepare(corpus_of(subwords.run_config.data, 0), spec="bpe:300").train.chars_per_token
+    assert known > 2
+    assert characters.steps == 100
+    assert subwords.steps == int(100 / known)
+
+
 def test_arms_that_cannot_be_matched_leave_no_folder(declare_in: Declare, tmp_path: Any) -> None:
     with pytest.raises(InputError, match=r"arms.auto cannot be matched by parameters: the nearest, d_ff = 1, has"):
         declare_in(
@@ -135,10 +149,10 @@ SHIPPED = [
 def test_every_shipped_spec_can_be_declared_in_every_budget(
     name: str, budget: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stand_in(self: plan._Resolver, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
-        self._known.append((data, data, 49))
+    def stand_in(self: plan._Resolver, data: DataConfig, seed: int) -> plan.ReadText:
+        self.read.append(plan.ReadText(data, data, 49, 1.0))
         self.texts.append(Text(TextSide(1, ""), TextSide(1, "")))
-        return data, 49
+        return self.read[-1]
 
     monkeypatch.setattr(plan._Resolver, "_text", stand_in)
     declaration = plan.declare(read_spec(find_spec(name), budget), "", nothing_timed, lambda _: None)

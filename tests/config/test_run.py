@@ -108,7 +108,7 @@ def test_presets_are_valid_and_unknown_ones_are_named() -> None:
 
 def test_a_window_is_at_most_the_context_and_leaves_no_position_untrained() -> None:
     config = RunConfig(tiny_config(context=32), TrainingConfig(window=8, batch=3))
-    assert (config.window, config.chars_per_step) == (8, 24)
+    assert (config.window, config.tokens_per_step) == (8, 24)
     assert replace(config, training=TrainingConfig(window=64)).window == 32
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     with pytest.raises(InputError, match=r"training\.window is 8, and learned positions .* context of 32"):

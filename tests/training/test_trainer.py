@@ -124,7 +124,7 @@ def test_a_window_trains_what_a_context_of_its_length_does(tmp_path: Path) -> No
     long = _trainer(tmp_path / "a", replace(SETTINGS, window=8), context=32, conv=3)
     short = _trainer(tmp_path / "b", context=8, conv=3)
     assert long.loader.at(0).shape == (4, 9)
-    assert long.config.chars_per_step == short.config.chars_per_step == 4 * 8
+    assert long.config.tokens_per_step == short.config.tokens_per_step == 4 * 8
     scores = [trainer.run() for trainer in (long, short)]
     assert _distance(long.model.state_dict(), short.model.state_dict()) == 0.0
     assert scores[0] != scores[1]  # the validation text is read with the whole context

@@ -21,20 +21,21 @@ RUN_SECONDS = 10.0  # to start a run, and to write its record
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds for so many runs, and where the speed comes from."""
+    """Seconds for so many runs, and where the speed, of tokens that are called `unit`, comes from."""
 
     seconds: float
     runs: int
     at_once: int
-    chars_per_second: float
+    tokens_per_second: float
+    unit: str
     source: str
 
     def sentence(self) -> str:
         """For those who wait."""
         together = f", {self.at_once} at a time" if self.at_once > 1 else ""
         return (
-            f"estimate: {duration(self.seconds)} for {self.runs} runs{together}, at {self.chars_per_second:,.0f} "
-            f"characters a second ({self.source})"
+            f"estimate: {duration(self.seconds)} for {self.runs} runs{together}, at {self.tokens_per_second:,.0f} "
+            f"{self.unit} a second ({self.source})"
         )
 
 
@@ -52,10 +53,13 @@ def estimate(declaration: Declaration, records: Records, at_once: int, measure: 
         return None
     arm = declaration.arms[0]
     rate, source = _rate(declaration, arm, list(records.values()), measure if total > LITTLE_WORK else None)
-    evaluated = FORWARD * runs * _evaluated(declaration, arm) * arm.train_flops
+    final = later + sum(job.phase == "final" for job in missing)
+    judged = sum(side.chars for side in declaration.text[arm.text].judged.values())
+    evaluated = FORWARD * (runs * _evaluated(declaration, arm) + final * judged) * arm.train_flops
     together = min(at_once, runs)
     seconds = ((total + evaluated) / rate + RUN_SECONDS * runs) / together
-    return Estimate(seconds, runs, together, rate / arm.train_flops, source)
+    unit = "characters" if arm.run_config.data.tokenizer == "char" else "tokens"
+    return Estimate(seconds, runs, together, rate / arm.train_flops, unit, source)
 
 
 def _rate(
@@ -70,16 +74,16 @@ def _rate(
         return GUESS, "a guess: there is too little to do to measure it"
     config = arm.run_config
     (seconds,) = measure([config])
-    rate, device = config.chars_per_step * arm.train_flops / seconds, pick_device(config.training.device)
+    rate, device = config.tokens_per_step * arm.train_flops / seconds, pick_device(config.training.device)
     if config.training.compile == "auto" and pays_to_compile("auto", device, seconds * arm.steps):
         rate /= 1 - COMPILE_GAIN  # it was measured without
     return rate, "measured just now"
 
 
 def _evaluated(declaration: Declaration, arm: ResolvedArm) -> int:
-    """Characters that a run evaluates on its way and at its end."""
-    texts, config = declaration.text[arm.text], arm.run_config
-    return 2 * CURVE_POINTS * config.training.eval_chars + texts.valid.chars
+    """Characters of the two texts that a run evaluates on its way and at its end."""
+    text, most = declaration.text[arm.text], arm.run_config.training.eval_chars
+    return CURVE_POINTS * (min(most, text.train.chars) + min(most, text.valid.chars)) + text.valid.chars
 
 
 def duration(seconds: float) -> str:

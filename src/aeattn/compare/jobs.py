@@ -125,7 +125,7 @@ def final_jobs(declaration: Declaration, records: Records) -> list[Record]:
 
 def untuned_work(declaration: Declaration, records: Records) -> float:
     """Training FLOPs of the final runs, which cannot be named before tuning is done."""
-    per_seed = sum(arm.steps * arm.run_config.chars_per_step * arm.train_flops for arm in declaration.arms)
+    per_seed = sum(arm.steps * arm.run_config.tokens_per_step * arm.train_flops for arm in declaration.arms)
     return float(per_seed * len(declaration.seeds.final))
 
 
@@ -345,5 +345,5 @@ def work(job: Record) -> float:
     from aeattn.nn.size import size
 
     config = job.run_config
-    tokens = config.training.steps * config.chars_per_step
+    tokens = config.training.steps * config.tokens_per_step
     return float(tokens * size(config.model, window=config.window).train_flops)

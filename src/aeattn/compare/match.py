@@ -13,12 +13,20 @@ from aeattn.nn.size import parameters, size, solve_width
 Throughput = Callable[[Sequence[RunConfig]], list[float]]
 """Seconds an update of several configs, measured turn by turn on this machine."""
 
+CharsPerStep = Callable[[RunConfig], float]
+"""Characters that one update of a config trains on, by the mean length of a token of its text."""
+
 TIME_TRIES = 4
 TIME_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
 
-COSTS: dict[str, tuple[str, Callable[[RunConfig], float]]] = {
-    "parameters": ("parameters", lambda config: parameters(config.model)),
-    "flops": ("FLOPs a token of training", lambda config: size(config.model, window=config.window).train_flops),
+
+def _flops_per_char(config: RunConfig, chars: CharsPerStep) -> float:
+    return size(config.model, window=config.window).train_flops * config.tokens_per_step / chars(config)
+
+
+COSTS: dict[str, tuple[str, Callable[[RunConfig, CharsPerStep], float]]] = {
+    "parameters": ("parameters", lambda config, _: parameters(config.model)),
+    "flops": ("FLOPs a character of training", _flops_per_char),
 }
 
 
@@ -30,7 +38,9 @@ class Matched:
     off_by: float | None
 
 
-def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance: float, who: str) -> Matched:
+def match_cost(
+    config: RunConfig, kind: str, target: float, vary: str, tolerance: float, who: str, chars: CharsPerStep
+) -> Matched:
     """The config with the width `vary` that brings its parameters or FLOPs nearest to the target.
 
     Raises InputError, which says how near it came, where that is further off than the tolerance.
@@ -38,7 +48,7 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
     unit, cost_of = COSTS[kind]
 
     def cost(model: ModelConfig) -> float:
-        return cost_of(replace(config, model=model))
+        return cost_of(replace(config, model=model), chars)
 
     model = _solved(config.model, target, cost, vary)
     off_by = cost(model) / target - 1
@@ -51,9 +61,9 @@ def match_cost(config: RunConfig, kind: str, target: float, vary: str, tolerance
     return Matched(replace(config, model=model), off_by)
 
 
-def compare_cost(config: RunConfig, kind: str, target: float) -> Matched:
+def compare_cost(config: RunConfig, kind: str, target: float, chars: CharsPerStep) -> Matched:
     """The config as it is, and how far its parameters or FLOPs are off."""
-    return Matched(config, COSTS[kind][1](config) / target - 1)
+    return Matched(config, COSTS[kind][1](config, chars) / target - 1)
 
 
 def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], float], vary: str) -> ModelConfig:
@@ -67,7 +77,12 @@ def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], flo
 
 
 def match_time(
-    configs: dict[str, RunConfig], reference: RunConfig, vary: str, tolerance: float, measure: Throughput
+    configs: dict[str, RunConfig],
+    reference: RunConfig,
+    vary: str,
+    tolerance: float,
+    measure: Throughput,
+    chars: CharsPerStep,
 ) -> list[Matched]:
     """Configs whose characters take as long to train on as the reference's: measured at two widths, then where the
     line through the two nearest says, and once more for `off_by`.
@@ -78,12 +93,12 @@ def match_time(
     tried: list[dict[int, float]] = [{} for _ in configs]
     widths = [getattr(config.model, vary) for config in configs.values()]
     for _ in range(TIME_TRIES):
-        shares = _shares(reference, _at_widths(configs, vary, widths), measure)
+        shares = _shares(reference, _at_widths(configs, vary, widths), measure, chars)
         for known, width, share in zip(tried, widths, shares, strict=True):
             known[width] = share
         widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
     nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
-    shares = _shares(reference, nearest, measure)
+    shares = _shares(reference, nearest, measure, chars)
     for name, config, share in zip(configs, nearest, shares, strict=True):
         if abs(share - 1) > max(tolerance, TIME_TOLERANCE):
             width = getattr(config.model, vary)
@@ -95,9 +110,11 @@ def match_time(
     return _matched(nearest, shares)
 
 
-def compare_time(configs: Sequence[RunConfig], reference: RunConfig, measure: Throughput) -> list[Matched]:
+def compare_time(
+    configs: Sequence[RunConfig], reference: RunConfig, measure: Throughput, chars: CharsPerStep
+) -> list[Matched]:
     """Configs as they are, and by how much more time than the reference's a character of theirs takes."""
-    return _matched(configs, _shares(reference, configs, measure))
+    return _matched(configs, _shares(reference, configs, measure, chars))
 
 
 def _matched(configs: Sequence[RunConfig], shares: Sequence[float]) -> list[Matched]:
@@ -113,12 +130,14 @@ def _with_width(model: ModelConfig, vary: str, width: int) -> ModelConfig:
     return replace(model, **{vary: width})  # type: ignore[arg-type]
 
 
-def _shares(reference: RunConfig, configs: Sequence[RunConfig], measure: Throughput) -> list[float]:
+def _shares(
+    reference: RunConfig, configs: Sequence[RunConfig], measure: Throughput, chars: CharsPerStep
+) -> list[float]:
     """Each config's time for a character, in the reference's."""
     if not configs:
         return []
     everyone = [reference, *configs]
-    target, *others = (s / c.chars_per_step for s, c in zip(measure(everyone), everyone, strict=True))
+    target, *others = (s / chars(c) for s, c in zip(measure(everyone), everyone, strict=True))
     return [seconds / target for seconds in others]
 
 

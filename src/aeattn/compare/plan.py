@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
@@ -40,6 +40,17 @@ from aeattn.training.plan import corpus_of, located
 Say = Callable[[str], None]
 IGNORED = "/runs/\n/logs/\n/executor/\n/optuna.journal*\n/stale/*/runs/\n/.lock\n"  # stale records are kept
 Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """A text that was read: its settings as they were given and as they came out, how many tokens its tokenizer
+    has, and the mean length of a token of the training text in characters."""
+
+    given: DataConfig
+    data: DataConfig
+    vocabulary: int
+    chars_per_token: float
 
 
 def declared(
@@ -123,7 +134,7 @@ class _Resolver:
     def __init__(self, spec: Spec, measure: Throughput, say: Say) -> None:
         self.spec, self.measure, self.say = spec, measure, say
         self.texts: list[Text] = []
-        self._known: list[tuple[DataConfig, DataConfig, int]] = []  # as set, as resolved, vocabulary
+        self.read: list[ReadText] = []  # of each of the texts
 
     def arms(self) -> tuple[list[ResolvedArm], dict[Key, str]]:
         """All resolved arms, and the id of each (arm, matching, size)."""
@@ -136,24 +147,32 @@ class _Resolver:
 
     def _config(self, arm: Arm, size: str | None) -> RunConfig:
         config = RunConfig.from_settings(self.spec.settings(arm, size))
-        data, vocabulary = self._text(located(config.data), config.training.seed)
-        return replace(config, data=data).with_vocabulary(vocabulary)
+        text = self._text(located(config.data), config.training.seed)
+        return replace(config, data=text.data).with_vocabulary(text.vocabulary)
 
-    def _text(self, data: DataConfig, seed: int) -> tuple[DataConfig, int]:
-        for given, resolved, vocabulary in self._known:
-            if given == data:
-                return resolved, vocabulary
+    def _text(self, data: DataConfig, seed: int) -> ReadText:
+        for known in self.read:
+            if known.given == data:
+                return known
         corpus = corpus_of(data, seed, self.say)
         text = prepare(corpus, progress=self.say, spec=data.tokenizer)
         for note in text.notes:
             self.say(note)
-        known = from_json(Text, text_facts(text), "the text")
+        read = from_json(Text, text_facts(text), "the text")
         names = tuple(document.name for document in text.valid.documents)
         judged = self.spec.judged and stores(documents(self.spec.judged, corpus, self.say), corpus, text.tokenizer)
-        valid = msgspec.structs.replace(known.valid, files=names)
-        self.texts.append(Text(known.train, valid, facts(judged) if judged else {}))
-        self._known.append((data, replace(data, text=corpus.options), text.tokenizer.vocab_size))
-        return self._known[-1][1:]
+        valid = msgspec.structs.replace(read.valid, files=names)
+        self.texts.append(Text(read.train, valid, facts(judged) if judged else {}))
+        options, vocabulary = corpus.options, text.tokenizer.vocab_size
+        self.read.append(ReadText(data, replace(data, text=options), vocabulary, text.train.chars_per_token))
+        return self.read[-1]
+
+    def _index(self, config: RunConfig) -> int:
+        """Of its text."""
+        return next(i for i, text in enumerate(self.read) if text.data == config.data)
+
+    def _chars_per_step(self, config: RunConfig) -> float:
+        return config.tokens_per_step * self.read[self._index(config)].chars_per_token
 
     def _match(self, kind: MatchKind, size: str | None, configs: dict[str, RunConfig]) -> dict[Key, Matched]:
         matched = {(name, kind, size): Matched(config, None) for name, config in configs.items()}
@@ -167,14 +186,16 @@ class _Resolver:
         vary, tolerance = matching.vary, matching.tolerance
         if kind == "wall-clock":
             named = {f"arms.{name}": config for name, config in free.items()}
-            solved = match_time(named, reference, vary, tolerance, self._measured)
-            left = compare_time(list(as_declared.values()), reference, self._measured)
+            solved = match_time(named, reference, vary, tolerance, self._measured, self._chars_per_step)
+            left = compare_time(list(as_declared.values()), reference, self._measured, self._chars_per_step)
         else:
-            target = matching.target or COSTS[kind][1](reference)
+            chars = self._chars_per_step
+            target = matching.target or COSTS[kind][1](reference, chars)
             solved = [
-                match_cost(config, kind, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()
+                match_cost(config, kind, target, vary, tolerance, f"arms.{arm}", chars)
+                for arm, config in free.items()
             ]
-            left = [compare_cost(config, kind, target) for config in as_declared.values()]
+            left = [compare_cost(config, kind, target, chars) for config in as_declared.values()]
         keys = [(name, kind, size) for name in (*free, *as_declared)]
         return matched | dict(zip(keys, [*solved, *left], strict=True))
 
@@ -209,7 +230,7 @@ class _Resolver:
             train_flops=cost.train_flops,
             steps=steps,
             off_by=matched.off_by,
-            text=next(i for i, (_, data, _) in enumerate(self._known) if data == config.data),
+            text=self._index(config),
         )
 
     def _measured(self, configs: Sequence[RunConfig]) -> list[float]:
@@ -221,8 +242,10 @@ class _Resolver:
         kind, amount = self.spec.budget.kind, self.spec.budget.amount
         if kind == "minutes":
             return [max(1, round(60 * amount / seconds)) for seconds in self._measured(configs)]
-        cost = [size_of(c.model, window=c.window).train_flops if kind == "flops" else 1 for c in configs]
-        return [max(1, int(amount // (c.chars_per_step * n))) for c, n in zip(configs, cost, strict=True)]
+        if kind == "chars":
+            return [max(1, int(amount // self._chars_per_step(config))) for config in configs]
+        flops = [c.tokens_per_step * size_of(c.model, window=c.window).train_flops for c in configs]
+        return [max(1, int(amount // each)) for each in flops]
 
 
 def _is(arm: ResolvedArm, config: RunConfig) -> bool:

@@ -30,7 +30,7 @@ def _require_positive(value: float, where: str) -> None:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run may spend: characters, training FLOPs, or minutes of training."""
+    """What every run may spend: characters of the text, training FLOPs, or minutes of training."""
 
     kind: BudgetKind
     amount: float

@@ -255,7 +255,7 @@ def first_batches(trainer: Trainer) -> str:
 
 def _cost(trainer: Trainer) -> Cost:
     config, cost = trainer.config, size(trainer.config.model, window=trainer.config.window)
-    tokens = trainer.state.step * config.chars_per_step
+    tokens = trainer.state.step * config.tokens_per_step
     chars, flops = round(tokens * trainer.text.train.chars_per_token), tokens * cost.train_flops
     return Cost(
         seconds=trainer.state.seconds,

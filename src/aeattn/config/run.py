@@ -218,8 +218,8 @@ class RunConfig(Shown):
         return self.training.seed if self.data.seed is None else self.data.seed
 
     @property
-    def chars_per_step(self) -> int:
-        """Tokens that one update trains on: characters, unless `data.tokenizer` says otherwise."""
+    def tokens_per_step(self) -> int:
+        """Tokens that one update trains on."""
         return self.training.batch * self.training.accumulate * self.window
 
     def with_vocabulary(self, size: int) -> RunConfig:
@@ -229,7 +229,7 @@ class RunConfig(Shown):
     def with_chars(self, chars: int, chars_per_token: float = 1.0) -> RunConfig:
         """The same run, of as many steps as so many characters are, by the mean length of a token."""
         tokens = chars if chars_per_token == 1 else int(chars / chars_per_token)
-        steps = max(1, tokens // self.chars_per_step)
+        steps = max(1, tokens // self.tokens_per_step)
         return replace(self, training=replace(self.training, steps=steps))
 
     def changed(self, settings: Mapping[str, Any]) -> RunConfig:

@@ -54,7 +54,7 @@ class Ahead:
 
 def forward(trainer: Trainer, update: float) -> float:
     """Seconds to evaluate a character, guessed from those of an update."""
-    return FORWARD * update / (trainer.config.chars_per_step * trainer.text.train.chars_per_token)
+    return FORWARD * update / (trainer.config.tokens_per_step * trainer.text.train.chars_per_token)
 
 
 def last_evaluation(trainer: Trainer, a_char: float) -> float:

@@ -224,7 +224,7 @@ class Report(Hook):
             train_nats=math.nan if nats is None else nats,
             valid_nats=state.valid_nats,
             floor_nats=self.floor_nats,
-            chars_per_second=trainer.config.chars_per_step * trainer.text.train.chars_per_token / seconds
+            chars_per_second=trainer.config.tokens_per_step * trainer.text.train.chars_per_token / seconds
             if seconds
             else 0.0,
             seconds_left=self._ahead.seconds(trainer) if self._ahead else seconds * (steps - state.step),
@@ -268,7 +268,7 @@ class Lines(Hook):
         state = trainer.state
         line = {
             "step": state.step,
-            "chars": round(state.step * trainer.config.chars_per_step * trainer.text.train.chars_per_token),
+            "chars": round(state.step * trainer.config.tokens_per_step * trainer.text.train.chars_per_token),
             "seconds": round(state.seconds, 3),
             "train_nats": trainer.train_nats,
             "recent_nats": trainer.per_char(state.recent_nats),
