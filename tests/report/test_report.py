@@ -25,7 +25,7 @@ from aeattn.config.run import DataConfig, RunConfig, TrainingConfig, weight_of_n
 from aeattn.data.tokenizer import CharTokenizer
 from aeattn.nn.size import size
 from aeattn.report import write_report
-from aeattn.report.answer import answer
+from aeattn.report.answer import answer, detail
 from aeattn.report.attention import NAMES, attention_blocks
 from aeattn.report.blocks import Cell, Figures, Page, Samples, Section, Table, Text, to_markdown
 from aeattn.report.charts import curve, learning_curves, whole_text
@@ -35,7 +35,7 @@ from aeattn.report.forest import contrast_row, forest_figures
 from aeattn.report.maps import map_figure
 from aeattn.report.page import make_page
 from aeattn.report.snapshots import at_loss
-from aeattn.report.svg import Chart, Scale, short, spread
+from aeattn.report.svg import Chart, Scale, alike, short, spread
 from aeattn.runs.folder import RunFolder
 from tests.compare.made_up import ARMS, HOSTILE, STEPS, make, measured, with_gini
 from tests.conftest import tiny_config
@@ -110,6 +110,26 @@ def test_the_answer_is_one_sentence_of_25_words_with_the_cache_beside_it(tmp_pat
         comparison.summary, contrasts=(replace(long, verdict="worse"), replace(long, verdict="better"))
     )
     assert answer(replace(comparison, summary=several)) == "Of 2 primary differences: 1 worse, 1 better."
+
+
+def test_the_answer_of_several_is_the_difference_from_the_first_variant(tmp_path: Path) -> None:
+    comparison = load(make(tmp_path / "c").path)
+    assert comparison.summary is not None
+    primary, first = comparison.contrasts[0], comparison.arms[0].id
+    assert primary.than == first
+    another = replace(primary, than="another", verdict="worse")
+    both = replace(comparison, summary=replace(comparison.summary, contrasts=(another, primary)))
+    assert answer(both) == answer(comparison)
+    assert len(answer(both).split()) <= 25
+    assert detail(both)[0].startswith("Of 2 primary differences: ")
+
+
+def test_ticks_of_an_axis_have_decimals_alike_and_a_short_logarithmic_axis_has_enough() -> None:
+    assert alike([1.38, 1.4, 1.42]) == ["1.38", "1.40", "1.42"]
+    assert alike([-0.5, 0.0, 1000.0]) == ["\u22120.5", "0.0", "1,000.0"]
+    assert alike([5_000.0, 20_000.0]) == ["5,000", "20k"]
+    assert Scale(688, 3430, 0, 300, log=True).ticks() == [700, 1000, 1500, 2000, 3000]
+    assert Scale(1, 1000, 0, 300, log=True).ticks() == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 
 
 def test_which_way_is_better_is_written_at_the_ends_of_each_axis(whole: tuple[Path, Reader, str, str]) -> None:

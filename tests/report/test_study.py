@@ -18,6 +18,7 @@ from aeattn.files import write_json
 from aeattn.report.blocks import Figures, Samples, Table
 from aeattn.report.data import load, on_frontier
 from aeattn.report.page import make_page, write_report
+from aeattn.report.study import make_page as page_of
 from tests.compare.studied import made
 
 
@@ -82,11 +83,22 @@ def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> N
     paths = write_report(study, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert [path.name for path in paths] == ["report.html", "report.md", "report.svg"]
+    assert text.split("\n\n")[2].startswith("**Deep autoencoder on v is better than standard attention by 0.0")
+    assert "with 25 % of its KV cache.**" in text
     assert "Of 6 primary differences: " in text
+    assert text.count("Holm's correction counts 7 primary contrasts, whose intervals") == 1  # of both parts
+    assert "cache: Found at " in text
+    assert "overfit: Found at " in text
     assert "no difference found." not in text.split("\n\n")[2]
     assert "Holm's correction counts 7 primary differences, of which 6 are known" in text
     for claim in ("works", "less is more", "sparser", "efficient", "overhead"):
         assert f"| {claim} |" in text
+    evidence = next(block for section in page_of(study).sections for block in section.blocks
+                    if isinstance(block, Table) and block.title == "What the verdicts follow from")  # fmt: skip
+    cells = [[cell.text for cell in row] for row in evidence.rows]
+    assert ["works", "deep autoencoder on v", "standard attention", "test loss"] in [row[:4] for row in cells]
+    bytes_kept = next(row for row in cells if row[:2] == ["efficient", "deep autoencoder on v"])
+    assert bytes_kept[4] == "-2,304 bytes a token"  # with every seed
 
 
 def test_a_screening_claims_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

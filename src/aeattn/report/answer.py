@@ -16,26 +16,41 @@ UNDECIDED = {"no difference found": "undecided"}
 
 
 def answer(comparison: Comparison) -> str:
-    """What came of the primary difference, with its interval and the cache that the variant keeps; of several
-    primary differences, how many came out how."""
+    """What came of the primary difference, with its interval and the cache that the variant keeps; of several, of
+    the one from the first variant, or else how many came out how."""
     if comparison.summary is None:
         done = sum(record.status == "done" for record in comparison.records)
         return f"There is no answer yet: {done} runs are done, and nothing has been concluded from them."
     primary = [contrast for contrast in comparison.contrasts if contrast.primary]
     if not primary:
         return SCREENING
-    if len(primary) > 1:
-        return counted(primary)
-    said, kept = one(primary[0], comparison.declaration.smallest_effect), _kept(comparison, primary[0])
+    return headline([(comparison, contrast) for contrast in primary])
+
+
+def headline(primary: Sequence[tuple[Comparison, ContrastResult]]) -> str:
+    """The sentence for the only primary difference, or for the only loss among several, of the first comparison
+    that has just one, that is compared with its first variant; else how many came out how."""
+    from_first: dict[int, list[tuple[Comparison, ContrastResult]]] = {}
+    for comparison, contrast in primary:
+        if contrast.than == comparison.declaration.arms[0].id and contrast.measure in LOSSES:
+            from_first.setdefault(id(comparison), []).append((comparison, contrast))
+    alone = primary if len(primary) == 1 else next((found for found in from_first.values() if len(found) == 1), [])
+    if not alone:
+        return counted([contrast for _, contrast in primary])
+    comparison, contrast = alone[0]
+    said, kept = one(contrast, comparison.declaration.smallest_effect), _kept(comparison, contrast)
     return next((text for text in (f"{said}{kept}.", f"{said}.") if len(text.split()) <= WORDS), f"{said}.")
 
 
 def detail(comparison: Comparison) -> list[str]:
-    """The same in full: the sentence of the primary difference, or a phrase for each of several."""
+    """The same in full: the sentence of the primary difference, or how several came out, each in a phrase."""
     primary = [contrast for contrast in comparison.contrasts if contrast.primary]
-    if len(primary) > 1:
-        return [f"{capital(brief(contrast))}." for contrast in primary]
-    return [capital(contrast.sentence) for contrast in primary]
+    return each(primary) if len(primary) > 1 else [capital(contrast.sentence) for contrast in primary]
+
+
+def each(primary: Sequence[ContrastResult]) -> list[str]:
+    """How several differences came out, and each in a phrase."""
+    return [counted(primary), *(f"{capital(brief(contrast))}." for contrast in primary)]
 
 
 def one(contrast: ContrastResult, smallest_effect: float) -> str:

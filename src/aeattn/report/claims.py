@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aeattn.compare.metrics import describe_measure
 from aeattn.compare.results import ContrastResult
 from aeattn.report.blocks import Block, Cell, Table, Text, with_interval
 
@@ -51,21 +52,43 @@ def verdict(claim: Claim, contrasts: Sequence[ContrastResult]) -> str:
 
 
 def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
-    """A verdict for each published claim, with the sentences that it follows from."""
+    """A verdict for each published claim, and the differences that it follows from."""
+    found = {claim: bearing(claim, contrasts) for claim in CLAIMS}
     rows = [
+        [Cell(claim.name), Cell(claim.text), Cell(verdict(claim, contrasts)), Cell(_kind(bear))]
+        for claim, bear in found.items()
+    ]
+    evidence = [
         [
-            Cell(claim.name), Cell(claim.text), Cell(verdict(claim, contrasts)),
-            Cell("primary" if any(c.primary for c in bearing(claim, contrasts)) else "exploratory"),
-            Cell(" ".join(c.sentence for c in bearing(claim, contrasts)) or "Nothing here bears on it."),
+            Cell(claim.name), *map(Cell, c.labels), Cell(describe_measure(c.measure).text), _difference(c),
+            Cell(c.verdict), Cell(_kind([c])),
         ]
-        for claim in CLAIMS
+        for claim, bear in found.items()
+        for c in bear
     ]  # fmt: skip
     about = (
         "A verdict follows from the primary differences that bear on a claim; where there are none, from the "
         "exploratory ones, and then it says where to look, not what is so."
     )
-    columns = ["claim", "in words", "verdict", "from differences that are", "what they say"]
-    return [Text(about), Table("", columns, rows), *_sparsity(contrasts)]
+    claims = Table("", ["claim", "in words", "verdict", "from differences that are"], rows)
+    columns = ["claim", "variant", "minus", "of", "#difference", "verdict", "kind"]
+    return [Text(about), claims, Table("What the verdicts follow from", columns, evidence), *_sparsity(contrasts)]
+
+
+def _kind(contrasts: Sequence[ContrastResult]) -> str:
+    if not contrasts:
+        return "-"
+    return "primary" if any(c.primary for c in contrasts) else "exploratory"
+
+
+def _difference(contrast: ContrastResult) -> Cell:
+    """With its interval and unit; the figure alone where it is the same with every seed."""
+    if contrast.center is None or contrast.shown is None:
+        return Cell("-")
+    measure = describe_measure(contrast.measure)
+    low, mean, high = (measure.signed(value) for value in (contrast.shown[0], contrast.center, contrast.shown[1]))
+    ends = "" if contrast.shown[0] == contrast.shown[1] else f" [{low}, {high}]"
+    return Cell(f"{mean} {measure.unit}".rstrip() + ends, contrast.center)
 
 
 def _sparsity(contrasts: Sequence[ContrastResult]) -> list[Block]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from aeattn.compare.results import ContrastResult
-from aeattn.compare.sentences import brief
 from aeattn.compare.study import Part, joint, parts_of
 from aeattn.errors import InputError
-from aeattn.report.answer import capital, counted
-from aeattn.report.blocks import Cell, Page, Section, Table, Text, shown, with_interval
+from aeattn.report.answer import each, headline
+from aeattn.report.blocks import Cell, Figures, Page, Section, Table, Text, shown, with_interval
 from aeattn.report.claims import claim_blocks
 from aeattn.report.data import load
 from aeattn.report.frontier import frontier_figures
@@ -21,11 +21,11 @@ def make_page(path: Path) -> Page:
     parts = parts_of(path)
     if not parts:
         raise InputError(f"{path} holds no comparison of which something has been concluded")
-    contrasts = joint(parts)
-    every = [c for found in contrasts for c in found]
+    whole = [load(part.folder) for part in parts]
+    contrasts = [(comparison, c) for comparison, found in zip(whole, joint(parts), strict=True) for c in found]
+    every = [c for _, c in contrasts]
     primary = [c for c in every if c.primary]
     said = [c.sentence for c in primary]
-    whole = [load(part.folder) for part in parts]
     frontier = next((found for each in whole if (found := frontier_figures(each))), None)
     sections = [
         Section("Published claims", claim_blocks(every), brief=True),
@@ -37,19 +37,35 @@ def make_page(path: Path) -> Page:
     return Page(
         title=f"A study in {len(parts)} parts: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
-        answer=counted(primary) if len(primary) > 1 else "; ".join(map(brief, primary)) + ".",
-        detail=[f"{capital(brief(contrast))}." for contrast in primary] if len(primary) > 1 else [],
-        hero=None
-        if frontier is None
-        else replace(frontier, figures=[replace(frontier.figures[0], name="report")]),
+        answer=headline([(comparison, c) for comparison, c in contrasts if c.primary]),
+        detail=each(primary) if len(primary) > 1 else [],
+        hero=None if frontier is None else _hero(frontier),
         facts=[
             f"{part.folder.name}: {part.summary.runs.done} of {part.summary.runs.wanted} runs done"
             for part in parts
         ],
         notes=[f"{part.folder.name}: {note}" for part in parts for note in part.summary.notes],
         sections=sections,
-        conditions=" ".join(f"{part.folder.name}: {part.summary.conditions}" for part in parts),
+        conditions=_conditions({part.folder.name: part.summary.conditions for part in parts}),
     )
+
+
+def _hero(frontier: Figures) -> Figures:
+    """Loss against bytes of cache, and against the speed of generation where that was measured."""
+    return replace(frontier, figures=[replace(frontier.figures[0], name="report"), *frontier.figures[1:2]])
+
+
+def _conditions(of_parts: Mapping[str, str]) -> str:
+    """Those of each part, and once what all of them end with."""
+    sentences = {name: said.split(". ") for name, said in of_parts.items()}
+    same = 0
+    while len({tuple(said[-same - 1 :]) for said in sentences.values()}) == 1 and same < min(
+        map(len, sentences.values())
+    ):
+        same += 1
+    apart = {name: said[: len(said) - same] for name, said in sentences.items()}
+    parts = [f"{name}: {'. '.join(said)}" for name, said in apart.items() if said]
+    return ". ".join([*parts, *next(iter(sentences.values()))[-same:]] if same else parts)
 
 
 def _about(parts: list[Part], primary: list[ContrastResult]) -> Text:

@@ -45,11 +45,16 @@ class Scale:
     def ticks(self, most: int = 5) -> list[float]:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
-        if self.log and self.high / self.low >= 4:
-            ticks = LogLocator(subs=(1.0, 2.0, 5.0), numticks=30).tick_values(self.low, self.high)
-        else:
-            ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
-        return [float(p) for p in ticks if self.low - 1e-12 <= p <= self.high * (1 + 1e-9) + 1e-12]
+        def inside(ticks: Iterable[float]) -> list[float]:
+            return [float(p) for p in ticks if self.low - 1e-12 <= p <= self.high * (1 + 1e-9) + 1e-12]
+
+        if not self.log or self.high / self.low < 4:
+            return inside(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high))
+        few, more = (
+            inside(LogLocator(subs=subs, numticks=30).tick_values(self.low, self.high))
+            for subs in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+        )
+        return few if len(few) > most // 2 + 1 else more
 
 
 def spread(values: Iterable[float], margin: float = 0.06, log: bool = False) -> tuple[float, float]:
@@ -66,11 +71,20 @@ def spread(values: Iterable[float], margin: float = 0.06, log: bool = False) -> 
 
 
 def short(value: float) -> str:
-    """A figure for an axis: 12k, 3.5M, 0.02."""
+    """A figure for an axis: 3,073, 12k, 3.5M, 0.02."""
     for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.4g}{letter}"
-    return f"{value:.4g}".replace("-", "\u2212")
+    return f"{float(f'{value:.4g}'):,.10g}".replace("-", "\u2212")
+
+
+def alike(values: Sequence[float]) -> list[str]:
+    """Figures for one axis, all with as many decimals as any of them needs."""
+    texts = [short(value) for value in values]
+    if any(text[-1].isalpha() for text in texts):
+        return texts
+    decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+    return [f"{value:,.{decimals}f}".replace("-", "\u2212") for value in values]
 
 
 def style(number: int | None) -> str:
@@ -158,10 +172,11 @@ class Chart:
         return picture(self.title, self.alt, self.x.end + 16, 270, parts)
 
     def _axes(self) -> Iterable[Markup]:
-        for value in self.y.ticks():
+        rows = self.y.ticks()
+        for value, text in zip(rows, map(short, rows) if self.y.log else alike(rows), strict=True):
             at = self.y(value)
             yield Markup('<path class="grid" d="M{} {:.1f}H{:g}"/>').format(LEFT, at, self.x.end)
-            yield words(LEFT - 6, at + 4, short(value), "tick", "end")
+            yield words(LEFT - 6, at + 4, text, "tick", "end")
         for value in apart(self.x.ticks() if self.x_ticks is None else self.x_ticks, self.x):
             yield words(self.x(value), BOTTOM + 16, short(value), "tick", "middle")
         yield Markup('<path class="axis" d="M{} {}H{:g}"/>').format(LEFT, BOTTOM, self.x.end)
