@@ -122,6 +122,9 @@ def test_the_answer_of_several_is_the_difference_from_the_first_variant(tmp_path
     assert answer(both) == answer(comparison)
     assert len(answer(both).split()) <= 25
     assert detail(both)[0].startswith("Of 2 primary differences: ")
+    neither = replace(comparison, summary=replace(comparison.summary, contrasts=(another, another)))
+    assert answer(neither) == "Of 2 primary differences: 2 worse."
+    assert len(detail(neither)) == 2
 
 
 def test_ticks_of_an_axis_have_decimals_alike_and_a_short_logarithmic_axis_has_enough() -> None:

@@ -16,6 +16,7 @@ from aeattn.compare.study import joint, parts_of
 from aeattn.config.model import ModelConfig
 from aeattn.files import write_json
 from aeattn.report.blocks import Figures, Samples, Table
+from aeattn.report.claims import claim_blocks
 from aeattn.report.data import load, on_frontier
 from aeattn.report.page import make_page, write_report
 from aeattn.report.study import make_page as page_of
@@ -154,3 +155,7 @@ def test_how_fast_arms_write_is_measured_and_shown(study: Path, monkeypatch: pyt
     assert "#chars/s generated" in table.columns
     titles = [figure.title for block in variants if isinstance(block, Figures) for figure in block.figures]
     assert titles == ["Loss against chars/s generated at 8,192 characters of context"]
+
+
+def test_where_nothing_bears_on_a_published_claim_none_is_shown() -> None:
+    assert claim_blocks([]) == []

@@ -21,15 +21,14 @@ def answer(comparison: Comparison) -> str:
     if comparison.summary is None:
         done = sum(record.status == "done" for record in comparison.records)
         return f"There is no answer yet: {done} runs are done, and nothing has been concluded from them."
-    primary = [contrast for contrast in comparison.contrasts if contrast.primary]
-    if not primary:
-        return SCREENING
-    return headline([(comparison, contrast) for contrast in primary])
+    return headline([(comparison, contrast) for contrast in comparison.contrasts if contrast.primary])
 
 
 def headline(primary: Sequence[tuple[Comparison, ContrastResult]]) -> str:
     """The sentence for the only primary difference, or for the only loss among several, of the first comparison
     that has just one, that is compared with its first variant; else how many came out how."""
+    if not primary:
+        return SCREENING
     from_first: dict[int, list[tuple[Comparison, ContrastResult]]] = {}
     for comparison, contrast in primary:
         if contrast.than == comparison.declaration.arms[0].id and contrast.measure in LOSSES:
@@ -45,12 +44,15 @@ def headline(primary: Sequence[tuple[Comparison, ContrastResult]]) -> str:
 def detail(comparison: Comparison) -> list[str]:
     """The same in full: the sentence of the primary difference, or how several came out, each in a phrase."""
     primary = [contrast for contrast in comparison.contrasts if contrast.primary]
-    return each(primary) if len(primary) > 1 else [capital(contrast.sentence) for contrast in primary]
+    if len(primary) > 1:
+        return each(primary, answer(comparison))
+    return [capital(contrast.sentence) for contrast in primary]
 
 
-def each(primary: Sequence[ContrastResult]) -> list[str]:
-    """How several differences came out, and each in a phrase."""
-    return [counted(primary), *(f"{capital(brief(contrast))}." for contrast in primary)]
+def each(primary: Sequence[ContrastResult], above: str) -> list[str]:
+    """How several differences came out, unless that stands above, and each in a phrase."""
+    whole = counted(primary)
+    return [*([] if whole == above else [whole]), *(f"{capital(brief(contrast))}." for contrast in primary)]
 
 
 def one(contrast: ContrastResult, smallest_effect: float) -> str:

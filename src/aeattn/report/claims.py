@@ -52,8 +52,11 @@ def verdict(claim: Claim, contrasts: Sequence[ContrastResult]) -> str:
 
 
 def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
-    """A verdict for each published claim, and the differences that it follows from."""
+    """A verdict for each published claim, and the differences that it follows from; nothing where no difference
+    bears on any of them."""
     found = {claim: bearing(claim, contrasts) for claim in CLAIMS}
+    if not any(found.values()):
+        return []
     rows = [
         [Cell(claim.name), Cell(claim.text), Cell(verdict(claim, contrasts)), Cell(_kind(bear))]
         for claim, bear in found.items()

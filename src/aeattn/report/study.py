@@ -27,6 +27,7 @@ def make_page(path: Path) -> Page:
     primary = [c for c in every if c.primary]
     said = [c.sentence for c in primary]
     frontier = next((found for each in whole if (found := frontier_figures(each))), None)
+    answer = headline([(comparison, c) for comparison, c in contrasts if c.primary])
     sections = [
         Section("Published claims", claim_blocks(every), brief=True),
         Section(
@@ -37,15 +38,15 @@ def make_page(path: Path) -> Page:
     return Page(
         title=f"A study in {len(parts)} parts: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
-        answer=headline([(comparison, c) for comparison, c in contrasts if c.primary]),
-        detail=each(primary) if len(primary) > 1 else [],
+        answer=answer,
+        detail=each(primary, answer) if len(primary) > 1 else [],
         hero=None if frontier is None else _hero(frontier),
         facts=[
             f"{part.folder.name}: {part.summary.runs.done} of {part.summary.runs.wanted} runs done"
             for part in parts
         ],
         notes=[f"{part.folder.name}: {note}" for part in parts for note in part.summary.notes],
-        sections=sections,
+        sections=[section for section in sections if section.blocks],
         conditions=_conditions({part.folder.name: part.summary.conditions for part in parts}),
     )
 
