@@ -11,8 +11,8 @@ import pytest
 
 from aeattn.benchmarks.readme import (
     MISSING,
-    NOT_RUN,
     PICTURE,
+    UNDER_WAY,
     answer,
     bargain,
     clone,
@@ -110,7 +110,7 @@ def test_an_answer_says_how_much_of_it_is_there() -> None:
 def test_the_study_says_what_it_found_or_that_it_has_not_been_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert rivals(tmp_path / "second") == NOT_RUN
+    assert rivals(tmp_path / "second") == UNDER_WAY
     made("second-cache", tmp_path / "second" / "cache", monkeypatch)
     said = rivals(tmp_path / "second").split("\n\n")
     assert re.fullmatch(r"\*\*Of 5 primary differences: .*\.\*\*", said[0])

@@ -22,10 +22,10 @@ COLUMNS = ("measured", "standard", "auto&shy;encoder")  # three that are no wide
 LENGTH = 8192  # of the context at which generation is compared
 MISSING = "not measured yet"
 SECOND = "docs/second/report"  # of the study against rivals, without what follows the dot
-NOT_RUN = (
-    "Whether rivals with as small a cache, such as multi-query attention, lose less is not known yet: the "
-    "comparison is [pre-registered](docs/experiments.md#screening-and-the-second-comparison), and has not been "
-    "run."
+UNDER_WAY = (
+    "Whether rivals with as small a cache, such as multi-query attention, lose less is not known yet: a "
+    "[screening](docs/screening/report.md) of many designs has said where to look, and the comparison is "
+    "[pre-registered](docs/experiments.md#screening-and-the-second-comparison) and under way."
 )
 
 
@@ -57,7 +57,7 @@ def rivals(study: Path) -> str:
     conditions, and the commands that measure it again."""
     parts = parts_of(study)
     if not parts:
-        return NOT_RUN
+        return UNDER_WAY
     page = make_page(study)
     done, wanted = (sum(getattr(part.summary.runs, name) for part in parts) for name in ("done", "wanted"))
     hero = page.hero.figures[0].title if page.hero else None
