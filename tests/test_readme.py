@@ -107,15 +107,18 @@ def test_an_answer_says_how_much_of_it_is_there() -> None:
     assert "There is no answer yet" in answer(replace(known, summary=None))
 
 
-def test_the_study_says_what_it_found_or_that_it_has_not_been_run(
+def test_the_study_says_what_it_found_or_that_it_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert rivals(tmp_path / "second") == UNDER_WAY
     made("second-cache", tmp_path / "second" / "cache", monkeypatch)
     said = rivals(tmp_path / "second").split("\n\n")
-    assert re.fullmatch(r"\*\*Of 5 primary differences: .*\.\*\*", said[0])
+    assert re.fullmatch(
+        r"\*\*Deep autoencoder on v is better than standard attention by .* KV cache\.\*\*", said[0]
+    )
     assert re.fullmatch(r"\[!\[Loss against .*\]\(docs/second/report\.svg\)\]\(docs/second/report\.md\)", said[1])
-    assert len(said[2].split("\n")) == 5  # each difference
+    assert said[2].startswith("- Of 5 primary differences: ")
+    assert len(said[2].split("\n")) == 1 + 5  # each difference
     assert all(line.startswith("- ") for line in said[2].split("\n"))
     assert "seeds" in said[3]
     assert said[4] == "[All of it](docs/second/report.md). To measure it again: `aeattn compare second-cache`."
