@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from aeattn.compare.results import ContrastResult
@@ -59,11 +60,8 @@ def _hero(frontier: Figures) -> Figures:
 def _conditions(of_parts: Mapping[str, str]) -> str:
     """Those of each part, and once what all of them end with."""
     sentences = {name: said.split(". ") for name, said in of_parts.items()}
-    same = 0
-    while len({tuple(said[-same - 1 :]) for said in sentences.values()}) == 1 and same < min(
-        map(len, sentences.values())
-    ):
-        same += 1
+    from_the_end = zip(*(reversed(said) for said in sentences.values()), strict=False)
+    same = len(list(takewhile(lambda said: len(set(said)) == 1, from_the_end)))
     apart = {name: said[: len(said) - same] for name, said in sentences.items()}
     parts = [f"{name}: {'. '.join(said)}" for name, said in apart.items() if said]
     return ". ".join([*parts, *next(iter(sentences.values()))[-same:]] if same else parts)
