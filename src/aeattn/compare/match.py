@@ -10,24 +10,33 @@ from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.nn.size import parameters, size, solve_width
 
-Throughput = Callable[[Sequence[RunConfig]], list[float]]
-"""Seconds an update of several configs, measured turn by turn on this machine."""
-
-CharsPerStep = Callable[[RunConfig], float]
-"""Characters that one update of a config trains on, by the mean length of a token of its text."""
+SecondsPerChar = Callable[[Sequence[RunConfig]], list[float]]
+"""How long configs take to train on a character of their text, measured turn by turn on this machine."""
 
 TIME_TRIES = 4
 TIME_TOLERANCE = 0.1  # on a shared machine, measurements of one config differ by half of that
 
 
-def _flops_per_char(config: RunConfig, chars: CharsPerStep) -> float:
-    return size(config.model, window=config.window).train_flops * config.tokens_per_step / chars(config)
+@dataclass(frozen=True)
+class Cost:
+    """What arms are to have alike: its name in a spec, its unit, and how much of it a config has."""
+
+    name: str
+    unit: str
+    of: Callable[[RunConfig], float]
 
 
-COSTS: dict[str, tuple[str, Callable[[RunConfig, CharsPerStep], float]]] = {
-    "parameters": ("parameters", lambda config, _: parameters(config.model)),
-    "flops": ("FLOPs a character of training", _flops_per_char),
-}
+PARAMETERS = Cost("parameters", "parameters", lambda config: parameters(config.model))
+
+
+def flops(chars_per_step: Callable[[RunConfig], float]) -> Cost:
+    """Of a character of the text, of which a token may hold several, and an update so many in the mean."""
+
+    def of(config: RunConfig) -> float:
+        per_token = size(config.model, window=config.window).train_flops
+        return per_token * config.tokens_per_step / chars_per_step(config)
+
+    return Cost("flops", "FLOPs a character of training", of)
 
 
 @dataclass(frozen=True)
@@ -38,32 +47,29 @@ class Matched:
     off_by: float | None
 
 
-def match_cost(
-    config: RunConfig, kind: str, target: float, vary: str, tolerance: float, who: str, chars: CharsPerStep
-) -> Matched:
-    """The config with the width `vary` that brings its parameters or FLOPs nearest to the target.
+def match_cost(config: RunConfig, cost: Cost, target: float, vary: str, tolerance: float, who: str) -> Matched:
+    """The config with the width `vary` that brings its cost nearest to the target.
 
     Raises InputError, which says how near it came, where that is further off than the tolerance.
     """
-    unit, cost_of = COSTS[kind]
 
-    def cost(model: ModelConfig) -> float:
-        return cost_of(replace(config, model=model), chars)
+    def of(model: ModelConfig) -> float:
+        return cost.of(replace(config, model=model))
 
-    model = _solved(config.model, target, cost, vary)
-    off_by = cost(model) / target - 1
+    model = _solved(config.model, target, of, vary)
+    off_by = of(model) / target - 1
     if abs(off_by) > tolerance:
         raise InputError(
-            f"{who} cannot be matched by {kind}: the nearest, {vary} = {getattr(model, vary)}, has "
-            f"{cost(model):,.0f} {unit}, {100 * off_by:+.2f} % off {target:,.0f}; change its other widths, raise "
-            "matching.tolerance, or leave it out with match = false"
+            f"{who} cannot be matched by {cost.name}: the nearest, {vary} = {getattr(model, vary)}, has "
+            f"{of(model):,.0f} {cost.unit}, {100 * off_by:+.2f} % off {target:,.0f}; change its other widths, "
+            "raise matching.tolerance, or leave it out with match = false"
         )
     return Matched(replace(config, model=model), off_by)
 
 
-def compare_cost(config: RunConfig, kind: str, target: float, chars: CharsPerStep) -> Matched:
-    """The config as it is, and how far its parameters or FLOPs are off."""
-    return Matched(config, COSTS[kind][1](config, chars) / target - 1)
+def compare_cost(config: RunConfig, cost: Cost, target: float) -> Matched:
+    """The config as it is, and how far its cost is off."""
+    return Matched(config, cost.of(config) / target - 1)
 
 
 def _solved(model: ModelConfig, target: float, cost: Callable[[ModelConfig], float], vary: str) -> ModelConfig:
@@ -81,8 +87,7 @@ def match_time(
     reference: RunConfig,
     vary: str,
     tolerance: float,
-    measure: Throughput,
-    chars: CharsPerStep,
+    measure: SecondsPerChar,
 ) -> list[Matched]:
     """Configs whose characters take as long to train on as the reference's: measured at two widths, then where the
     line through the two nearest says, and once more for `off_by`.
@@ -93,12 +98,12 @@ def match_time(
     tried: list[dict[int, float]] = [{} for _ in configs]
     widths = [getattr(config.model, vary) for config in configs.values()]
     for _ in range(TIME_TRIES):
-        shares = _shares(reference, _at_widths(configs, vary, widths), measure, chars)
+        shares = _shares(reference, _at_widths(configs, vary, widths), measure)
         for known, width, share in zip(tried, widths, shares, strict=True):
             known[width] = share
         widths = [_next_width(known, c.model, vary) for known, c in zip(tried, configs.values(), strict=True)]
     nearest = _at_widths(configs, vary, [_nearest(known)[0] for known in tried])
-    shares = _shares(reference, nearest, measure, chars)
+    shares = _shares(reference, nearest, measure)
     for name, config, share in zip(configs, nearest, shares, strict=True):
         if abs(share - 1) > max(tolerance, TIME_TOLERANCE):
             width = getattr(config.model, vary)
@@ -110,11 +115,9 @@ def match_time(
     return _matched(nearest, shares)
 
 
-def compare_time(
-    configs: Sequence[RunConfig], reference: RunConfig, measure: Throughput, chars: CharsPerStep
-) -> list[Matched]:
+def compare_time(configs: Sequence[RunConfig], reference: RunConfig, measure: SecondsPerChar) -> list[Matched]:
     """Configs as they are, and by how much more time than the reference's a character of theirs takes."""
-    return _matched(configs, _shares(reference, configs, measure, chars))
+    return _matched(configs, _shares(reference, configs, measure))
 
 
 def _matched(configs: Sequence[RunConfig], shares: Sequence[float]) -> list[Matched]:
@@ -130,14 +133,11 @@ def _with_width(model: ModelConfig, vary: str, width: int) -> ModelConfig:
     return replace(model, **{vary: width})  # type: ignore[arg-type]
 
 
-def _shares(
-    reference: RunConfig, configs: Sequence[RunConfig], measure: Throughput, chars: CharsPerStep
-) -> list[float]:
+def _shares(reference: RunConfig, configs: Sequence[RunConfig], measure: SecondsPerChar) -> list[float]:
     """Each config's time for a character, in the reference's."""
     if not configs:
         return []
-    everyone = [reference, *configs]
-    target, *others = (s / chars(c) for s, c in zip(measure(everyone), everyone, strict=True))
+    target, *others = measure([reference, *configs])
     return [seconds / target for seconds in others]
 
 

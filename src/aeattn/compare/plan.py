@@ -25,7 +25,7 @@ from aeattn.compare.declaration import (
 )
 from aeattn.compare.folder import Folder
 from aeattn.compare.judged import documents, facts, stores
-from aeattn.compare.match import COSTS, Matched, Throughput, compare_cost, compare_time, match_cost, match_time
+from aeattn.compare.match import PARAMETERS, Matched, compare_cost, compare_time, flops, match_cost, match_time
 from aeattn.compare.records import Text
 from aeattn.compare.spec import Arm, Contrast, MatchKind, Spec, Terms
 from aeattn.config.plugins import GROUP
@@ -38,6 +38,7 @@ from aeattn.runs.identity import config_changes, text_facts
 from aeattn.training.plan import corpus_of, located
 
 Say = Callable[[str], None]
+Throughput = Callable[[Sequence[RunConfig]], list[float]]  # seconds an update of each, measured turn by turn
 IGNORED = "/runs/\n/logs/\n/executor/\n/optuna.journal*\n/stale/*/runs/\n/.lock\n"  # stale records are kept
 Key = tuple[str, MatchKind, str | None]  # arm, way of matching, size
 
@@ -186,16 +187,15 @@ class _Resolver:
         vary, tolerance = matching.vary, matching.tolerance
         if kind == "wall-clock":
             named = {f"arms.{name}": config for name, config in free.items()}
-            solved = match_time(named, reference, vary, tolerance, self._measured, self._chars_per_step)
-            left = compare_time(list(as_declared.values()), reference, self._measured, self._chars_per_step)
+            solved = match_time(named, reference, vary, tolerance, self._seconds_per_char)
+            left = compare_time(list(as_declared.values()), reference, self._seconds_per_char)
         else:
-            chars = self._chars_per_step
-            target = matching.target or COSTS[kind][1](reference, chars)
+            cost = PARAMETERS if kind == "parameters" else flops(self._chars_per_step)
+            target = matching.target or cost.of(reference)
             solved = [
-                match_cost(config, kind, target, vary, tolerance, f"arms.{arm}", chars)
-                for arm, config in free.items()
+                match_cost(config, cost, target, vary, tolerance, f"arms.{arm}") for arm, config in free.items()
             ]
-            left = [compare_cost(config, kind, target, chars) for config in as_declared.values()]
+            left = [compare_cost(config, cost, target) for config in as_declared.values()]
         keys = [(name, kind, size) for name in (*free, *as_declared)]
         return matched | dict(zip(keys, [*solved, *left], strict=True))
 
@@ -236,6 +236,10 @@ class _Resolver:
     def _measured(self, configs: Sequence[RunConfig]) -> list[float]:
         self.say(f"measuring how fast {len(configs)} configs train, turn by turn")
         return self.measure(configs)
+
+    def _seconds_per_char(self, configs: Sequence[RunConfig]) -> list[float]:
+        measured = self._measured(configs)
+        return [s / self._chars_per_step(c) for s, c in zip(measured, configs, strict=True)]
 
     def _steps(self, configs: list[RunConfig]) -> list[int]:
         """Updates of each config that the budget pays for."""
