@@ -21,24 +21,28 @@ def answer(comparison: Comparison) -> str:
     if comparison.summary is None:
         done = sum(record.status == "done" for record in comparison.records)
         return f"There is no answer yet: {done} runs are done, and nothing has been concluded from them."
-    return headline([(comparison, contrast) for contrast in comparison.contrasts if contrast.primary])
+    return headline([(comparison, comparison.contrasts)])
 
 
-def headline(primary: Sequence[tuple[Comparison, ContrastResult]]) -> str:
-    """The sentence for the only primary difference, or for the only loss among several, of the first comparison
-    that has just one, that is compared with its first variant; else how many came out how."""
+def headline(found: Sequence[tuple[Comparison, Sequence[ContrastResult]]]) -> str:
+    """The sentence for the only primary difference of all, or for the only loss among several, of the first
+    comparison that has just one, that is compared with its first variant; else how many came out how."""
+    primary = [(comparison, c) for comparison, contrasts in found for c in contrasts if c.primary]
     if not primary:
         return SCREENING
-    from_first: dict[int, list[tuple[Comparison, ContrastResult]]] = {}
-    for comparison, contrast in primary:
-        if contrast.than == comparison.declaration.arms[0].id and contrast.measure in LOSSES:
-            from_first.setdefault(id(comparison), []).append((comparison, contrast))
-    alone = primary if len(primary) == 1 else next((found for found in from_first.values() if len(found) == 1), [])
+    from_first = ([(comparison, c) for c in _from_first(comparison, contrasts)] for comparison, contrasts in found)
+    alone = primary if len(primary) == 1 else next((losses for losses in from_first if len(losses) == 1), [])
     if not alone:
         return counted([contrast for _, contrast in primary])
     comparison, contrast = alone[0]
     said, kept = one(contrast, comparison.declaration.smallest_effect), _kept(comparison, contrast)
     return next((text for text in (f"{said}{kept}.", f"{said}.") if len(text.split()) <= WORDS), f"{said}.")
+
+
+def _from_first(comparison: Comparison, contrasts: Sequence[ContrastResult]) -> list[ContrastResult]:
+    """Primary differences of loss from the first variant."""
+    first = comparison.declaration.arms[0].id
+    return [c for c in contrasts if c.primary and c.than == first and c.measure in LOSSES]
 
 
 def detail(comparison: Comparison) -> list[str]:

@@ -23,12 +23,12 @@ def make_page(path: Path) -> Page:
     if not parts:
         raise InputError(f"{path} holds no comparison of which something has been concluded")
     whole = [load(part.folder) for part in parts]
-    contrasts = [(comparison, c) for comparison, found in zip(whole, joint(parts), strict=True) for c in found]
-    every = [c for _, c in contrasts]
+    found = list(zip(whole, joint(parts), strict=True))
+    every = [contrast for _, contrasts in found for contrast in contrasts]
     primary = [c for c in every if c.primary]
     said = [c.sentence for c in primary]
-    frontier = next((found for each in whole if (found := frontier_figures(each))), None)
-    answer = headline([(comparison, c) for comparison, c in contrasts if c.primary])
+    frontier = next(filter(None, map(frontier_figures, whole)), None)
+    answer = headline(found)
     sections = [
         Section("Published claims", claim_blocks(every), brief=True),
         Section(
