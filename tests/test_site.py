@@ -97,7 +97,7 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install one, or set CHROMIUM")
 @pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="pip install axe-playwright-python")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("width", [360, 900, 1600])
 def test_it_fits_and_axe_core_finds_no_violation(site: Path, width: int, scheme: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
