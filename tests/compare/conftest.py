@@ -16,8 +16,10 @@ from aeattn.compare.parse import parse
 from aeattn.compare.plan import declared
 from aeattn.compare.records import Cost, Failure, FileScore, Record, Valid
 from aeattn.config.convert import overlay
+from aeattn.host import available_cores
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "and", "then", "she", "said", "nothing")
+JOBS = str(min(2, available_cores()))
 LINEAR = {"query": "linear", "key": "linear", "value": "linear"}
 
 Declare = Callable[..., tuple[Folder, Declaration]]

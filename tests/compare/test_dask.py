@@ -21,7 +21,7 @@ from aeattn.compare.records import Record
 from aeattn.compare.versions import Versions, versions
 from aeattn.errors import InputError
 from aeattn.files import Json
-from tests.compare.conftest import Declare
+from tests.compare.conftest import JOBS, Declare
 from tests.compare.test_elsewhere import _parcel, _run
 from tests.compare.test_elsewhere import child as child  # a fixture
 
@@ -141,7 +141,7 @@ def test_records_are_the_same_as_on_this_machine(
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     spec, out = _spec(tmp_path, spec_values | {"seeds": [1]}), tmp_path / "out"
-    assert main(["compare", spec, "--out", str(out), "--quiet", "--on", "dask", "--jobs", "2"]) == 0
+    assert main(["compare", spec, "--out", str(out), "--quiet", "--on", "dask", "--jobs", JOBS]) == 0
     there = Folder(out)
     declaration = read_declaration(there)
     assert not there.runs.exists()

@@ -27,7 +27,7 @@ from aeattn.compare.progress import GridProgress, Line, Run
 from aeattn.compare.runner import NoRoom, Runner, Stopped
 from aeattn.errors import InputError
 from aeattn.files import Lock
-from tests.compare.conftest import Declare, done
+from tests.compare.conftest import JOBS, Declare, done
 
 FAKE = """
 import json, os, sys, time, pathlib
@@ -323,7 +323,7 @@ def test_a_comparison_from_the_command_line(
     assert main(["compare", spec, "--out", str(out), "--plan"]) == 0
     assert "2 variants x 2 seeds = 4 final runs" in capsys.readouterr().err
     assert not (out / "records").exists()
-    assert main(["compare", spec, "--out", str(out), "--json", "--quiet", "--jobs", "2"]) == 0
+    assert main(["compare", spec, "--out", str(out), "--json", "--quiet", "--jobs", JOBS]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["runs"] == {"wanted": 4, "done": 4, "failed": 0, "missing": 0}
     assert summary == json.loads((out / "summary.json").read_text())

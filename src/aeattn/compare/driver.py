@@ -12,7 +12,7 @@ from aeattn.compare import throughput
 from aeattn.compare.declaration import Declaration, ResolvedArm
 from aeattn.compare.elsewhere import Elsewhere
 from aeattn.compare.estimate import estimate
-from aeattn.compare.executors import Chosen, Place
+from aeattn.compare.executors import Chosen, Place, check_jobs
 from aeattn.compare.folder import Folder
 from aeattn.compare.jobs import jobs
 from aeattn.compare.local import Here, worker_environment
@@ -26,7 +26,6 @@ from aeattn.compare.spec import Spec
 from aeattn.compare.studies import studies
 from aeattn.compare.summary import summarise
 from aeattn.config.run import RunConfig
-from aeattn.errors import InputError
 from aeattn.files import Lock, write_json
 from aeattn.host import available_cores
 from aeattn.terminal.tables import figure, table_lines
@@ -56,8 +55,8 @@ def compare(
     """
     cores = available_cores()
     jobs_here = min(spec.jobs, cores) if at_once is None else at_once
-    if executor is None and not 1 <= jobs_here <= cores:
-        raise InputError(f"--jobs is {at_once}: choose from 1 to {cores}, the processors there are")
+    if executor is None:
+        check_jobs(jobs_here)
     name = "-".join(filter(None, ("compare", spec.name, spec.chosen_budget)))
     folder = Folder(out or Path("runs") / name)
     progress = GridProgress(console)

@@ -16,6 +16,7 @@ from aeattn.config.convert import check_choice
 from aeattn.config.plugins import GROUP, load_plugins
 from aeattn.errors import InputError
 from aeattn.files import Json
+from aeattn.host import available_cores
 
 BAD_INPUT, NO_ROOM, NOT_HERE = 2, 3, 4  # exit codes of a run that could not be done; NOT_HERE: on this machine
 LOCAL = "local"
@@ -124,6 +125,12 @@ BUILT_IN = {  # name: module, the package that it needs
     "slurm": ("aeattn.compare.on_slurm", "submitit"),
 }
 _registered: dict[str, type[Executor]] = {}
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise InputError for more runs at once on this machine than it has processors, or none."""
+    if not 1 <= jobs <= available_cores():
+        raise InputError(f"--jobs is {jobs}: choose from 1 to {available_cores()}, the processors there are")
 
 
 def register_executor(name: str) -> Callable[[Kind], Kind]:

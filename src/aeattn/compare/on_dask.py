@@ -21,7 +21,7 @@ import distributed
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from aeattn.compare.elsewhere import perform
-from aeattn.compare.executors import Executor, Future, register_executor
+from aeattn.compare.executors import Executor, Future, check_jobs, register_executor
 from aeattn.compare.versions import differences, versions
 from aeattn.errors import InputError
 from aeattn.files import Json
@@ -110,13 +110,11 @@ def _mend(reason: str) -> str:
 
 
 def _local_cluster(jobs: int) -> Any:
-    cores = available_cores()
-    if not 1 <= jobs <= cores:
-        raise InputError(f"--jobs is {jobs}: choose from 1 to {cores}, the processors there are")
+    check_jobs(jobs)
     with _no_interrupt():  # Ctrl-C in a terminal is for us, and we tell the workers
         return distributed.LocalCluster(
             n_workers=jobs,
-            threads_per_worker=max(1, cores // jobs),
+            threads_per_worker=available_cores() // jobs,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
