@@ -66,7 +66,7 @@ def make(
     seeds: Sequence[int] = (1, 2, 3, 4, 5, 6),
     matchings: Sequence[str] = ("parameters",),
     sizes: Sequence[str | None] = (None,),
-    analysis: bool = True,
+    analysed: Sequence[str] = tuple(ARMS),
     hostile: bool = False,
     arms: Sequence[str] = tuple(ARMS),
 ) -> Folder:
@@ -92,7 +92,7 @@ def make(
     finals = {(a.id, s): _final(a, s, random, hostile) for a in resolved for s in seeds}
     for record in finals.values():
         folder.write_record(record)
-        if analysis:
+        if record.arm.partition("@")[0] in analysed:
             values = RunAnalysis(record.name, record.hash, _snapshots(record, random)).to_dict()
             (folder.analysis / f"{record.name}.json").write_text(json.dumps(values))
     for record in _tuning(resolved):

@@ -234,7 +234,7 @@ def test_the_markdown_is_short_and_its_pictures_are_files_beside_it(whole: tuple
 
 @pytest.mark.parametrize(("chars", "halves"), [(25_000, 1), (10_000, 0)])
 def test_a_second_half_is_drawn_where_arms_can_be_compared_in_it(tmp_path: Path, chars: int, halves: int) -> None:
-    folder = make(tmp_path / "made", arms=("standard", "bottleneck"), analysis=False)
+    folder = make(tmp_path / "made", arms=("standard", "bottleneck"), analysed=())
     for record in folder.read_records():
         if record.arm == "standard":
             shorter = tuple(msgspec.structs.replace(p, chars=p.step * chars) for p in record.curve)
@@ -261,7 +261,7 @@ def test_the_same_folder_makes_the_same_report(whole: tuple[Path, Reader, str, s
 
 CASES: dict[str, dict[str, Any]] = {
     "one seed": {"seeds": (1,)},
-    "no analysis": {"analysis": False},
+    "no analysis": {"analysed": ()},
     "several": {
         "matchings": ("parameters", "width"),
         "sizes": ("460k", "120k"),
@@ -404,9 +404,9 @@ def test_the_training_loss_is_shown_since_the_point_before() -> None:
 
 def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
-    broken = make(tmp_path / "c", seeds=(1,), analysis=False)
+    broken = make(tmp_path / "c", seeds=(1,), analysed=())
     broken.spec.write_text('{"format": 1, "arms": 3}')
-    newer = make(tmp_path / "n", seeds=(1,), analysis=False)
+    newer = make(tmp_path / "n", seeds=(1,), analysed=())
     newer.spec.write_text('{"format": 99}')
     for folder, message in (
         (tmp_path / "nowhere", "neither a comparison nor a run folder"),
@@ -420,7 +420,7 @@ def test_bad_folders_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert message in error
         assert len(error.strip().splitlines()) == 1
     (tmp_path / "file").write_text("")
-    good = make(tmp_path / "g", seeds=(1,), analysis=False)
+    good = make(tmp_path / "g", seeds=(1,), analysed=())
     assert main(["report", str(good.path), "--out", str(tmp_path / "file")]) == 2
 
 

@@ -127,12 +127,6 @@ BUILT_IN = {  # name: module, the package that it needs
 _registered: dict[str, type[Executor]] = {}
 
 
-def check_jobs(jobs: int) -> None:
-    """Raise InputError for more runs at once on this machine than it has processors, or none."""
-    if not 1 <= jobs <= available_cores():
-        raise InputError(f"--jobs is {jobs}: choose from 1 to {available_cores()}, the processors there are")
-
-
 def register_executor(name: str) -> Callable[[Kind], Kind]:
     """A decorator: register a class of executors, which `--on NAME` chooses.
 
@@ -186,6 +180,12 @@ def choose(on: str | None) -> Chosen | None:
         load_plugins([name])
     check_choice(name, [LOCAL, *BUILT_IN, *_registered], "--on")
     return Chosen(_registered[name], address)
+
+
+def check_jobs(jobs: int) -> None:
+    """Raise InputError for more runs at once on this machine than it has processors, or none."""
+    if not 1 <= jobs <= available_cores():
+        raise InputError(f"--jobs is {jobs}: choose from 1 to {available_cores()}, the processors there are")
 
 
 def _of_file(name: str) -> str:
