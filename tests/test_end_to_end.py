@@ -19,6 +19,7 @@ import aeattn
 from aeattn.cli import main
 from aeattn.data import fetch, tales
 from aeattn.data.ngram import ngram_baseline
+from aeattn.kernels.build import SWITCH
 
 SMALL = ["--d-model", "64", "--n-heads", "4", "--bottleneck", "16", "--d-ff", "192", "--n-layers", "2",
          "--context", "64", "--batch", "16", "--compile", "off", "--quiet",
@@ -136,6 +137,16 @@ def test_generate_does_without_torch(run: Path) -> None:
 assert main(['generate', {str(run)!r}, '--chars', '5']) == 0
 assert 'torch' not in sys.modules"""
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_evaluating_does_without_the_compiler(run: Path, texts: Path) -> None:
+    """Importing it takes longer than all else that a short text needs; our own operators import it."""
+    arguments = ["evaluate", str(run), str(texts / "valid.txt"), "--no-baseline", "--no-sliding"]
+    code = f"""import sys; from aeattn.cli import main
+assert main({arguments!r}) == 0
+assert 'torch._dynamo' not in sys.modules"""
+    env = {**os.environ, SWITCH: "off"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL, env=env)
 
 
 def test_interrupted_writing_keeps_what_was_written(run: Path) -> None:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from aeattn import LanguageModel, ModelConfig
 from aeattn.config.model import POSITION_KINDS
 from aeattn.config.projections import find, names
-from tests.conftest import tiny_config
+from aeattn.nn.uninitialised import Uninitialised
+from tests.conftest import VARIANTS, lively_model, tiny_config
 
 VOCABULARY = 62
 
@@ -72,3 +73,25 @@ def test_other_first_weights_stay_as_they_were() -> None:
     model = LanguageModel(ModelConfig(vocab_size=62))
     total = sum(p.double().abs().sum().item() for p in model.parameters())
     assert total == pytest.approx(23512.14347586353, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_without_initial_values_nothing_is_drawn_and_all_can_be_loaded(name: str) -> None:
+    config = tiny_config(**VARIANTS[name])
+    wanted = lively_model(config)
+    before = torch.get_rng_state()
+    with Uninitialised():
+        model = LanguageModel(config)
+    assert torch.equal(torch.get_rng_state(), before)
+    model.load_state_dict(wanted.state_dict(), assign=True)
+    ids = torch.arange(8)[None] % config.vocab_size
+    assert torch.equal(model.eval()(ids), wanted(ids))
+
+
+def test_no_numbers_are_drawn() -> None:
+    tensor = torch.full((2, 2), 7.0)
+    with Uninitialised():
+        assert torch.nn.init.normal_(tensor) is tensor
+        assert torch.nn.init.kaiming_uniform_(tensor=tensor) is tensor
+    assert (tensor == 7.0).all()
+    assert (torch.nn.init.normal_(tensor) != 7.0).all()

@@ -88,6 +88,8 @@ def test_the_embedding_equals_its_twin(shape: list[int], rows: int, width: int) 
     theirs.load_state_dict(ours.state_dict())
     ids, gradient = torch.randint(rows, shape), torch.randn(*shape, width)
     assert torch.equal(ours(ids), theirs(ids))
+    with torch.no_grad():
+        assert torch.equal(ours(ids), theirs(ids))
     ours(ids).backward(gradient)
     theirs(ids).backward(gradient)
     assert ours.weight.grad is not None

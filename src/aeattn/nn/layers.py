@@ -119,11 +119,13 @@ class Embedding(nn.Embedding):
     """`nn.Embedding` without its options: ids of any shape to the same and D.
 
     PyTorch's compiler adds up the gradients of one row from several threads at once, in whatever order they come:
-    that is slow, and no two runs are alike. Its function that is not compiled adds them in order.
+    that is slow, and no two runs are alike. Its function that is not compiled adds them in order. Where nothing is
+    to be differentiated or compiled, PyTorch's own does without importing that compiler.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.weight.device.type != "cpu" or transformed():
+        plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if self.weight.device.type != "cpu" or plain or transformed():
             return super().forward(input)
         embedded: Tensor = _embed(self.weight, input)
         return embedded

@@ -44,11 +44,10 @@ def load_model(run: RunFolder, config: ModelConfig) -> LanguageModel:
 
 def model_of(config: ModelConfig, weights: Arrays) -> LanguageModel:
     """A model of weights that were checked, in evaluation mode, on the CPU."""
-    import torch
-
     from aeattn.nn.transformer import LanguageModel
+    from aeattn.nn.uninitialised import Uninitialised
 
-    with torch.device("meta"):
+    with Uninitialised():
         model = LanguageModel(config)
     model.load_state_dict(tensors(weights), assign=True)
     return model.eval()
