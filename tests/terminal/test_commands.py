@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -64,9 +65,8 @@ def test_training_through_a_pipe(folder: Path) -> None:
     assert sum(len(row) == 7 for row in evaluated) >= 6
 
 
-@pytest.mark.parametrize(
-    ("columns", "command"), [(79, "evaluate"), (120, "evaluate"), (79, "inspect --chars 500")]
-)
+@pytest.mark.parametrize("command", ["evaluate", "inspect --chars 500"])
+@pytest.mark.parametrize("columns", [79, 120])
 def test_evaluating_and_inspecting_on_a_terminal(trained: str, folder: Path, columns: int, command: str) -> None:
     name, *options = command.split()
     code, screen = on_terminal([name, "run", "other.txt", *options], columns, folder)
@@ -86,6 +86,8 @@ def test_evaluating_and_inspecting_through_pipes(trained: str, folder: Path) -> 
     done = through_pipes(["inspect", "run", "other.txt", "--chars", "500"], folder)
     assert len(longest(done.stdout.splitlines())) <= WIDTH
     assert "largest weights of each query alone, the loss is" in done.stdout
+    done = through_pipes(["evaluate", "run", "other.txt", "--no-baseline", "--json"], folder)
+    assert json.loads(done.stdout)["chars"] > 0
 
 
 SPEC = """
