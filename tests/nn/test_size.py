@@ -107,6 +107,7 @@ def _model(name: str) -> ModelConfig:
         ("460k-mqa", 460_496, 0.01),
         ("460k-mla", 460_496, 0.01),
         ("460k-deep", 460_496, 0.01),
+        ("460k-deep-v", 460_496, 0.01),
         ("460k-best", 460_496, 0.01),
         ("1m", 1_076_897, 0.01),
         ("2.6m", 2_653_421, 0.01),
@@ -118,7 +119,7 @@ def test_presets_have_the_sizes_they_are_named_for(name: str, target: int, toler
 
 
 @pytest.mark.parametrize(
-    "name", ["460k-linear", "460k-standard", "460k-mqa", "460k-mla", "460k-deep", "460k-best"]
+    "name", ["460k-linear", "460k-standard", "460k-mqa", "460k-mla", "460k-deep", "460k-deep-v", "460k-best"]
 )
 def test_rivals_match_the_default(name: str) -> None:
     assert abs(parameters(_model(name)) / parameters(_model("460k")) - 1) < 0.001
@@ -133,7 +134,9 @@ def test_presets_with_decoders_are_absorbable(name: str) -> None:
 
 def test_a_hidden_layer_and_a_gate_cost_no_byte() -> None:
     layer = 2 * 4  # a key and a value of a head, in float32
-    assert size(_model("460k-deep")).cache_bytes == size(_model("460k-mqa")).cache_bytes == 3 * layer * 32
+    assert size(_model("460k-mqa")).cache_bytes == 3 * layer * 32
+    for name in ("460k-deep", "460k-deep-v"):
+        assert size(_model(name)).cache_bytes == 3 * layer * 32
     assert size(_model("460k-standard")).cache_bytes == 4 * 3 * layer * 32
     assert size(_model("460k-mla")).latent_cache_bytes == 3 * 4 * (64 + 16)
     deep: dict[str, object] = {"key": "deep", "value": "deep", "n_kv_heads": 1}

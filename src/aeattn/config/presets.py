@@ -40,6 +40,12 @@ PRESETS: dict[str, dict[str, Json]] = {
         },
         "training": {},
     },
+    # deep values: the value alone comes through a hidden layer, the key that all heads share is linear; what the
+    # screening favours at a quarter of standard attention's cache
+    "460k-deep-v": {
+        "model": {"query": "linear", "key": "linear", "value": "deep", "n_kv_heads": 1, "d_ff": 352},
+        "training": {},
+    },
     # the lowest losses known at this size: deep codes, gates, a second short convolution, a longer context
     "460k-best": {
         "model": {
@@ -108,6 +114,7 @@ WHAT_FOR = {
     "460k-mqa": "multi-query attention: one key and one value for all heads",
     "460k-mla": "latent attention as in DeepSeek-V2: one code for keys and values",
     "460k-deep": "one key and one value for all heads, from a deeper encoder",
+    "460k-deep-v": "the same, and the value alone from a deeper encoder",
     "460k-best": "the lowest losses: as 460k-deep, gated, with two short convolutions and twice the context",
     "460k-classic": "the published architecture, as far as it is known",
     "1m": "as 460k, of the second published size",
