@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from aeattn import InputError
 from aeattn.cli import generate, main
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.generation.engine import why_not_fast
 from aeattn.kernels import build
 from aeattn.kernels.decode import library
@@ -169,7 +170,7 @@ def test_prompts(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_latent_cache_is_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, out = _write(tmp_path / "a.txt", TEXT), str(tmp_path / "run")
-    assert main(["train", text, "--out", out, *QUICK, "--positions", "rotary"]) == 0
+    assert main(["train", text, "--out", out, *QUICK, "--preset", "460k", "--positions", "rotary"]) == 0
     _refused(capsys, ["generate", out, "--cache", "latent"], "no latent cache: rotary positions turn decoded keys")
     assert main(["generate", out, "--chars", "3"]) == 0
 
@@ -317,7 +318,7 @@ def test_many_texts_have_a_run_folder_of_a_short_name(
     texts = [_write(tmp_path / f"{'ä' * 40}-{i}.txt", f"{i}{TEXT}") for i in range(7)]
     assert main(["train", *texts, *QUICK]) == 0
     [folder] = (tmp_path / "runs").iterdir()
-    assert folder.name == "ä" * 40 + "-0-and-6-more-460k"
+    assert folder.name == "ä" * 40 + f"-0-and-6-more-{DEFAULT_PRESET}"
     assert f"too long for a folder's: the run is in runs/{folder.name}" in capsys.readouterr().err
 
 

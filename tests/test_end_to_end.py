@@ -37,7 +37,9 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "one"
-    assert main(_train_arguments(texts, out, "--steps", "160", "--checkpoint-every", "70")) == 0
+    assert (
+        main(_train_arguments(texts, out, "--steps", "160", "--checkpoint-every", "70", "--preset", "460k")) == 0
+    )
     return out
 
 
