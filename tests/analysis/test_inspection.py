@@ -44,7 +44,7 @@ def _train(folder: Path, *more: str) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inspect")
-    return _train(folder, "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
+    return _train(folder, "--preset", "460k", "--n-heads", "2", "--checkpoint-every", "2", "--eval-every", "2")
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

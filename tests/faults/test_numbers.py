@@ -38,7 +38,7 @@ def test_a_loss_that_is_no_number_names_step_and_batch(every: str, bench: Bench,
 
 
 def test_spikes_are_passed_over_and_counted(bench: Bench, tally: Tally, out: Path) -> None:
-    settings = [*USUAL, "--spike-factor", "1.01", "--learning-rate", "0.1"]
+    settings = [*USUAL, "--preset", "460k", "--spike-factor", "1.01", "--learning-rate", "0.1"]
     result = bench.train(out, settings)
     assert result.code == 0, result.errors
     told = re.findall(
