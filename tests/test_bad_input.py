@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from aeattn import InputError
 from aeattn.cli import generate, main
-from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.generation.engine import why_not_fast
 from aeattn.kernels import build
 from aeattn.kernels.decode import library
@@ -316,9 +315,9 @@ def test_many_texts_have_a_run_folder_of_a_short_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     texts = [_write(tmp_path / f"{'ä' * 40}-{i}.txt", f"{i}{TEXT}") for i in range(7)]
-    assert main(["train", *texts, *QUICK]) == 0
+    assert main(["train", *texts, *QUICK, "--preset", "460k"]) == 0
     [folder] = (tmp_path / "runs").iterdir()
-    assert folder.name == "ä" * 40 + f"-0-and-6-more-{DEFAULT_PRESET}"
+    assert folder.name == "ä" * 40 + "-0-and-6-more-460k"
     assert f"too long for a folder's: the run is in runs/{folder.name}" in capsys.readouterr().err
 
 

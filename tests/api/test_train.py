@@ -18,7 +18,7 @@ import torch
 import aeattn
 from aeattn.api import train as module
 from aeattn.config.plugins import load_plugins
-from aeattn.config.sources import resolve
+from aeattn.config.run import RunConfig
 from aeattn.data import tales
 from aeattn.training import hooks
 
@@ -74,9 +74,10 @@ def test_a_text_is_trained_on_and_nothing_is_written(capfd: pytest.CaptureFixtur
 def test_every_form_of_a_config_and_of_a_text_gives_the_same_model(tmp_path: Path) -> None:
     file = tmp_path / "text.txt"
     file.write_text(TEXT, encoding="utf-8")
-    config = resolve(SETTINGS)
-    models = [aeattn.train(SETTINGS, TEXT), aeattn.train(config, TEXT), aeattn.train(config, corpus=file),
-              aeattn.train(config, corpus=[str(file)], out="run"), aeattn.load("run")]  # fmt: skip
+    config = RunConfig.from_settings(SETTINGS)
+    models = [aeattn.train(SETTINGS, TEXT, preset="460k"), aeattn.train(config, TEXT),
+              aeattn.train(config, corpus=file), aeattn.train(config, corpus=[str(file)], out="run"),
+              aeattn.load("run")]  # fmt: skip
     first = models[0].model.state_dict()
     for model in models[1:]:
         assert all(torch.equal(first[name], t) for name, t in model.model.state_dict().items())
@@ -96,7 +97,7 @@ def test_what_is_meant_is_never_guessed(given: dict[str, Any], message: str) -> 
 
 
 def test_going_back_needs_a_folder() -> None:
-    config = resolve(SETTINGS)
+    config = RunConfig.from_settings(SETTINGS)
     with pytest.raises(aeattn.InputError, match="give out, a folder"):
         aeattn.train(replace(config, training=replace(config.training, spike_factor=2.0)), TEXT)
 
@@ -138,17 +139,18 @@ def _weights(model: aeattn.TextModel) -> dict[str, torch.Tensor]:
 
 def test_keywords_are_settings() -> None:
     rest = {"eval_chars": 64, "sample_chars": 4}  # without an option, so without a keyword
+    start = {"preset": "460k", "training": rest}
     nested = {"model": {k: SMALL[k] for k in ("d_model", "n_layers", "n_heads", "bottleneck", "d_ff", "context")},
               "training": {**{k: SMALL[k] for k in ("batch", "compile", "device", "precision")}, "steps": 5,
                            "seed": 3, **rest}}  # fmt: skip
-    by_table = aeattn.train(nested, TEXT, quiet=True)
-    by_name = aeattn.train({"training": rest}, TEXT, **SMALL, steps=5, seed=3)
-    both = aeattn.train(resolve(nested), TEXT, seed=3, quiet=True)
+    by_table = aeattn.train(nested, TEXT, preset="460k", quiet=True)
+    by_name = aeattn.train(start, TEXT, **SMALL, steps=5, seed=3)
+    both = aeattn.train(RunConfig.from_settings(nested), TEXT, seed=3, quiet=True)
     for other in (by_name, both):
         assert other.config == by_table.config
         assert all(torch.equal(t, _weights(by_table)[name]) for name, t in _weights(other).items())
     assert not torch.equal(
-        _weights(aeattn.train({"training": rest}, TEXT, **SMALL, steps=5, seed=4))["embedding.weight"],
+        _weights(aeattn.train(start, TEXT, **SMALL, steps=5, seed=4))["embedding.weight"],
         _weights(by_table)["embedding.weight"],
     )
 

@@ -114,7 +114,7 @@ WHAT_FOR = {
     "460k-mqa": "multi-query attention: one key and one value for all heads",
     "460k-mla": "latent attention as in DeepSeek-V2: one code for keys and values",
     "460k-deep": "one key and one value for all heads, from a deeper encoder",
-    "460k-deep-v": "the same, and the value alone from a deeper encoder",
+    "460k-deep-v": "as 460k-mqa, with the value from a deeper encoder",
     "460k-best": "the lowest losses: as 460k-deep, gated, with two short convolutions and twice the context",
     "460k-classic": "the published architecture, as far as it is known",
     "1m": "as 460k, of the second published size",
