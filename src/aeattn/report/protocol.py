@@ -66,7 +66,7 @@ def _tuned(tuning: Tuning) -> str:
 
 
 def _matching(matching: Matching) -> str:
-    aim = f"target {matching.target:,}" if matching.target else f"as {matching.reference}"
+    aim = f"target {matching.target:,.0f}" if matching.target else f"as {matching.reference}"
     return f"{', '.join(matching.by)}; {aim}, by changing {matching.vary}, within {matching.tolerance:.1%}"
 
 
