@@ -71,6 +71,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cores_each(processes: int) -> int:
+    """Processors for each of that many processes side by side, at least one."""
+    return max(1, available_cores() // processes)
+
+
 def cxx() -> str | None:
     """The C++ compiler that PyTorch's compiler would take: `$CXX`, g++ or clang++; None where there is none."""
     candidates = (os.environ.get("CXX", "g++"), "g++", "clang++")

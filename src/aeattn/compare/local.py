@@ -20,7 +20,7 @@ from aeattn.compare.jobs import work
 from aeattn.compare.progress import Line, Run
 from aeattn.compare.records import Record
 from aeattn.files import Json
-from aeattn.host import SPIN_COUNT, WAIT_POLICY, available_cores
+from aeattn.host import SPIN_COUNT, WAIT_POLICY, cores_each
 
 
 class Process:
@@ -117,8 +117,7 @@ class Here:
 def worker_environment(at_once: int) -> dict[str, str]:
     """Each run gets its share of the processors, unless the user has said how many threads to use. Threads of runs
     side by side do not spin while they wait."""
-    threads = max(1, available_cores() // at_once)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(cores_each(at_once)), **os.environ}
     return beside_others(environment) if at_once > 1 else environment
 
 

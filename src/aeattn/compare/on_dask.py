@@ -25,7 +25,7 @@ from aeattn.compare.executors import Executor, Future, check_jobs, register_exec
 from aeattn.compare.versions import differences, versions
 from aeattn.errors import InputError
 from aeattn.files import Json
-from aeattn.host import available_cores
+from aeattn.host import cores_each
 
 CONNECT_SECONDS = 10
 AT_WORK = ("executing", "long-running")  # states of a task at its worker that somebody waits for
@@ -114,7 +114,7 @@ def _local_cluster(jobs: int) -> Any:
     with _no_interrupt():  # Ctrl-C in a terminal is for us, and we tell the workers
         return distributed.LocalCluster(
             n_workers=jobs,
-            threads_per_worker=available_cores() // jobs,
+            threads_per_worker=cores_each(jobs),
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )

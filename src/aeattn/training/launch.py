@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from aeattn.errors import InputError
-from aeattn.host import available_cores
+from aeattn.host import cores_each
 
 PATIENCE = "AEATTN_TIMEOUT"  # seconds that a process waits for the others
 DEFAULT_PATIENCE = 600.0
@@ -100,7 +100,7 @@ def _environment(rank: int, size: int, lifeline: int) -> Mapping[str, str]:
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
         "MASTER_ADDR": os.environ.get("MASTER_ADDR") or "127.0.0.1", "MASTER_PORT": port, LIFELINE: lifeline,
     }  # fmt: skip
-    usual = {"OMP_NUM_THREADS": max(1, available_cores() // size)}
+    usual = {"OMP_NUM_THREADS": cores_each(size)}
     if sys.platform == "linux":
         usual["GLOO_SOCKET_IFNAME"] = "lo"  # type: ignore[assignment]
     return {**{k: str(v) for k, v in usual.items()}, **os.environ, **{k: str(v) for k, v in mine.items()}}
