@@ -83,55 +83,39 @@ static inline vec derivative(vec x) {
 
 static const float FAR = 8.0f;  // beyond it, the gate is 0 or 1 to a float
 
-static inline vec near(vec x) {
-    const vec below = x > FAR ? spread(FAR) : x;  // what is no number stays none
-    return below < -FAR ? spread(-FAR) : below;
-}
+static inline vec near(vec x) { return greatest(spread(-FAR), least(spread(FAR), x)); }  // what is no number stays none
 
-static inline vec value(vec x) { return x * gate(near(x), exp2_fast); }
+static inline vec value(vec x) { return x * gate(near(x), exp2_near); }
 
-static inline vec derivative(vec x) { return slope(near(x), gate(near(x), exp2_fast)); }
+static inline vec derivative(vec x) { return slope(near(x), gate(near(x), exp2_near)); }
 
 #endif
 
-struct Parts {
-    number* const* data;
-    const int64_t* widths;
-    int64_t n;
-
-    int64_t width() const {
-        int64_t total = 0;
-        for (int64_t p = 0; p < n; p++) total += widths[p];
-        return total;
-    }
-};
-
-// work(at, part) for every LANES numbers: their place in a row of x, and where they stand in their part
+// work(row, part, its width, where it begins in a row) for every row of every part
 template <typename Work>
-static void over_rows(const Parts& parts, int64_t rows, int threads, const Work& work) {
-#pragma omp parallel for num_threads(threads) if (rows * parts.width() > WORTH_THREADS)
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t at = 0;
-        for (int64_t p = 0; p < parts.n; p++) {
-            number* part = parts.data[p] + row * parts.widths[p];
-            for (int64_t c = 0; c < parts.widths[p]; c += LANES) work(row, at + c, part + c);
-            at += parts.widths[p];
-        }
-    }
+static void over_rows(const int64_t* widths, int64_t n, int64_t rows, int threads, const Work& work) {
+    int64_t total = 0;
+    for (int64_t p = 0; p < n; p++) total += widths[p];
+#pragma omp parallel for num_threads(threads) if (rows * total > WORTH_THREADS)
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t p = 0, at = 0; p < n; at += widths[p++]) work(row, p, widths[p], at);
 }
 
 extern "C" void gelu_forward(const number* x, int64_t stride, number* const* parts, const int64_t* widths, int64_t n,
                              int64_t rows, int threads) {
-    over_rows({parts, widths, n}, rows, threads,
-              [=](int64_t row, int64_t at, number* part) { store(part, value(load(x + row * stride + at))); });
+    over_rows(widths, n, rows, threads, [=](int64_t row, int64_t p, int64_t width, int64_t at) {
+        const number* from = x + row * stride + at;
+        number* to = parts[p] + row * width;
+        for (int64_t c = 0; c < width; c += LANES) store(to + c, value(load(from + c)));
+    });
 }
 
 // d_x has no gaps
 extern "C" void gelu_backward(const number* x, int64_t stride, number* const* d_parts, const int64_t* widths, int64_t n,
-                              number* d_x, int64_t rows, int threads) {
-    const Parts parts{d_parts, widths, n};
-    const int64_t width = parts.width();
-    over_rows(parts, rows, threads, [=](int64_t row, int64_t at, number* d_part) {
-        store(d_x + row * width + at, load(d_part) * derivative(load(x + row * stride + at)));
+                              number* d_x, int64_t width, int64_t rows, int threads) {
+    over_rows(widths, n, rows, threads, [=](int64_t row, int64_t p, int64_t wide, int64_t at) {
+        const number *from = x + row * stride + at, *reach = d_parts[p] + row * wide;
+        number* to = d_x + row * width + at;
+        for (int64_t c = 0; c < wide; c += LANES) store(to + c, load(reach + c) * derivative(load(from + c)));
     });
 }

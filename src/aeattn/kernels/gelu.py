@@ -47,7 +47,7 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL:
 @library.custom_op("aeattn::gelu_parts", mutates_args=(), device_types="cpu")
 def _gelu(x: Tensor, widths: list[int]) -> list[Tensor]:
     parts = [x.new_empty(*x.shape[:-1], width) for width in widths]
-    _call("gelu_forward", x, parts, [])
+    _call("gelu_forward", x, parts)
     return parts
 
 
@@ -59,7 +59,7 @@ def _(x: Tensor, widths: list[int]) -> list[Tensor]:
 @library.custom_op("aeattn::gelu_parts_backward", mutates_args=(), device_types="cpu")
 def _gelu_backward(gradients: list[Tensor], x: Tensor) -> Tensor:
     d_x = x.new_empty(x.shape)
-    _call("gelu_backward", x, [gradient.contiguous() for gradient in gradients], [d_x])
+    _call("gelu_backward", x, [gradient.contiguous() for gradient in gradients], d_x)
     return d_x
 
 
@@ -87,17 +87,18 @@ def _differentiate(
 _gelu.register_autograd(_differentiate, setup_context=_keep)
 
 
-def _call(function: str, x: Tensor, parts: Sequence[Tensor], results: Sequence[Tensor]) -> None:
-    """Call the kernel with rows of x, which may be cut out of wider ones, and parts and results without gaps."""
+def _call(function: str, x: Tensor, parts: Sequence[Tensor], d_x: Tensor | None = None) -> None:
+    """Call the kernel with rows of x, which may be cut out of wider ones, and parts and d_x without gaps."""
     rows = x.reshape(-1, x.shape[-1])
     rows = rows if rows.stride(1) == 1 else rows.contiguous()
+    result = () if d_x is None else (ctypes.c_void_p(d_x.data_ptr()), ctypes.c_int64(d_x.shape[-1]))
     getattr(_library(x.dtype), function)(
         ctypes.c_void_p(rows.data_ptr()),
         ctypes.c_int64(rows.stride(0)),
         (ctypes.c_void_p * len(parts))(*(part.data_ptr() for part in parts)),
         (ctypes.c_int64 * len(parts))(*(part.shape[-1] for part in parts)),
         ctypes.c_int64(len(parts)),
-        *(ctypes.c_void_p(result.data_ptr()) for result in results),
+        *result,
         ctypes.c_int64(len(rows)),
         ctypes.c_int(torch.get_num_threads()),
     )

@@ -86,23 +86,56 @@ static inline words join(const vec* x) { return x[0]; }
 #endif
 
 static const float LOG2E = 1.44269504088896f;
-// 2^x for x up to 126: the whole part goes into the exponent, a polynomial does the rest; exactly 0 below 2^-126
-static inline vec exp2_fast(vec x) {
-#ifdef __AVX512F__
-    const vec whole = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const vec rest = x - whole;
+
+// the lesser and the greater of both; y where y is no number
+#if defined(__AVX512F__)
+static inline vec least(vec x, vec y) { return (vec)_mm512_min_ps((__m512)x, (__m512)y); }
+static inline vec greatest(vec x, vec y) { return (vec)_mm512_max_ps((__m512)x, (__m512)y); }
+#elif defined(__AVX2__)
+static inline vec least(vec x, vec y) { return (vec)_mm256_min_ps((__m256)x, (__m256)y); }
+static inline vec greatest(vec x, vec y) { return (vec)_mm256_max_ps((__m256)x, (__m256)y); }
 #else
-    const vec bounded = x < -126.0f ? spread(-126.0f) : x;
-    const vec shifted = bounded + 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
-    const vec rest = bounded - (shifted - 12582912.0f);
+static inline vec least(vec x, vec y) { return x < y ? x : y; }
+static inline vec greatest(vec x, vec y) { return x > y ? x : y; }
 #endif
+
+// 2^x on [-1/2, 1/2]
+static inline vec exp2_part(vec x) {
     vec y = spread(EXP[DEGREE]);
-    for (int i = DEGREE - 1; i >= 0; i--) y = y * rest + EXP[i];
-#ifdef __AVX512F__
-    const __mmask16 above = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);  // or no number
-    return (vec)_mm512_maskz_scalef_ps(above, (__m512)y, (__m512)whole);
-#else
-    const vec scaled = (vec)((ints)y + ((ints)shifted << 23));
-    return x < -126.0f ? vec{} : scaled;
-#endif
+    for (int i = DEGREE - 1; i >= 0; i--) y = y * x + EXP[i];
+    return y;
 }
+
+#ifdef __AVX512F__
+
+static inline vec whole_of(vec x) {
+    return (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+// 2^x for x from -126 to 126: the whole part goes into the exponent, a polynomial does the rest
+static inline vec exp2_near(vec x) {
+    const vec whole = whole_of(x);
+    return (vec)_mm512_scalef_ps((__m512)exp2_part(x - whole), (__m512)whole);
+}
+
+// the same for any x up to 126; exactly 0 below 2^-126
+static inline vec exp2_fast(vec x) {
+    const vec whole = whole_of(x);
+    const __mmask16 above = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);  // or no number
+    return (vec)_mm512_maskz_scalef_ps(above, (__m512)exp2_part(x - whole), (__m512)whole);
+}
+
+#else
+
+static inline vec exp2_near(vec x) {
+    const vec shifted = x + 12582912.0f;  // 1.5 * 2^23: adding it rounds to whole numbers
+    const vec y = exp2_part(x - (shifted - 12582912.0f));
+    return (vec)((ints)y + ((ints)shifted << 23));
+}
+
+static inline vec exp2_fast(vec x) {
+    const vec y = exp2_near(greatest(spread(-126.0f), x));
+    return x < -126.0f ? vec{} : y;
+}
+
+#endif
