@@ -181,7 +181,7 @@ def _generation(results: Path) -> tuple[Rows, str]:
     earlier = "" if found.engine else ", by an earlier version of the decoding loop than the one that is here"
     row = (name, f"{standard:,.0f}", f"{ours:,.0f}", f"{_times(ours / standard)} as fast")
     return [row], (
-        f"One sequence whose context is full, a model of the default size, the best of three{earlier}. "
+        f"One sequence whose context is full, models of 460K parameters, the best of three{earlier}. "
         f"`aeattn bench generate`, {_machine(found.environment)}."
     )
 
@@ -195,7 +195,9 @@ def _training(results: Path) -> tuple[Rows, str]:
     medians = (f"{speed.ours[who].chars_per_second.median:,.0f}" for who in (standard, ours))
     faster = interval(paired(speed, standard), 2)
     row = ("training, chars/s", *medians, f"{faster} times as fast")
-    return [row], f"{_steps(found)}. `aeattn bench train --no-peers`, {_machine(found.environment)}."
+    return [
+        row
+    ], f"{_steps(found)}. `aeattn bench train --no-peers --preset {found.preset}`, {_machine(found.environment)}."
 
 
 def _peer(results: Path) -> tuple[Rows, str]:
@@ -213,7 +215,8 @@ def _peer(results: Path) -> tuple[Rows, str]:
            f"{interval(paired(speed, PEER), 2)} times as fast")  # fmt: skip
     return [row], (
         f"{_steps(found)}, {PEER} with {theirs.parameters:,} parameters in the faster of its modes, ours with "
-        f"{ours.parameters:,}. `aeattn bench train`, {_machine(found.environment)}. [More](results/README.md)."
+        f"{ours.parameters:,}. `aeattn bench train --preset {found.preset}`, {_machine(found.environment)}. "
+        "[More](results/README.md)."
     )
 
 

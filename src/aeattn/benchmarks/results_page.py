@@ -64,14 +64,16 @@ def _from(command: str, known: Json, what: str) -> str:
 
 def _training(known: Json) -> list[Block]:
     what = "median chars/s of steps that alternate in one run, with the lowest and highest"
-    command = "aeattn bench train --json > results/speed/train.json"
-    return [_from(command, known, what), *tables.training(msgspec.convert(known, TrainingBench))]
+    found = msgspec.convert(known, TrainingBench)
+    command = f"aeattn bench train --preset {found.preset} --json > results/speed/train.json"
+    return [_from(command, known, what), *tables.training(found)]
 
 
 def _cost(known: Json) -> list[Block]:
     found = msgspec.convert(known, TrainingBench)
     ours = next(iter(next(iter(found.contexts.values())).ours.values()))
-    command = f"aeattn bench train --no-peers --rounds {len(ours.chars_per_second.rounds)} --json"
+    rounds = len(ours.chars_per_second.rounds)
+    command = f"aeattn bench train --no-peers --preset {found.preset} --rounds {rounds} --json"
     return [_from(f"{command} > results/speed/cost.json", known, "two models in turn"), *tables.cost(found)]
 
 
@@ -125,8 +127,9 @@ def _gpu_loss(known: Json) -> list[Block]:
 
 def _processes(known: Json) -> list[Block]:
     what = "the same batch shared by processes that share the processors, in turn; times are of process 0"
-    command = "aeattn bench train --processes 1 2 --json > results/speed/processes.json"
-    return [_from(command, known, what), *tables.processes(msgspec.convert(known, ProcessesBench))]
+    found = msgspec.convert(known, ProcessesBench)
+    command = f"aeattn bench train --processes 1 2 --preset {found.preset} --json > results/speed/processes.json"
+    return [_from(command, known, what), *tables.processes(found)]
 
 
 START = {

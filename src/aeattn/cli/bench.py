@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import Command, Example, Parser, add_json, check_run, whole
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.terminal.tables import print_json, print_table, print_text, say
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def _print(blocks: Iterable[Block]) -> None:
 def _options(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="bench", required=True, metavar="WHAT", parser_class=Parser)
     train = kinds.add_parser("train", help="training: characters a second, and where an update's time goes")
-    train.add_argument("--preset", default="460k", metavar="NAME", help="model to time (default 460k)")
+    train.add_argument("--preset", default=DEFAULT_PRESET, metavar="NAME",
+                       help=f"model to time (default {DEFAULT_PRESET})")  # fmt: skip
     train.add_argument("--batch", type=whole, default=64, metavar="N", help="windows an update (default 64)")
     contexts = [128, 256]
     train.add_argument(

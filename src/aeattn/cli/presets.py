@@ -32,16 +32,17 @@ def presets(options: argparse.Namespace) -> int:
 
 
 def _model(name: str) -> Json:
-    from aeattn.config.presets import WHAT_FOR
+    from aeattn.config.presets import DEFAULT_PRESET, WHAT_FOR
     from aeattn.config.sources import resolve
     from aeattn.nn.size import size
 
     config = resolve({"preset": name})
     model = config.with_vocabulary(vocabulary_of(config)).model
     cost = size(model)
+    about = WHAT_FOR[name] if name != DEFAULT_PRESET else f"the default: {WHAT_FOR[name]}"
     cache = cost.cache_bytes if cost.latent_cache_bytes is None else cost.latent_cache_bytes
     return {
-        "preset": name, "about": WHAT_FOR[name], "parameters": cost.parameters, "context": model.context,
+        "preset": name, "about": about, "parameters": cost.parameters, "context": model.context,
         "cache_bytes": cache, "tokenizer": config.data.tokenizer, "model": asdict(model),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ _STANDARD: dict[str, Json] = {
     "training": {},
 }
 PRESETS: dict[str, dict[str, Json]] = {
-    # 458 thousand parameters: the default
+    # 458 thousand parameters: the defaults of all settings
     "460k": {"model": {}, "training": {}},
     # standard attention, otherwise as 460k: what the decoders save goes back into the feed-forward
     "460k-linear": _STANDARD,
@@ -108,7 +108,7 @@ PRESETS: dict[str, dict[str, Json]] = {
 }  # fmt: skip
 DEFAULT_PRESET = "460k"
 WHAT_FOR = {
-    "460k": "the default: autoencoders make queries, keys and values",
+    "460k": "autoencoders make queries, keys and values",
     "460k-linear": "standard attention, for comparison",
     "460k-standard": "the same as 460k-linear",
     "460k-mqa": "multi-query attention: one key and one value for all heads",

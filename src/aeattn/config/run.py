@@ -11,6 +11,7 @@ from aeattn.config.fields import require, require_types, setting, to_dict
 from aeattn.config.generation import DEVICE
 from aeattn.config.model import ModelConfig
 from aeattn.config.plugins import load_plugins
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.config.shown import Shown
 from aeattn.config.text import TextOptions
 from aeattn.errors import InputError
@@ -182,7 +183,7 @@ class RunConfig(Shown):
     data: DataConfig = setting(DataConfig(), "which text is read")
     preset: str | None = setting(
         None,
-        "model and training settings by name (default 460k; `aeattn presets` lists them)",
+        f"model and training settings by name (default {DEFAULT_PRESET}; `aeattn presets` lists them)",
         metavar="NAME",
         flag=True,
     )
