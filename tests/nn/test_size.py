@@ -19,6 +19,7 @@ from aeattn.nn.size import (
     parameters,
     size,
     solve_width,
+    unread,
     use_latent_cache,
     weight_shapes,
 )
@@ -82,6 +83,20 @@ def test_shorter_windows_of_training_cost_what_a_shorter_context_does() -> None:
     long, short = size(tiny_config(context=32), window=8), size(tiny_config(context=8))
     assert long.train_flops == short.train_flops
     assert long.generate_flops == size(tiny_config(context=32)).generate_flops > short.generate_flops
+
+
+def test_widths_that_nothing_has_are_named() -> None:
+    standard = {"query": "linear", "key": "linear", "value": "linear"}
+    assert unread(tiny_config(bottleneck=8)) == []
+    assert unread(ModelConfig(**standard)) == []  # nobody chose it
+    (line,) = unread(tiny_config(**standard, bottleneck=8))
+    assert line == (
+        "bottleneck is 8, which changes nothing: no projection has one here (query = linear, key = linear, "
+        "value = linear)"
+    )
+    found = unread(tiny_config(key=("linear", "autoencoder"), query_bottleneck=3, d_hidden=5))
+    assert [line.split()[0] for line in found] == ["d_hidden"]
+    assert unread(tiny_config(value="deep", d_hidden=5)) == []
 
 
 @given(target=st.integers(4_000, 40_000))

@@ -162,6 +162,14 @@ def test_size_takes_any_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(rows()) > 5
 
 
+def test_size_says_which_width_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["size", "--preset", "460k-standard", "--bottleneck", "16"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "bottleneck is 16, which changes nothing: no projection has one here (query = linear, key" in said
+    assert main(["size", "--preset", "460k", "--bottleneck", "16"]) == 0
+    assert "changes nothing" not in capsys.readouterr().out
+
+
 def test_a_wide_table_is_shown_in_parts() -> None:
     columns = ["name", *(f"column {at}" for at in range(20))]
     rows = [[f"row {row}", *(f"{row * at:,}.0000" for at in range(20))] for row in (1, 2)]

@@ -33,7 +33,7 @@ def _size(name: str | None, options: argparse.Namespace) -> Json:
     """The size of a preset, or of the config that is given, with what is changed of it, its feed-forward as
     wide as a budget allows."""
     from aeattn.config.sources import resolve
-    from aeattn.nn.size import parameters, size, solve_width
+    from aeattn.nn.size import parameters, size, solve_width, unread
 
     config = config_of(options, {"preset": name} if name else None)
     name = str(config.preset)
@@ -55,6 +55,7 @@ def _size(name: str | None, options: argparse.Namespace) -> Json:
         "d_ff": model.d_ff,
         **asdict(size(model, window=window)),
         "changed": changed,
+        "unread": unread(model),
     }
 
 
@@ -76,6 +77,8 @@ def _print(rows: list[Json]) -> None:
         print_text(f"Numbers kept of each token, over all layers: {', '.join(parts)}.")
         if row["not_absorbable"]:
             print_text(f"No latent cache: {row['not_absorbable']}.")
+        for line in row["unread"]:
+            print_text(f"{line}.")
     print_text("", _conclusion(rows))
     if len(rows) > 1:
         print_next("aeattn size --preset 460k --bottleneck 16", "aeattn presets")

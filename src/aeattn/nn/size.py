@@ -12,8 +12,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
-from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.config.model import CacheKind, ModelConfig, Placement
 from aeattn.config.projections import ROLES, Kind, Role, Shapes, Widths, epsilon_of
 from aeattn.config.shown import rows_html
 
@@ -194,6 +195,24 @@ def parameters(config: ModelConfig) -> int:
     """Number of parameters, all embeddings included."""
     layers = sum(n * _numbers(_layer(config, kinds).values()) for kinds, n in _layers(config))
     return _numbers(_outer(config).values()) + layers
+
+
+def unread(config: ModelConfig) -> list[str]:
+    """A sentence on each width that was chosen and that nothing in the model has, as a bottleneck of standard
+    attention."""
+    said = []
+    for name in ("bottleneck", "query_bottleneck", "d_hidden"):
+        chosen = getattr(config, name)
+        change: dict[str, Any] = {name: 1 if chosen != 1 else 2}
+        other = replace(config, **change)
+        if chosen != getattr(ModelConfig, name) and parameters(other) == parameters(config):
+            kinds = ", ".join(f"{role} = {_named(getattr(config, role))}" for role in ROLES)
+            said.append(f"{name} is {chosen}, which changes nothing: no projection has one here ({kinds})")
+    return said
+
+
+def _named(placement: Placement) -> str:
+    return placement if isinstance(placement, str) else ",".join(placement)
 
 
 def _matrices(config: ModelConfig, kinds: Kinds) -> int:

@@ -18,6 +18,7 @@ from aeattn.data.tokenizer import Tokenizer, tokenizer_from_dict
 from aeattn.errors import InputError
 from aeattn.files import Json, read_json, write_json
 from aeattn.generation.writer import check_vocabulary
+from aeattn.nn.size import unread
 from aeattn.runs.checkpoint import Found, bytes_of, newest
 from aeattn.runs.folder import RunFolder
 from aeattn.runs.identity import (
@@ -88,6 +89,8 @@ def start(
     parameters = sum(p.numel() for p in trainer.model.parameters())
     kind = "" if text.train.chars_per_token == 1 else f", tokens of {text.train.chars_per_token:.3g} characters"
     reporter.note(f"model: {parameters:,} parameters, vocabulary size {text.tokenizer.vocab_size:,}{kind}")
+    for line in unread(config.model):
+        reporter.note(line)
     reporter.note(f"run folder: {run.path}")
     found = text_quality(plan.corpus, text)
     for line in sentences_of(("", "training", "validation"), found.rows()):
