@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeattn.cli.options import (
+    EXAMPLE_RUN,
     Command,
     Example,
     add_device,
@@ -124,7 +125,7 @@ COMMAND = Command(
     _options,
     evaluate,
     examples=(
-        Example("aeattn evaluate runs/tales-460k tales", "on text of the same corpus that it has not seen"),
+        Example(f"aeattn evaluate {EXAMPLE_RUN} tales", "on text of the same corpus that it has not seen"),
         Example(
             "aeattn evaluate runs/mine another_book.txt --no-sliding --no-baseline",
             "the loss with fixed windows alone: the fastest",

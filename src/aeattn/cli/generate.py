@@ -15,7 +15,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeattn.cli.options import Command, Example, add_declared, add_json, add_run, check_run, number, whole
+from aeattn.cli.options import (
+    EXAMPLE_RUN,
+    Command,
+    Example,
+    add_declared,
+    add_json,
+    add_run,
+    check_run,
+    number,
+    whole,
+)
 from aeattn.errors import InputError
 from aeattn.files import read_bytes
 from aeattn.terminal.tables import print_json, say, shown
@@ -158,7 +168,7 @@ COMMAND = Command(
     _options,
     generate,
     examples=(
-        Example("aeattn generate runs/tales-460k --prompt 'The '", "500 characters that go on from a prompt"),
+        Example(f"aeattn generate {EXAMPLE_RUN} --prompt 'The '", "500 characters that go on from a prompt"),
         Example("aeattn generate runs/mine --samples 5 --temperature 1.0 --chars 200", "five varied samples"),
         Example(
             "aeattn generate runs/mine --temperature 0 --cache full --json",

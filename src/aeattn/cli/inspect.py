@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from aeattn.cli.options import (
+    EXAMPLE_RUN,
     Command,
     Example,
     add_device,
@@ -67,7 +68,7 @@ COMMAND = Command(
     _options,
     inspect,
     examples=(
-        Example("aeattn inspect runs/tales-460k", "each head, and each code, on the validation text"),
+        Example(f"aeattn inspect {EXAMPLE_RUN}", "each head, and each code, on the validation text"),
         Example("aeattn inspect runs/mine another_book.txt --chars 4000 --json", "on another text, as JSON"),
     ),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.errors import meant
 from aeattn.terminal.tables import say
 from aeattn.terminal.wrapping import width_of, wrap
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Group = argparse._ActionsContainer
 SECTIONS = ("model", "training", "data", "data.text")
 MOST = 2**53  # of anything that is counted
+EXAMPLE_RUN = f"runs/tales-{DEFAULT_PRESET}"  # where `aeattn train` leaves its run
 
 
 class Help(argparse.RawDescriptionHelpFormatter):

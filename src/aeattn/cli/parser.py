@@ -22,7 +22,7 @@ from aeattn.cli import (
     suggestions,
     train,
 )
-from aeattn.cli.options import Command, Parser
+from aeattn.cli.options import EXAMPLE_RUN, Command, Parser
 from aeattn.errors import InputError, SlowerWarning
 from aeattn.host import YES, settle_waiting
 from aeattn.terminal.streams import standard_streams
@@ -36,9 +36,9 @@ COMMANDS: tuple[Command, ...] = (
 )  # fmt: skip
 
 
-FIRST_STEPS = """first steps:
+FIRST_STEPS = f"""first steps:
   aeattn train --minutes 2
-  aeattn generate runs/tales-460k --prompt 'The '
+  aeattn generate {EXAMPLE_RUN} --prompt 'The '
   aeattn presets"""
 
 

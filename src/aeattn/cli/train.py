@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from aeattn.cli.options import (
+    EXAMPLE_RUN,
     Command,
     Example,
     add_quiet,
@@ -235,7 +236,7 @@ RESUME = Command(
     _resume_options,
     resume,
     examples=(
-        Example("aeattn resume runs/tales-460k", "go on where it was interrupted"),
-        Example("aeattn resume runs/tales-460k --steps 10000", "go on for longer than was planned"),
+        Example(f"aeattn resume {EXAMPLE_RUN}", "go on where it was interrupted"),
+        Example(f"aeattn resume {EXAMPLE_RUN} --steps 10000", "go on for longer than was planned"),
     ),
 )
