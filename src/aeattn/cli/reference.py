@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from aeattn.cli.options import SECTIONS, Parser, section_settings
 from aeattn.cli.parser import make_parser
 from aeattn.config.fields import Setting, type_name
-from aeattn.config.presets import DEFAULT_PRESET
+from aeattn.config.presets import DEFAULT_PRESET, SETTINGS_PRESET
 
 HEAD = f"""# Reference
 
@@ -19,8 +19,8 @@ Made from the declarations in the source by `python -m aeattn.cli.reference`; a 
 
 A setting is written under its section in a TOML or JSON file (`--config`), in the `base` or a variant of a
 comparison, or as `--set section.key=value`. Those with an option have that besides.
-Defaults are those of the preset `460k`. What another names goes before them; where none is given, that is
-`{DEFAULT_PRESET}`.
+Defaults are those of the preset `{SETTINGS_PRESET}`, also for the variants of a comparison. Elsewhere, where no
+preset is named, `{DEFAULT_PRESET}` is taken: what it names goes before the defaults below.
 """
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 
 from aeattn.compare.metrics import ANALYSED, check_measure
 from aeattn.config.convert import check_choice, overlay
-from aeattn.config.presets import DEFAULT_PRESET, preset
+from aeattn.config.presets import SETTINGS_PRESET, preset
 from aeattn.errors import InputError
 from aeattn.files import Json
 from aeattn.host import cache_dir
@@ -306,7 +306,7 @@ class Spec(Terms):
         tables = self.given["base"], self.given["sizes"][size] if size else {}, self.given["arms"][arm.name]
         merged = reduce(overlay, tables)
         changes = {name: merged[name] for name in SETTINGS if name in merged}
-        name = str(changes.get("preset") or DEFAULT_PRESET)
+        name = str(changes.get("preset") or SETTINGS_PRESET)
         known = {"preset": name, "plugins": list(self.plugins)}
         return overlay({**preset(name), "data": {"seed": 0}}, {**changes, **known})
 

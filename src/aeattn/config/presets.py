@@ -1,8 +1,9 @@
 """Named models with the training that goes with them, as data.
 
 A preset is laid over the defaults of `ModelConfig`, `TrainingConfig` and, where it says how text becomes tokens,
-`DataConfig`; what it does not name stays as there. `460k` is those defaults. Parameter counts are for a vocabulary
-of 49 characters, or the preset's own.
+`DataConfig`; what it does not name stays as there. `SETTINGS_PRESET` is those defaults, and what the arms of a
+comparison are laid over where it names no preset; `DEFAULT_PRESET` is what is trained where none is named.
+Parameter counts are for a vocabulary of 49 characters, or the preset's own.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ PRESETS: dict[str, dict[str, Json]] = {
         "training": {"batch": 32, "weight_decay": 0.1},
     },
 }  # fmt: skip
+SETTINGS_PRESET = "460k"
 DEFAULT_PRESET = "460k"
 WHAT_FOR = {
     "460k": "autoencoders make queries, keys and values",
