@@ -134,8 +134,12 @@ def write_documents(root: Path) -> None:
     (results / "README.md").write_text(page(results, list(RUNS)), encoding="utf-8")
     readme.write_text(with_facts(readme.read_text(encoding="utf-8"), root), encoding="utf-8")
     for comparison in REPORTED:
-        if (results / comparison / "summary.json").exists() or parts_of(results / comparison):
-            write_report(results / comparison, root / "docs" / comparison)
+        folder, docs = results / comparison, root / "docs" / comparison
+        parts = parts_of(folder)
+        if (folder / "summary.json").exists() or parts:
+            write_report(folder, docs)
+        for part in parts:
+            write_report(part.folder, docs / part.folder.name)
 
 
 def _command_of(run: Path) -> tuple[str, ...]:

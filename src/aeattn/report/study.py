@@ -37,7 +37,7 @@ def make_page(path: Path) -> Page:
         Section("Parts", [_parts(parts)], brief=True),
     ]
     return Page(
-        title=f"A study in {len(parts)} parts: {path.resolve().name}",
+        title=f"A study in {len(parts)} {'part' if len(parts) == 1 else 'parts'}: {path.resolve().name}",
         question=" ".join(part.declaration.question for part in parts),
         answer=answer,
         detail=each(primary, answer) if len(primary) > 1 else [],
