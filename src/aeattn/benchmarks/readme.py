@@ -195,9 +195,8 @@ def _training(results: Path) -> tuple[Rows, str]:
     medians = (f"{speed.ours[who].chars_per_second.median:,.0f}" for who in (standard, ours))
     faster = interval(paired(speed, standard), 2)
     row = ("training, chars/s", *medians, f"{faster} times as fast")
-    return [
-        row
-    ], f"{_steps(found)}. `aeattn bench train --no-peers --preset {found.preset}`, {_machine(found.environment)}."
+    command = f"`aeattn bench train --no-peers --preset {found.preset}`"
+    return [row], f"{_steps(found)}. {command}, {_machine(found.environment)}."
 
 
 def _peer(results: Path) -> tuple[Rows, str]:
