@@ -33,8 +33,8 @@ FIRST = ROOT / "results" / "first"
 def test_its_figures_are_those_of_the_records() -> None:
     assert with_facts(README, ROOT) == README, "run python -m aeattn.benchmarks.records --tables"
     assert re.findall(r"<!-- from (\S+) -->", README) == [
-        "results/speed",
         "results/second",
+        "results/speed",
         "results",
         "pyproject.toml",
         "results/first",
