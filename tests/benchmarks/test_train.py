@@ -10,7 +10,7 @@ import pytest
 from aeattn.benchmarks.ceilings import best_seconds, ceilings
 from aeattn.benchmarks.parts import OTHER, PARTS, part_of
 from aeattn.benchmarks.peers import nano_gpt, nearest_width
-from aeattn.benchmarks.train import OURS, STANDARD, Shape, model_pair, own_step, peer_step
+from aeattn.benchmarks.train import OURS, STANDARD, Shape, of_preset, own_step, peer_step, with_standard
 from aeattn.cli import main
 from aeattn.config.model import ModelConfig
 from aeattn.config.presets import PRESETS
@@ -23,7 +23,7 @@ SMALL = ModelConfig(vocab_size=65, context=8, d_model=16, n_layers=1, n_heads=2,
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_a_twin_with_standard_attention(name: str) -> None:
-    ours, standard = model_pair(name, 64).values()
+    ours, standard = with_standard(of_preset(name, 64)).values()
     assert {standard.query, standard.key, standard.value} == {"linear"}
     assert abs(parameters(standard) / parameters(ours) - 1) < 0.005
 

@@ -20,8 +20,9 @@ from aeattn.benchmarks.ceilings import best_seconds, ceilings
 from aeattn.benchmarks.peers import TEMPERATURE, Contender, Peer, count, prepare_peers
 from aeattn.benchmarks.results import Ceilings, Curve, GenerationBench, LongContext, Rates, Speed, Timed
 from aeattn.benchmarks.timing import Say, Work, alternate
-from aeattn.benchmarks.train import VOCABULARY, model_pair
+from aeattn.benchmarks.train import of_preset, with_standard
 from aeattn.config.model import CacheKind, ModelConfig
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.errors import InputError
 from aeattn.generation.engine import FAST_ENGINE, Engine, fast_engine, pick
 from aeattn.generation.sampling import Sampling
@@ -39,6 +40,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 def bench_generate(
     run: Path | None = None,
     *,
+    preset: str = DEFAULT_PRESET,
     chars: int = 200,
     batches: Sequence[int] = (1, 64),
     rounds: int = 5,
@@ -49,32 +51,28 @@ def bench_generate(
 ) -> GenerationBench:
     """Characters a second of all engines and peers, alternating, for each number of sequences; and by length.
 
-    The model is that of a run folder, or one of random weights. Raises InputError for a folder that is no run, or
-    sizes that cannot be.
+    The model is that of a run folder, or that of a preset with random weights. Raises InputError for a folder that
+    is no run, a preset that does not exist, or sizes that cannot be.
     """
     if chars < 1 or rounds < 1 or not batches or min(batches) < 1 or (lengths and min(lengths) < LONG_CHARS + 1):
         raise InputError(
             f"chars, rounds and batch must be at least 1, lengths at least {LONG_CHARS + 1}: choose larger ones"
         )
-    config, weights = read_model(run)
+    if run is None:
+        config, model = of_preset(preset), {"run": None, "preset": preset}
+        weights = random_weights(config)
+    else:
+        folder, model = RunFolder(run), {"run": run.name}
+        config = folder.read_config().model
+        weights = read_weights(folder.model, config)
     speeds = {str(n): _speed(config, weights, n, chars, rounds, nanogpt, peers, say) for n in batches}
     return GenerationBench(
         batches=speeds,
-        long_context=long_context(lengths, say),
-        model={"run": None if run is None else run.name, "parameters": parameters(config)},
+        long_context=long_context(config, lengths, say),
+        model={**model, "parameters": parameters(config)},
         environment=hardware.describe(),
         engine=FAST_ENGINE,
     )
-
-
-def read_model(run: Path | None) -> tuple[ModelConfig, Weights]:
-    """Of a run folder, or the default model with random weights."""
-    if run is not None:
-        folder = RunFolder(run)
-        config = folder.read_config().model
-        return config, read_weights(folder.model, config)
-    config = ModelConfig(vocab_size=len(VOCABULARY))
-    return config, random_weights(config)
 
 
 def random_weights(config: ModelConfig) -> Weights:
@@ -113,9 +111,14 @@ def _timed(rates: Rates, engine: Engine, batch: int) -> Timed:
     return Timed(rates, cache="latent" if engine.latent else "full", cache_bytes=decoding.cache_bytes)
 
 
+def caches_of(config: ModelConfig) -> list[CacheKind]:
+    """All that the model can have, the smallest first."""
+    return ["full"] if not_absorbable(config) else ["latent", "full"]
+
+
 def own_engines(config: ModelConfig, weights: Weights) -> dict[str, Engine]:
     """All engines and caches that the model can have; the best comes first."""
-    caches: list[CacheKind] = ["full"] if not_absorbable(config) else ["latent", "full"]
+    caches = caches_of(config)
     engines: dict[str, Engine] = {}
     if pick("auto", True, config) == "fast":
         engines = {f"fast, {cache} cache": fast_engine(config, weights, cache) for cache in caches}
@@ -172,12 +175,12 @@ def _seconds_to_read(config: ModelConfig) -> float:
         torch.set_num_threads(threads)
 
 
-def long_context(lengths: Sequence[int], say: Say = lambda _: None) -> LongContext:
-    """Cache bytes and characters a second of one sequence whose context of each length is full."""
-    ours, standard = model_pair("460k", 256).values()
+def long_context(config: ModelConfig, lengths: Sequence[int], say: Say = lambda _: None) -> LongContext:
+    """Cache bytes and characters a second of one sequence whose context of each length is full: of a model with
+    each of its caches, the smallest first, and of standard attention."""
+    ours, standard = with_standard(config).values()
     arms: dict[str, tuple[ModelConfig, CacheKind]] = {
-        "autoencoder, latent cache": (ours, "latent"),
-        "autoencoder, full cache": (ours, "full"),
+        **{f"autoencoder, {cache} cache": (ours, cache) for cache in caches_of(ours)},
         "standard attention, full cache": (standard, "full"),
     }
     curves = {name: Curve() for name in arms}
@@ -186,16 +189,16 @@ def long_context(lengths: Sequence[int], say: Say = lambda _: None) -> LongConte
     for length in lengths:
         for name, (config, cache) in arms.items():
             long = replace(config, context=length)
-            kept, rate = _at_length(fast_engine(long, random_weights(long), cache), length)
+            kept, rate = _at_length(fast_engine(long, random_weights(long), cache), long)
             curves[name].cache_bytes.append(kept)
             curves[name].chars_per_second.append(rate)
         say(f"{length} characters: " + ", ".join(f"{c.chars_per_second[-1]:,.0f}/s" for c in curves.values()))
     return LongContext(list(lengths), curves)
 
 
-def _at_length(engine: Engine, length: int) -> tuple[int, float]:
+def _at_length(engine: Engine, config: ModelConfig) -> tuple[int, float]:
     """Bytes of the cache, and characters a second on the last positions of the context: the best of a few."""
-    ids = np.arange(length - LONG_CHARS) % len(VOCABULARY)
+    ids = np.arange(config.context - LONG_CHARS) % config.vocab_size
     best = 0.0
     for seed in range(3):
         decoding = engine.start([ids], Sampling(TEMPERATURE), seed)

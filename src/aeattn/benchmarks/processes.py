@@ -22,7 +22,8 @@ import torch
 from aeattn import hardware
 from aeattn.benchmarks.results import ProcessesBench, Rates, Shared, Spread
 from aeattn.benchmarks.timing import Say
-from aeattn.benchmarks.train import OURS, model_pair, random_text
+from aeattn.benchmarks.train import of_preset, random_text
+from aeattn.config.presets import DEFAULT_PRESET
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.errors import InputError
 from aeattn.training import compiling
@@ -51,7 +52,7 @@ class Task:
 def bench_processes(
     counts: Sequence[int],
     *,
-    preset: str = "460k",
+    preset: str = DEFAULT_PRESET,
     context: int = 256,
     batch: int = 64,
     rounds: int = 3,
@@ -119,7 +120,7 @@ def _trainer(task: Task, world: World) -> Trainer:
     hardware.keep_freed_memory()
     settings: dict[str, Any] = {"batch": task.batch, "gradients": task.gradients}
     training = TrainingConfig(steps=1_000_000, compile="on" if task.compile else "off", **settings)
-    model = model_pair(task.preset, task.context)[OURS]
+    model = of_preset(task.preset, task.context)
     return Trainer(RunConfig(model, training, DataConfig()), random_text(), world=world)
 
 

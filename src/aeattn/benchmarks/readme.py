@@ -13,11 +13,12 @@ from aeattn.benchmarks.tables import Block, Table, interval, paired, to_markdown
 from aeattn.compare.metrics import LOSSES
 from aeattn.compare.study import parts_of
 from aeattn.report.answer import answer as answer_of
+from aeattn.report.answer import capital, chief
 from aeattn.report.data import Comparison, load
-from aeattn.report.study import make_page
+from aeattn.report.study import make_page, with_joint
 
 PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
-STANDARD, PEER = "standard attention", "nanoGPT"
+PEER = "nanoGPT"
 COLUMNS = ("measured", "standard", "auto&shy;encoder")  # three that are no wider than a phone
 LENGTH = 8192  # of the context at which generation is compared
 MISSING = "not measured yet"
@@ -53,8 +54,8 @@ def clone(pyproject: Path) -> str:
 
 
 def rivals(study: Path) -> str:
-    """What the study against rivals with small caches has found: its picture, its primary differences, the
-    conditions, and the commands that measure it again."""
+    """What the study against rivals with small caches has found: its picture, the conditions, the commands that
+    measure it again, and its primary differences."""
     parts = parts_of(study)
     if not parts:
         return UNDER_WAY
@@ -67,9 +68,9 @@ def rivals(study: Path) -> str:
         f"**{page.answer}**",
         picture,
         "" if done == wanted else f"So far, with {done} of {wanted} runs done.",
-        "\n".join(f"- {said}" for said in page.detail),
         page.conditions,
         f"[All of it]({SECOND}.md). To measure it again: {commands}.",
+        "\n".join(f"- {said}" for said in page.detail),
     ]
     return "\n\n".join(filter(None, blocks))
 
@@ -115,15 +116,12 @@ Rows = list[tuple[str, ...]]
 
 
 def headline(results: Path) -> str:
-    """The bargain in one sentence: what has been measured of it."""
-    (loss, cache), (generation,), (training,), (peer,) = (
-        [row[-1] for row in rows] for rows, _ in _measured(results)
-    )
+    """What the bargain saves, in one sentence: what has been measured of it."""
+    (_, cache), (generation,), (training,), (peer,) = ([row[-1] for row in rows] for rows, _ in _measured(results))
     parts = [
         (cache, "a KV cache {}"),
         (generation, f"generating {{}} with {LENGTH:,} characters of context"),
         (training, "training {}"),
-        (loss, "a validation loss that differs by {} nats/char"),
         (peer, "training {}"),
     ]
     *said, beside = (
@@ -142,24 +140,25 @@ def _measured(results: Path) -> list[tuple[Rows, str]]:
 
 
 def _loss_and_cache(results: Path) -> tuple[Rows, str]:
-    first = results / "first"
-    comparison = load(first) if first.exists() else None
-    primary = next((c for c in comparison.contrasts if c.primary), None) if comparison else None
-    if not comparison or not comparison.summary or not primary or primary.mean is None or primary.interval is None:
-        names = ("validation loss, nats/char", "KV cache, bytes a token")
+    study = results / "second"
+    comparison, contrast = chief(with_joint(parts_of(study))) or (None, None)
+    summary = comparison.summary if comparison else None
+    if not comparison or not summary or not contrast or contrast.center is None or contrast.shown is None:
+        names = ("loss, nats/char", "KV cache, bytes a token")
         return [(name, "", "", MISSING) for name in names], "Not measured."
-    low, high = primary.interval
-    both = (primary.than, primary.arm)
-    losses = (arm.mean for name in both for arm in comparison.summary.arms if arm.id == name)
+    low, high = contrast.shown
+    both = (contrast.than, contrast.arm)
+    losses = (arm.mean for name in both for arm in summary.arms if arm.id == name)
     theirs, ours = (comparison.mean_kept_bytes(name) or 0.0 for name in both)
     rows: Rows = [
-        ("validation loss, nats/char", *(f"{loss:.4f}" for loss in losses),
-         f"{primary.mean:+.4f} [{low:+.4f}, {high:+.4f}]"),
+        ("loss, nats/char", *(f"{loss:.4f}" for loss in losses),
+         f"{contrast.center:+.4f} [{low:+.4f}, {high:+.4f}]"),
         ("KV cache, bytes a token", f"{theirs:,.0f}", f"{ours:,.0f}", f"{_times(theirs / ours)} smaller"),
     ]  # fmt: skip
     return rows, (
-        "[Under these conditions](#the-first-comparison): means over seeds, and the paired difference with its "
-        "95 % interval; less is better. Caches hold float32 numbers, and are counted over all layers."
+        f"{capital(contrast.labels[0])} in the second comparison, under the conditions at the top of this page: "
+        "means over seeds, and the difference with its interval; less is better. Caches hold float32 numbers, and "
+        "are counted over all layers."
     )
 
 
@@ -174,15 +173,13 @@ def _generation(results: Path) -> tuple[Rows, str]:
     if found is None or LENGTH not in found.long_context.lengths:
         return [(name, "", "", MISSING)], "Not measured."
     at = found.long_context.lengths.index(LENGTH)
-    standard, ours = (
-        found.long_context.curves[who].chars_per_second[at]
-        for who in (f"{STANDARD}, full cache", "autoencoder, latent cache")
-    )
+    curves = [curve.chars_per_second[at] for curve in found.long_context.curves.values()]
+    ours, standard = curves[0], curves[-1]
     earlier = "" if found.engine else ", by an earlier version of the decoding loop than the one that is here"
     row = (name, f"{standard:,.0f}", f"{ours:,.0f}", f"{_times(ours / standard)} as fast")
     return [row], (
-        f"One sequence whose context is full, models of 460K parameters, the best of three{earlier}. "
-        f"`aeattn bench generate`, {_machine(found.environment)}."
+        f"One sequence whose context is full, models of {found.model['parameters']:,} parameters, the best of "
+        f"three{earlier}. `{found.command}`, {_machine(found.environment)}."
     )
 
 
@@ -195,8 +192,7 @@ def _training(results: Path) -> tuple[Rows, str]:
     medians = (f"{speed.ours[who].chars_per_second.median:,.0f}" for who in (standard, ours))
     faster = interval(paired(speed, standard), 2)
     row = ("training, chars/s", *medians, f"{faster} times as fast")
-    command = f"`aeattn bench train --no-peers --preset {found.preset}`"
-    return [row], f"{_steps(found)}. {command}, {_machine(found.environment)}."
+    return [row], f"{_steps(found)}. `{found.command} --no-peers`, {_machine(found.environment)}."
 
 
 def _peer(results: Path) -> tuple[Rows, str]:
@@ -214,7 +210,7 @@ def _peer(results: Path) -> tuple[Rows, str]:
            f"{interval(paired(speed, PEER), 2)} times as fast")  # fmt: skip
     return [row], (
         f"{_steps(found)}, {PEER} with {theirs.parameters:,} parameters in the faster of its modes, ours with "
-        f"{ours.parameters:,}. `aeattn bench train --preset {found.preset}`, {_machine(found.environment)}. "
+        f"{ours.parameters:,}. `{found.command}`, {_machine(found.environment)}. "
         "[More](results/README.md)."
     )
 

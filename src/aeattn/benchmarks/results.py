@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from aeattn.config.presets import SETTINGS_PRESET
 from aeattn.files import Json
 
 
@@ -112,7 +113,12 @@ class TrainingBench:
     contexts: dict[str, Speed]
     encoding: dict[str, float]
     environment: Json
-    preset: str = "460k"
+    preset: str = SETTINGS_PRESET
+
+    @property
+    def command(self) -> str:
+        """That times the same model on the same windows."""
+        return f"aeattn bench train --preset {self.preset} --context {' '.join(self.contexts)}"
 
     def to_dict(self) -> Json:
         """For JSON, with the first context at the top level as well."""
@@ -138,7 +144,7 @@ class ProcessesBench:
     shared: dict[str, Shared]
     ratio: dict[str, Spread]
     environment: Json
-    preset: str = "460k"
+    preset: str = SETTINGS_PRESET
 
     def to_dict(self) -> Json:
         values: Json = to_json(self)
@@ -155,6 +161,12 @@ class GenerationBench:
     model: Json
     environment: Json
     engine: str | None = None
+
+    @property
+    def command(self) -> str:
+        """That times the same model."""
+        named = f"--preset {self.model.get('preset', SETTINGS_PRESET)}"
+        return f"aeattn bench generate {self.model['run'] or named}"
 
     def to_dict(self) -> Json:
         """For JSON, with the first number of sequences at the top level as well."""

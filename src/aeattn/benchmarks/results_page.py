@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -62,25 +63,24 @@ def _from(command: str, known: Json, what: str) -> str:
     return f"From `{command}`, on {_machine(known)}: {what}."
 
 
-def _training(known: Json) -> list[Block]:
+def _training(name: str, known: Json) -> list[Block]:
     what = "median chars/s of steps that alternate in one run, with the lowest and highest"
     found = msgspec.convert(known, TrainingBench)
-    command = f"aeattn bench train --preset {found.preset} --json > results/speed/train.json"
-    return [_from(command, known, what), *tables.training(found)]
+    return [_from(f"{found.command} --json > results/{name}.json", known, what), *tables.training(found)]
 
 
-def _cost(known: Json) -> list[Block]:
+def _cost(name: str, known: Json) -> list[Block]:
     found = msgspec.convert(known, TrainingBench)
     ours = next(iter(next(iter(found.contexts.values())).ours.values()))
     rounds = len(ours.chars_per_second.rounds)
-    command = f"aeattn bench train --no-peers --preset {found.preset} --rounds {rounds} --json"
-    return [_from(f"{command} > results/speed/cost.json", known, "two models in turn"), *tables.cost(found)]
+    command = f"{found.command} --no-peers --rounds {rounds} --json"
+    return [_from(f"{command} > results/{name}.json", known, "two models in turn"), *tables.cost(found)]
 
 
-def _generation(known: Json) -> list[Block]:
+def _generation(name: str, known: Json) -> list[Block]:
     what = "median chars/s of everyone in turn, sampling included, with the lowest and highest"
-    command = "aeattn bench generate RUN --json > results/speed/generate.json"
-    return [_from(command, known, what), *tables.generation(msgspec.convert(known, GenerationBench))]
+    found = msgspec.convert(known, GenerationBench)
+    return [_from(f"{found.command} --json > results/{name}.json", known, what), *tables.generation(found)]
 
 
 def _engines(known: Json) -> list[Block]:
@@ -187,9 +187,17 @@ def _faults(known: Json) -> list[Block]:
 
 # record: heading, and what stands under it
 SECTIONS: dict[str, tuple[str, Callable[[Json], list[Block]]]] = {
-    "speed/train": ("Speed of training", _training),
-    "speed/cost": ("What the autoencoders cost in training", _cost),
-    "speed/generate": ("Speed of generation", _generation),
+    "speed/train": ("Speed of training", partial(_training, "speed/train")),
+    "speed/cost": ("What autoencoders cost in training", partial(_cost, "speed/cost")),
+    "speed/generate": ("Speed of generation", partial(_generation, "speed/generate")),
+    **{
+        f"{name}-460k": (f"{title}: the model of the first comparison", partial(section, f"{name}-460k"))
+        for name, title, section in (
+            ("speed/train", "Speed of training", _training),
+            ("speed/cost", "What autoencoders cost in training", _cost),
+            ("speed/generate", "Speed of generation", _generation),
+        )
+    },
     "speed/engines": ("The decoding loop in C++ against the one before it, compiled by Numba", _engines),
     "speed/engines-avx2": ("The same, on a processor without AVX-512", _engines),
     "speed/gpu-loss": ("Time to the loss that nanoGPT's recipe for a GPU ends with", _gpu_loss),

@@ -24,7 +24,7 @@ from aeattn.benchmarks.peers import Contender, Peer, count, prepare_peers
 from aeattn.benchmarks.results import Ceilings, Rates, Speed, Timed, TrainingBench
 from aeattn.benchmarks.timing import Say, alternate
 from aeattn.config.model import ModelConfig
-from aeattn.config.presets import preset
+from aeattn.config.presets import DEFAULT_PRESET, preset
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.data.store import Prepared, TokenStore
 from aeattn.data.stored import StoredDocument
@@ -57,7 +57,7 @@ def bench_train(
     *,
     batch: int = 64,
     rounds: int = 7,
-    preset: str = "460k",
+    preset: str = DEFAULT_PRESET,
     nanogpt: Path | None = None,
     peers: bool = True,
     say: Say = lambda _: None,
@@ -72,15 +72,20 @@ def bench_train(
     hardware.keep_freed_memory()
     speeds = {}
     for context in contexts:
-        models = model_pair(preset, context)
+        models = with_standard(of_preset(preset, context))
         speeds[str(context)] = _speed(models, Shape(batch, context), rounds, nanogpt, peers, say)
     return TrainingBench(speeds, encoding(), hardware.describe(), preset)
 
 
-def model_pair(name: str, context: int) -> dict[str, ModelConfig]:
-    """The model of a preset, and standard attention of as many parameters: what the decoders save goes into the
-    feed-forward, and as many heads share the width."""
-    ours = ModelConfig(**{**preset(name)["model"], "vocab_size": len(VOCABULARY), "context": context})
+def of_preset(name: str, context: int | None = None) -> ModelConfig:
+    """The model of a preset, for the characters of this benchmark."""
+    settings = {**preset(name)["model"], "vocab_size": len(VOCABULARY)}
+    return ModelConfig(**(settings if context is None else {**settings, "context": context}))
+
+
+def with_standard(ours: ModelConfig) -> dict[str, ModelConfig]:
+    """A model, and standard attention of as many parameters: what it saves goes into the feed-forward, and as many
+    heads share the width."""
     heads = next(n for n in range(ours.n_heads, ours.d_model + 1) if ours.d_model % n == 0)
     standard = replace(
         ours, query="linear", key="linear", value="linear", n_heads=heads, n_kv_heads=None, per_head=False

@@ -35,7 +35,8 @@ def bench(options: argparse.Namespace) -> int:
         from aeattn.benchmarks.generate import bench_generate
 
         lengths = [] if options.no_long else options.lengths
-        found = bench_generate(options.run, chars=options.chars, batches=options.batch, lengths=lengths, **shared)
+        model = {"run": options.run, "preset": options.preset or DEFAULT_PRESET}
+        found = bench_generate(**model, chars=options.chars, batches=options.batch, lengths=lengths, **shared)
         pictures.draw_generation(found, options.picture)
         blocks = tables.generation(found)
     print_json(found.to_dict()) if options.json else _print(blocks)
@@ -102,9 +103,10 @@ def _shared(parser: argparse.ArgumentParser, rounds: int) -> None:
 
 
 def _generate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", type=Path, nargs="?", metavar="RUN", help="the run whose model generates (default: random weights)"
-    )
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("run", type=Path, nargs="?", metavar="RUN", help="the run whose model generates")
+    model.add_argument("--preset", metavar="NAME",
+                       help=f"instead: a model with random weights (default {DEFAULT_PRESET})")  # fmt: skip
     parser.add_argument(
         "--chars", type=whole, default=200, metavar="N", help="characters that each sequence gets (default 200)"
     )

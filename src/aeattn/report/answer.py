@@ -25,18 +25,28 @@ def answer(comparison: Comparison) -> str:
 
 
 def headline(found: Sequence[tuple[Comparison, Sequence[ContrastResult]]]) -> str:
-    """The sentence for the only primary difference of all, or for the only loss among several, of the first
-    comparison that has just one, that is compared with its first variant; else how many came out how."""
-    primary = [(comparison, c) for comparison, contrasts in found for c in contrasts if c.primary]
+    """The sentence for the chief difference of all; where there is none, how many came out how."""
+    primary = [c for _, contrasts in found for c in contrasts if c.primary]
     if not primary:
         return SCREENING
-    from_first = ([(comparison, c) for c in _from_first(comparison, contrasts)] for comparison, contrasts in found)
-    alone = primary if len(primary) == 1 else next((losses for losses in from_first if len(losses) == 1), [])
-    if not alone:
-        return counted([contrast for _, contrast in primary])
-    comparison, contrast = alone[0]
+    alone = chief(found)
+    if alone is None:
+        return counted(primary)
+    comparison, contrast = alone
     said, kept = one(contrast, comparison.declaration.smallest_effect), _kept(comparison, contrast)
     return next((text for text in (f"{said}{kept}.", f"{said}.") if len(text.split()) <= WORDS), f"{said}.")
+
+
+def chief(
+    found: Sequence[tuple[Comparison, Sequence[ContrastResult]]],
+) -> tuple[Comparison, ContrastResult] | None:
+    """The only primary difference of all, or the only loss among several, of the first comparison that has just
+    one, that is compared with its first variant."""
+    primary = [(comparison, c) for comparison, contrasts in found for c in contrasts if c.primary]
+    if len(primary) == 1:
+        return primary[0]
+    from_first = ([(comparison, c) for c in _from_first(comparison, contrasts)] for comparison, contrasts in found)
+    return next((losses[0] for losses in from_first if len(losses) == 1), None)
 
 
 def _from_first(comparison: Comparison, contrasts: Sequence[ContrastResult]) -> list[ContrastResult]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +13,7 @@ from aeattn.errors import InputError
 from aeattn.report.answer import each, headline
 from aeattn.report.blocks import Cell, Figures, Page, Section, Table, Text, shown, with_interval
 from aeattn.report.claims import claim_blocks
-from aeattn.report.data import load
+from aeattn.report.data import Comparison, load
 from aeattn.report.frontier import frontier_figures
 
 
@@ -22,12 +22,11 @@ def make_page(path: Path) -> Page:
     parts = parts_of(path)
     if not parts:
         raise InputError(f"{path} holds no comparison of which something has been concluded")
-    whole = [load(part.folder) for part in parts]
-    found = list(zip(whole, joint(parts), strict=True))
+    found = with_joint(parts)
     every = [contrast for _, contrasts in found for contrast in contrasts]
     primary = [c for c in every if c.primary]
     said = [c.sentence for c in primary]
-    frontier = next(filter(None, map(frontier_figures, whole)), None)
+    frontier = next(filter(None, (frontier_figures(comparison) for comparison, _ in found)), None)
     answer = headline(found)
     sections = [
         Section("Published claims", claim_blocks(every), brief=True),
@@ -50,6 +49,11 @@ def make_page(path: Path) -> Page:
         sections=[section for section in sections if section.blocks],
         conditions=_conditions({part.folder.name: part.summary.conditions for part in parts}),
     )
+
+
+def with_joint(parts: Sequence[Part]) -> list[tuple[Comparison, list[ContrastResult]]]:
+    """Each part, with its differences as corrected over all parts."""
+    return list(zip([load(part.folder) for part in parts], joint(parts), strict=True))
 
 
 def _hero(frontier: Figures) -> Figures:
