@@ -83,8 +83,9 @@ WIDE = {"d_model": 72, "n_heads": 3, "bottleneck": 18, "d_ff": 50, "context": 64
 
 
 @pytest.mark.parametrize("value", ["autoencoder", "shared"])
-def test_widths_that_fill_no_vector(value: str) -> None:
-    model = lively_model(tiny_config(**WIDE, value=value))
+@pytest.mark.parametrize("heads", [3, 6])
+def test_widths_that_fill_no_vector(value: str, heads: int) -> None:
+    model = lively_model(tiny_config(**{**WIDE, "n_heads": heads}, value=value))
     decoding = _fast(model).start([np.arange(50)], Sampling(), seed=0)
     with torch.inference_mode():
         expected = model(torch.arange(50)[None])[0, -1]

@@ -40,6 +40,7 @@ struct Rows {
 
 // -- products --------------------------------------------------------------------------------------------------
 
+static const int COLUMNS = 16;  // that are summed at once, where a panel of a cache is read across
 static const int AHEAD = 512;  // numbers: how far ahead of its use memory is asked for
 
 // y[r] = sum over i of x[r][i] w[i] for R rows and a panel of V vectors
@@ -107,14 +108,31 @@ static void sparse_product(const float* x, const int32_t* which, int64_t n_some,
     if (at < n_out) one_row<FILL / LANES>(x, which, w + at * n_in, n_some, y + at);
 }
 
-// y[c] = sum over t of x[t] keys[c][t], for keys as they lie in a cache: (panels, width, 32)
-static void product_across(const float* x, const float* keys, int64_t width, int64_t panels, float* y) {
-    for (int64_t c = 0; c < width; c++) {
-        vec total = {};
-        for (int64_t p = 0; p < panels; p++)
-            for (int v = 0; v < PANEL; v += LANES)
-                total += load(x + p * PANEL + v) * load(keys + (p * width + c) * PANEL + v);
-        y[c] = sum(total);
+// y[r][c] = sum over t of x[r][t] keys[c][t] for R rows and some columns of keys as they lie in a cache: (panels,
+// width, 32). A panel of keys is read once for all rows, in the order in which it lies.
+template <int R>
+static void columns_across(Rows x, const float* keys, int64_t width, int64_t columns, int64_t panels, Rows y) {
+    vec sums[COLUMNS][R] = {};
+    for (int64_t p = 0; p < panels; p++, keys += width * PANEL)
+        for (int64_t c = 0; c < columns; c++) {
+            __builtin_prefetch(keys + c * PANEL + width * PANEL);
+            for (int r = 0; r < R; r++)
+                for (int v = 0; v < PANEL; v += LANES)
+                    sums[c][r] += load(x[r] + p * PANEL + v) * load(keys + c * PANEL + v);
+        }
+    for (int64_t c = 0; c < columns; c++)
+        for (int r = 0; r < R; r++) y[r][c] = sum(sums[c][r]);
+}
+
+static void product_across(Rows x, int64_t n_rows, const float* keys, int64_t width, int64_t panels, Rows y) {
+    for (int64_t c = 0; c < width; c += COLUMNS) {
+        const float* here = keys + c * PANEL;
+        const int64_t columns = least(COLUMNS, width - c);
+        int64_t r = 0;
+        for (; r + 4 <= n_rows; r += 4)
+            columns_across<4>({x[r], x.stride}, here, width, columns, panels, {y[r] + c, y.stride});
+        for (; r < n_rows; r++)
+            columns_across<1>({x[r], x.stride}, here, width, columns, panels, {y[r] + c, y.stride});
     }
 }
 
@@ -531,11 +549,10 @@ struct Engine {
 
     void mix(const Layer& layer, const float* here, int64_t n, Rows y) const {
         if (layer.value_shared) {
-            for (int64_t h = 0; h < m.heads; h++) {
-                const int64_t g = h / (m.heads / layer.keys.groups);
-                product_across(scores[h], here + layer.keys.cache + g * layer.keys.width * time, layer.keys.width,
-                               round_up(n, PANEL) / PANEL, y[h]);
-            }
+            const int64_t sharing = m.heads / layer.keys.groups, width = layer.keys.width;
+            for (int64_t g = 0; g < layer.keys.groups; g++)
+                product_across({scores[g * sharing], time}, sharing, here + layer.keys.cache + g * width * time, width,
+                               round_up(n, PANEL) / PANEL, {y[g * sharing], y.stride});
             return;
         }
         const int64_t sharing = m.heads / layer.values.groups;
