@@ -11,6 +11,7 @@ import msgspec
 from aeattn.benchmarks.results import GenerationBench, TrainingBench
 from aeattn.benchmarks.tables import Block, Table, interval, paired, to_markdown
 from aeattn.compare.metrics import LOSSES
+from aeattn.compare.records import CACHED_CHARS
 from aeattn.compare.study import parts_of
 from aeattn.report.answer import answer as answer_of
 from aeattn.report.answer import capital, chief
@@ -18,9 +19,9 @@ from aeattn.report.data import Comparison, load
 from aeattn.report.study import make_page, with_joint
 
 PICTURE = "[![Loss of each variant against standard attention](docs/first/report.svg)](docs/first/report.md)"
-PEER = "nanoGPT"
+PEER, BF16 = "nanoGPT", "bfloat16"
 COLUMNS = ("measured", "standard", "auto&shy;encoder")  # three that are no wider than a phone
-LENGTH = 8192  # of the context at which generation is compared
+LENGTH = CACHED_CHARS  # of the context at which generation is compared
 MISSING = "not measured yet"
 SECOND = "docs/second/report"  # of the study against rivals, without what follows the dot
 UNDER_WAY = (
@@ -108,7 +109,8 @@ def bargain(results: Path) -> str:
         ]
         conditions.append(said)
     table = Table(COLUMNS, rows)
-    blocks: list[Block] = [table, "\n".join(f"{n}. {said}" for n, said in enumerate(conditions, 1))]
+    notes = "\n".join(f"{n}. {said}" for n, said in enumerate(conditions, 1))
+    blocks: list[Block] = [table, notes, "[All measurements](results/README.md)."]
     return "\n".join(to_markdown(blocks))
 
 
@@ -117,26 +119,30 @@ Rows = list[tuple[str, ...]]
 
 def headline(results: Path) -> str:
     """What the bargain saves, in one sentence: what has been measured of it."""
-    (_, cache), (generation,), (training,), (peer,) = ([row[-1] for row in rows] for rows, _ in _measured(results))
+    found = ([row[-1] for row in rows] for rows, _ in _measured(results))
+    (_, cache), (generation,), (training,), (peer,), (faster,) = found
     parts = [
         (cache, "a KV cache {}"),
         (generation, f"generating {{}} with {LENGTH:,} characters of context"),
         (training, "training {}"),
         (peer, "training {}"),
+        (faster, f"{{}} with {BF16}"),
     ]
-    *said, beside = (
+    *said, beside, fast = (
         None if cell == MISSING else form.format(cell.split(" [")[0] + cell.partition("]")[2])
         for cell, form in parts
     )
     known = [part for part in said if part]
     sentences = [f"Beside standard attention: {', '.join(known)}."] if known else []
-    sentences += [f"Beside {PEER}: {beside}."] if beside else []
+    besides = [part for part in (beside, fast) if part]
+    sentences += [f"Beside {PEER}: {', '.join(besides)}."] if besides else []
     return f"**{' '.join(sentences)}** [Conditions](#the-bargain)" if sentences else ""
 
 
 def _measured(results: Path) -> list[tuple[Rows, str]]:
     """The rows of the table, and what must be said of each group of them."""
-    return [_loss_and_cache(results), _generation(results), _training(results), _peer(results)]
+    peer = (_peer(results, record) for record in ("train", "train-460k"))
+    return [_loss_and_cache(results), _generation(results), _training(results), *peer]
 
 
 def _loss_and_cache(results: Path) -> tuple[Rows, str]:
@@ -158,7 +164,7 @@ def _loss_and_cache(results: Path) -> tuple[Rows, str]:
     return rows, (
         f"{capital(contrast.labels[0])} in the second comparison, under the conditions at the top of this page: "
         "means over seeds, and the difference with its interval; less is better. Caches hold float32 numbers, and "
-        "are counted over all layers."
+        f"are counted over all layers, the last inputs of convolutions spread over {CACHED_CHARS:,} characters."
     )
 
 
@@ -195,8 +201,8 @@ def _training(results: Path) -> tuple[Rows, str]:
     return [row], f"{_steps(found)}. `{found.command} --no-peers`, {_machine(found.environment)}."
 
 
-def _peer(results: Path) -> tuple[Rows, str]:
-    found = _bench(results, "train")
+def _peer(results: Path, record: str) -> tuple[Rows, str]:
+    found = _bench(results, record)
     if found is None:
         return [(f"training beside {PEER}, chars/s", "", "", MISSING)], "Not measured."
     speed = next(iter(found.contexts.values()))
@@ -206,12 +212,14 @@ def _peer(results: Path) -> tuple[Rows, str]:
     )
     ours = next(iter(speed.ours.values()))
     peer, own = (f"{timed.chars_per_second.median:,.0f}" for timed in (theirs, ours))
-    row = (f"training beside {PEER}, chars/s", f"{PEER}: {peer}", own,
+    fast = speed.ceilings.best(BF16) > speed.ceilings.best("float32")
+    where = f"the same with {BF16}" if fast else f"training beside {PEER}"
+    row = (f"{where}, chars/s", f"{PEER}: {peer}", own,
            f"{interval(paired(speed, PEER), 2)} times as fast")  # fmt: skip
     return [row], (
         f"{_steps(found)}, {PEER} with {theirs.parameters:,} parameters in the faster of its modes, ours with "
-        f"{ours.parameters:,}. `{found.command}`, {_machine(found.environment)}. "
-        "[More](results/README.md)."
+        f"{ours.parameters:,}. `{found.command}`, {_machine(found.environment)}, "
+        f"{'with' if fast else 'without'} fast products in {BF16}."
     )
 
 
