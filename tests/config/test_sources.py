@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from aeattn.cli import main, make_parser
 from aeattn.cli.options import SECTIONS, section_settings
 from aeattn.config.fields import Setting
+from aeattn.config.presets import DEFAULT_PRESET, SETTINGS_PRESET
 from aeattn.config.run import RunConfig
 from aeattn.config.sources import read_settings, read_toml, resolve
 from aeattn.errors import InputError
@@ -224,6 +225,15 @@ def test_round_trips_through_json_and_toml(changes: dict[str, Any]) -> None:
 def _toml(value: Any) -> str:
     """As JSON, in which DEL is to be escaped for TOML, and other characters are not."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def test_a_file_that_describes_a_model_means_the_same_whatever_the_default_preset_is(tmp_path: Path) -> None:
+    (file := tmp_path / "model.toml").write_text('[model]\nkey = "linear"\n')
+    config = resolve({}, file=file)
+    assert (config.preset, config.model.n_kv_heads) == (SETTINGS_PRESET, None)
+    file.write_text("[training]\nsteps = 9\n")
+    assert resolve({}, file=file).preset == DEFAULT_PRESET
+    assert resolve({"model": {"key": "linear"}}).preset == DEFAULT_PRESET  # options, over the default
 
 
 @pytest.mark.parametrize("text", ["preset.a=3", "preset=[1]", 'preset={ "a" = 1 }'])

@@ -16,8 +16,8 @@ from aeattn.terminal.wrapping import WIDTH, Flow
 from tests.terminal.screens import lines_of, longest, on_terminal, through_pipes
 
 TRAIN = ["train", "text.txt", "--out", "run", "--steps", "12", "--d-model", "32", "--n-layers", "1",
-         "--n-heads", "4", "--bottleneck", "8", "--d-ff", "32", "--context", "32", "--batch", "4",
-         "--compile", "off"]  # fmt: skip
+         "--n-heads", "4", "--preset", "460k", "--bottleneck", "8", "--d-ff", "32", "--context", "32",
+         "--batch", "4", "--compile", "off"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

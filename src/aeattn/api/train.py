@@ -13,7 +13,7 @@ from aeattn.api.text_model import TextModel
 from aeattn.config import sources
 from aeattn.config.convert import check_keys, nested, overlay
 from aeattn.config.fields import settings as settings_of
-from aeattn.config.presets import DEFAULT_PRESET, PRESETS
+from aeattn.config.presets import PRESETS
 from aeattn.config.run import RunConfig
 from aeattn.data.corpora import NAMES, Corpus, Document
 from aeattn.data.splits import VALID_SHARE
@@ -164,7 +164,8 @@ def _run_config(config: Config | None, preset: str | None, changes: Json) -> Run
         if config not in PRESETS and (config in NAMES or Path(config).exists()):
             raise InputError(f"{config!r} is a text, not a preset: write corpus={config!r}")
         config = {"preset": config}
-    return sources.resolve(overlay(dict(config or {"preset": DEFAULT_PRESET}), changes))
+    settings = dict(config or {})
+    return sources.resolve(overlay({**settings, "preset": sources.preset_of(settings)}, changes))
 
 
 def _text_name(name: PathLike) -> str:

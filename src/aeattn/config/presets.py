@@ -2,7 +2,8 @@
 
 A preset is laid over the defaults of `ModelConfig`, `TrainingConfig` and, where it says how text becomes tokens,
 `DataConfig`; what it does not name stays as there. `SETTINGS_PRESET` is those defaults, and what the arms of a
-comparison are laid over where it names no preset; `DEFAULT_PRESET` is what is trained where none is named.
+comparison, and files that describe a model, are laid over where they name no preset; `DEFAULT_PRESET` is what is
+trained where none is named.
 Parameter counts are for a vocabulary of 49 characters, or the preset's own.
 """
 

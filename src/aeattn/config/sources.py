@@ -12,7 +12,7 @@ from typing import Any
 
 from aeattn.config.convert import nested, overlay
 from aeattn.config.plugins import load_plugins
-from aeattn.config.presets import DEFAULT_PRESET, preset
+from aeattn.config.presets import DEFAULT_PRESET, SETTINGS_PRESET, preset
 from aeattn.config.run import RunConfig
 from aeattn.errors import InputError
 from aeattn.files import Json, read_bytes
@@ -30,9 +30,15 @@ def resolve(
     """The run that all sources together describe. Raises InputError."""
     from_file = read_settings(file) if file else {}
     changes = overlay(given, parse_sets(sets))
-    name = changes.get("preset") or from_file.get("preset") or DEFAULT_PRESET
+    name = changes.get("preset") or preset_of(from_file)
     values = overlay(overlay(preset(name), from_file), changes)
     return RunConfig.from_settings(with_plugins({**values, "preset": name}, plugins))
+
+
+def preset_of(settings: Json) -> str:
+    """What whole settings, as of a file, are laid over. Those of a model that name no preset describe the same model
+    whatever the default preset is."""
+    return settings.get("preset") or (SETTINGS_PRESET if settings.get("model") else DEFAULT_PRESET)
 
 
 def parse_sets(sets: Sequence[str]) -> Json:
