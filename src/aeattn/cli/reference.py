@@ -20,8 +20,8 @@ Made from the declarations in the source by `python -m aeattn.cli.reference`; a 
 A setting is written under its section in a TOML or JSON file (`--config`), in the `base` or a variant of a
 comparison, or as `--set section.key=value`. Those with an option have that besides.
 Defaults are those of the preset `{SETTINGS_PRESET}`, also for the variants of a comparison, and for a file that
-has a `[model]` and names no preset. Elsewhere, where no preset is named, `{DEFAULT_PRESET}` is taken: what it names
-goes before the defaults below.
+has a `[model]` and names no preset. Elsewhere, where no preset is named, `{DEFAULT_PRESET}` is taken: what it
+names goes before the defaults below.
 """
 
 

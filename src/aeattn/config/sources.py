@@ -36,8 +36,8 @@ def resolve(
 
 
 def preset_of(settings: Json) -> str:
-    """What whole settings, as of a file, are laid over. Those of a model that name no preset describe the same model
-    whatever the default preset is."""
+    """What whole settings, as of a file, are laid over. Those of a model that name no preset describe the same
+    model whatever the default preset is."""
     return settings.get("preset") or (SETTINGS_PRESET if settings.get("model") else DEFAULT_PRESET)
 
 
