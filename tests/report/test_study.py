@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from aeattn.benchmarks import writing
+from aeattn.benchmarks import steps, writing
+from aeattn.benchmarks.train import step_of
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import holm
-from aeattn.compare.results import Summary
+from aeattn.compare.results import StepSpeeds, Summary
 from aeattn.compare.study import joint, parts_of
 from aeattn.config.model import ModelConfig
+from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
 from aeattn.files import write_json
 from aeattn.report.blocks import Figures, Samples, Table
 from aeattn.report.claims import claim_blocks
 from aeattn.report.data import load, on_frontier
+from aeattn.report.overhead import with_steps
 from aeattn.report.page import make_page, write_report
 from aeattn.report.study import make_page as page_of
 from tests.compare.studied import made
@@ -155,6 +159,36 @@ def test_how_fast_arms_write_is_measured_and_shown(study: Path, monkeypatch: pyt
     assert "#chars/s generated" in table.columns
     titles = [figure.title for block in variants if isinstance(block, Figures) for figure in block.figures]
     assert titles == ["Loss against chars/s generated at 8,192 characters of context"]
+
+
+def test_how_fast_arms_train_is_measured_and_decides_what_runs_left_open(study: Path) -> None:
+    small = ModelConfig(vocab_size=49, d_model=16, n_layers=1, n_heads=2, d_ff=8, bottleneck=4, context=32)
+    settings = TrainingConfig(batch=2, accumulate=3, compile="off")
+    found = steps.measure({"deep-v": RunConfig(small, settings, DataConfig())}, rounds=2)
+    assert all(rate > 0 for rate in found.arms["deep-v"])
+    assert step_of(RunConfig(small, settings, DataConfig())).work() == 2 * 3 * 32
+
+    comparison = load(study / "cache")
+    speed = [c for c in comparison.contrasts if c.measure == "chars_per_second"]
+    shared = [replace(c, verdict="not comparable", mean=None, interval=None, simultaneous=None) for c in speed]
+    assert with_steps(shared, None) == (shared, [])
+    machine = [1.0, 3.0, 0.5, 2.0] * 5  # how fast it is in each round
+    rates = {"standard": [110 * m for m in machine], "deep-v": [100 * m for m in machine]}
+    timed, notes = with_steps(shared, StepSpeeds({id: tuple(r) for id, r in rates.items()}, found.environment))
+    deep, narrow = ({c.arm: c for c in timed}[id] for id in ("deep-v", "autoencoder-kv"))
+    assert (deep.verdict, deep.center) == ("worse", -15)
+    assert deep.shown == (-20, -10)
+    assert narrow.verdict == "not comparable"
+    assert "20 steps of each variant" in notes[0]
+    path = Folder(study / "cache").steps
+    write_json(path, StepSpeeds({"deep-v": (2.0, 3.0), "standard": (3.0, 4.0)}, found.environment).to_dict())
+    try:
+        costs = next(s for s in make_page(study / "cache").sections if s.title == "Cost of training").blocks
+    finally:
+        path.unlink()
+    table = next(block for block in costs if isinstance(block, Table))
+    assert table.columns[-1] == "#chars/s of steps in turn"
+    assert sorted(row[-1].text for row in table.rows if row[-1].text != "-") == ["2", "4"]
 
 
 def test_where_nothing_bears_on_a_published_claim_none_is_shown() -> None:

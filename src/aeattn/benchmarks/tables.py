@@ -15,6 +15,7 @@ from aeattn.benchmarks.results import (
     Timed,
     TrainingBench,
 )
+from aeattn.compare.intervals import median_interval
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,6 @@ def paired(speed: Speed, name: str) -> Spread:
     theirs, ours = max(modes, key=lambda rates: rates.median), next(iter(speed.ours.values())).chars_per_second
     low, high = median_interval([a / b for a, b in zip(ours.rounds, theirs.rounds, strict=True)])
     return Spread(speed.ratio[name].median, low, high)
-
-
-def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Bounds of the median at 95 %, from ranks; the extremes where there are too few values for that."""
-    from scipy.stats import quantile_test
-
-    low, high = quantile_test(values).confidence_interval(0.95)
-    return (low, high) if low == low and high == high else (min(values), max(values))
 
 
 def cost(found: TrainingBench) -> list[Block]:

@@ -123,21 +123,28 @@ def _own(models: dict[str, ModelConfig], shape: Shape, say: Say) -> dict[str, Co
 
 
 def own_step(shape: Shape, model: ModelConfig, compile_: bool = True) -> Contender:
-    """A step of `Trainer`."""
-    settings = TrainingConfig(steps=1_000_000, batch=shape.batch, compile="on" if compile_ else "off")
-    trainer = Trainer(RunConfig(model, settings, DataConfig()), random_text())
+    """A step of `Trainer` with the settings' defaults."""
+    settings = TrainingConfig(batch=shape.batch, compile="on" if compile_ else "off")
+    return step_of(RunConfig(model, settings, DataConfig()))
+
+
+def step_of(config: RunConfig) -> Contender:
+    """A step of `Trainer`, as a run of this config takes it, on random characters."""
+    model, settings = config.model, replace(config.training, steps=1_000_000, minutes=None)
+    trainer = Trainer(replace(config, training=settings), random_text(model.vocab_size))
     compiling.prepare(trainer)
+    chars = settings.batch * settings.accumulate * model.context
 
     def work() -> float:
         trainer.update()
-        return shape.chars
+        return chars
 
     return Contender(work, count(trainer.model))
 
 
-def random_text() -> Prepared:
-    ids = np.random.default_rng(0).integers(0, len(VOCABULARY), TEXT_CHARS, dtype=np.uint8)
-    tokenizer = CharTokenizer(VOCABULARY)
+def random_text(vocab_size: int = len(VOCABULARY)) -> Prepared:
+    ids = np.random.default_rng(0).integers(0, vocab_size, TEXT_CHARS, dtype=np.uint8)
+    tokenizer = CharTokenizer("".join(map(chr, range(32, 32 + vocab_size))))
     whole = (StoredDocument("random", 0, len(ids), len(ids), len(ids)),)
     store = TokenStore(ids, whole, unknown=Counter(), dropped=Counter(), sha256="")
     return Prepared(tokenizer, store, store, [])

@@ -16,13 +16,12 @@ from statistics import median
 import numpy as np
 import torch
 
-from aeattn import hardware
 from aeattn.benchmarks.generate import random_weights
-from aeattn.compare.convert import from_json
 from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
-from aeattn.compare.records import CACHED_CHARS, Environment
+from aeattn.compare.records import CACHED_CHARS
 from aeattn.compare.results import Writing, WritingSpeed
+from aeattn.compare.worker import environment
 from aeattn.config.model import ModelConfig
 from aeattn.errors import InputError
 from aeattn.files import write_json
@@ -50,8 +49,7 @@ def measure(
         )
         for id, engine in engines.items()
     }
-    environment = from_json(Environment, hardware.describe(), "what this machine says of itself")
-    return Writing(context, chars, rounds, speeds, environment)
+    return Writing(context, chars, rounds, speeds, environment())
 
 
 def _engine(config: ModelConfig) -> Engine:

@@ -24,7 +24,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.toml, self.spec, self.summary = path / "spec.toml", path / "spec.json", path / "summary.json"
-        self.writing = path / "writing.json"
+        self.writing, self.steps = path / "writing.json", path / "steps.json"
         self.records, self.runs, self.analysis = path / "records", path / "runs", path / "analysis"
         self.logs, self.stale, self.ignore = path / "logs", path / "stale", path / ".gitignore"
         self.executor, self.studies = path / "executor", path / "optuna.journal"

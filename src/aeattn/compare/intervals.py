@@ -57,6 +57,13 @@ def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     return Estimate(x.size, mean, float(x.std(ddof=1)), (float(low), float(high)), float(result.pvalue))
 
 
+def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """Bounds of the median, from ranks (`scipy.stats.quantile_test`); the extremes where there are too few values
+    for this level."""
+    low, high = _scipy().quantile_test(values).confidence_interval(level)
+    return (float(low), float(high)) if low == low and high == high else (min(values), max(values))
+
+
 @dataclass(frozen=True)
 class Pooled:
     """Mean squares of arms over seeds and books, with their degrees of freedom: what a seed does to one arm and

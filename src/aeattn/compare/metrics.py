@@ -109,7 +109,8 @@ MEASURES: dict[str, Measure] = {
 }
 LOSSES = ("valid_nats", "test_nats", "beyond_nats", "trained_nats")
 """Losses at the end on one text, of which each book has its own."""
-TIMED = ("seconds", "chars_per_second")  # which other runs on the machine change
+SPEED = "chars_per_second"
+TIMED = ("seconds", SPEED)  # which other runs on the machine change
 ANALYSED = ("attention", "codes", "loss")  # sections of an analysis, read by `section.name`
 
 

@@ -225,6 +225,18 @@ class Writing(Saved):
 
 
 @dataclass(frozen=True)
+class StepSpeeds(Saved):
+    """Characters a second of training steps that arms took in turn, a figure a round, as `steps.json` has them."""
+
+    arms: dict[str, tuple[float, ...]]
+    environment: Environment
+
+    @property
+    def rounds(self) -> int:
+        return min(map(len, self.arms.values()))
+
+
+@dataclass(frozen=True)
 class Summary(Saved):
     """Everything that follows from the records. `answer` is the primary contrast's sentence, which
     holds under these `conditions`."""

@@ -127,7 +127,7 @@ def work(folder: Folder, name: str, stop: Stop, startup: Startup) -> int:
     except Diverged as error:
         reason = " ".join(str(error).split())
         ended = replace(job, status="failed", failure="diverged", reason=reason, finished=now())
-        folder.write_record(replace(ended, environment=_environment()))
+        folder.write_record(replace(ended, environment=environment()))
         return 0
     finally:
         training.run_folder.unlock()
@@ -220,7 +220,8 @@ def _check_text(training: Training, job: Record) -> None:
         )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """This machine, as records have it."""
     return from_json(Environment, hardware.describe(), "what this machine says of itself")
 
 
@@ -233,7 +234,7 @@ def _done(job: Record, training: Training, score: Score) -> Record:
         status="done",
         finished=now(),
         config=trainer.config.to_dict(),
-        environment=_environment(),
+        environment=environment(),
         text=from_json(Text, text_facts(trainer.text), job.name),
         batches=first_batches(trainer),
         valid=valid(trainer.file_scores),

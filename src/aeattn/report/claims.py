@@ -51,9 +51,9 @@ def verdict(claim: Claim, contrasts: Sequence[ContrastResult]) -> str:
     return "holds in part" if "holds" in said else "does not hold, as far as it is decided"
 
 
-def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
-    """A verdict for each published claim, and the differences that it follows from; nothing where no difference
-    bears on any of them."""
+def claim_blocks(contrasts: Sequence[ContrastResult], notes: Sequence[str] = ()) -> list[Block]:
+    """A verdict for each published claim, the differences that it follows from, and notes on how those were
+    measured; nothing where no difference bears on any of them."""
     found = {claim: bearing(claim, contrasts) for claim in CLAIMS}
     if not any(found.values()):
         return []
@@ -75,7 +75,8 @@ def claim_blocks(contrasts: Sequence[ContrastResult]) -> list[Block]:
     )
     claims = Table("", ["claim", "in words", "verdict", "from differences that are"], rows)
     columns = ["claim", "variant", "minus", "of", "#difference", "verdict", "kind"]
-    return [Text(about), claims, Table("What the verdicts follow from", columns, evidence), *_sparsity(contrasts)]
+    follow = Table("What the verdicts follow from", columns, evidence)
+    return [Text(about), claims, follow, *(Text(note, role="note") for note in notes), *_sparsity(contrasts)]
 
 
 def _kind(contrasts: Sequence[ContrastResult]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 
 from aeattn.compare.metrics import LOSSES, TIMED, describe_measure
 from aeattn.compare.records import Record
@@ -25,6 +26,7 @@ from aeattn.report.claims import claim_blocks
 from aeattn.report.data import COSTS, Comparison, Group, cost_of, group_name, group_of, over_seeds
 from aeattn.report.forest import forest_figures
 from aeattn.report.frontier import frontier_figures
+from aeattn.report.overhead import with_steps
 from aeattn.report.protocol import all_records, declared, protocol
 from aeattn.report.published import beside
 from aeattn.report.variants import variants
@@ -37,9 +39,10 @@ def make_page(comparison: Comparison) -> Page:
     """The whole report of a comparison."""
     declaration, summary = comparison.declaration, comparison.summary
     family, screening = declaration.family, declaration.screening
+    timed = with_steps(comparison.contrasts, comparison.steps)
     sections = [
         Section("Variants", variants(comparison), brief=True),
-        Section("Published claims", claim_blocks(comparison.contrasts) if family else [], brief=True),
+        Section("Published claims", claim_blocks(*timed) if family else [], brief=True),
         Section("Learning curves", _curves(comparison), brief=True),
         Section("Beside the published curves", beside(comparison)),
         Section("Differences", [] if screening else _contrasts(comparison)),
@@ -129,19 +132,21 @@ def _costs(comparison: Comparison) -> list[Block]:
     arms = [(arm, finals) for arm in comparison.arms if (finals := comparison.finals(arm.id))]
     if not arms:
         return []
-    slowed = comparison.slowed
+    slowed, steps = comparison.slowed, comparison.steps
     left_out = ("chars", "parameters", *(TIMED if slowed else ()))
     columns = {name: how for name, how in COSTS.items() if name not in left_out}
     rows = [
         [
             Cell(comparison.full_name(arm)),
             *(shown(over_seeds(cost_of(r, name) for r in finals)[0], form) for name, (_, form) in columns.items()),
+            *([shown(median(known) if (known := steps.arms.get(arm.id)) else None, ",.0f")] if steps else []),
         ]
         for arm, finals in arms
     ]
     note = Text("Runs shared the machine, so their seconds and chars/s are not compared.", role="note")
     figures = cost_figures(comparison)
-    table = Table("", ["variant", *(f"#{name}" for name, _ in columns.values())], rows).filled
+    heads = [*(name for name, _ in columns.values()), *(["chars/s of steps in turn"] if steps else [])]
+    table = Table("", ["variant", *(f"#{name}" for name in heads)], rows).filled
     return [*([note] if slowed else []), *([figures] if figures else []), table]
 
 

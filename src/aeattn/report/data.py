@@ -6,20 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from aeattn.analysis.results import RunAnalysis
+from aeattn.compare.convert import Saved
 from aeattn.compare.declaration import Declaration, ResolvedArm, ResolvedContrast, read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import Interval, estimate
 from aeattn.compare.metrics import allocated_bytes, read_measure
 from aeattn.compare.records import Record
-from aeattn.compare.results import ContrastResult, Summary, Writing
+from aeattn.compare.results import ContrastResult, StepSpeeds, Summary, Writing
 from aeattn.compare.sentences import MATCHED
 from aeattn.compare.summary import sharing_the_machine
 from aeattn.errors import InputError
 from aeattn.files import read_json
 from aeattn.report.blocks import Cell, with_interval
 
+T = TypeVar("T", bound=Saved)
 Group = tuple[str, str | None]
 """A way of matching and a size: arms of two groups are never put into one picture."""
 
@@ -52,6 +55,7 @@ class Comparison:
     analyses: Mapping[str, RunAnalysis]
     problems: Sequence[str]
     writing: Writing | None = None
+    steps: StepSpeeds | None = None
 
     def loss(self, record: Record) -> float | None:
         """What arms are compared in: the loss on the test text where one is declared, else the validation loss."""
@@ -173,16 +177,17 @@ def load(path: Path) -> Comparison:
         records=kept,
         analyses=_analyses(folder, kept, problems),
         problems=problems,
-        writing=_writing(folder, problems),
+        writing=_measured(Writing, folder.writing, problems),
+        steps=_measured(StepSpeeds, folder.steps, problems),
     )
 
 
-def _writing(folder: Folder, problems: list[str]) -> Writing | None:
-    if not folder.writing.exists():
+def _measured(kind: type[T], path: Path, problems: list[str]) -> T | None:
+    """What was measured besides the runs; None where it was not."""
+    if not path.exists():
         return None
     try:
-        values = read_json(folder.writing, f"{folder.writing} is damaged: delete it")
-        return Writing.from_dict(values, str(folder.writing))
+        return kind.from_dict(read_json(path, f"{path} is damaged: delete it"), str(path))
     except InputError as error:
         problems.append(str(error))
         return None

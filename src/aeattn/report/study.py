@@ -15,6 +15,7 @@ from aeattn.report.blocks import Cell, Figures, Page, Section, Table, Text, show
 from aeattn.report.claims import claim_blocks
 from aeattn.report.data import Comparison, load
 from aeattn.report.frontier import frontier_figures
+from aeattn.report.overhead import with_steps
 
 
 def make_page(path: Path) -> Page:
@@ -23,13 +24,17 @@ def make_page(path: Path) -> Page:
     if not parts:
         raise InputError(f"{path} holds no comparison of which something has been concluded")
     found = with_joint(parts)
-    every = [contrast for _, contrasts in found for contrast in contrasts]
-    primary = [c for c in every if c.primary]
+    primary = [contrast for _, contrasts in found for contrast in contrasts if contrast.primary]
+    timed = [with_steps(contrasts, comparison.steps) for comparison, contrasts in found]
+    every = [contrast for contrasts, _ in timed for contrast in contrasts]
+    notes = [
+        f"{part.folder.name}: {note}" for part, (_, notes) in zip(parts, timed, strict=True) for note in notes
+    ]
     said = [c.sentence for c in primary]
     frontier = next(filter(None, (frontier_figures(comparison) for comparison, _ in found)), None)
     answer = headline(found)
     sections = [
-        Section("Published claims", claim_blocks(every), brief=True),
+        Section("Published claims", claim_blocks(every, notes), brief=True),
         Section(
             "Primary differences", [_about(parts, primary), _primary(primary), Text("In words:", said)], brief=True
         ),
