@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from torch import Tensor
 
 from aeattn import hardware
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
@@ -34,6 +36,7 @@ from aeattn.training.trainer import Trainer
 from tests.conftest import tiny_config
 
 TEXT = tales.generate(8_000)[0]
+needs_compiler = pytest.mark.skipif(not compiling.can_compile(torch.device("cpu")), reason="no C++ compiler here")
 SETTINGS = TrainingConfig(
     steps=6,
     batch=4,
@@ -168,7 +171,7 @@ def test_intervals_do_what_they_say(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(not compiling.can_compile(torch.device("cpu")), reason="no C++ compiler here")
+@needs_compiler
 @pytest.mark.filterwarnings("ignore")
 def test_the_compiled_step_equals_the_plain_one(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
@@ -329,3 +332,21 @@ def test_reporters_show_losses_and_escape_samples(kind: type[PlainReporter]) -> 
     assert "1.4000" in out.getvalue()
     assert "Losses in nats/char" in out.getvalue()
     assert "once ⏎ \\x1b[2Jupon" in out.getvalue()
+
+
+class _Scaled:
+    def __init__(self, width: int) -> None:
+        self.weight = torch.randn(width)
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        return (inputs * self.weight - targets).square().mean()
+
+
+def test_models_of_one_process_do_not_count_towards_the_compilers_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = partial(torch.compile, backend="eager")  # the limit is on what is traced: nothing need be built
+    monkeypatch.setattr(torch, "compile", lambda step, **_: traced(step))
+    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):  # type: ignore[no-untyped-call]
+        for width in (3, 4):
+            scaled, inputs, targets = _Scaled(width), torch.randn(2, width), torch.randn(2, width)
+            compiled = compiling.compile_step(scaled.loss, torch.device("cpu"))
+            torch.testing.assert_close(compiled(inputs, targets), scaled.loss(inputs, targets))
