@@ -27,7 +27,7 @@ CLAIMS = (
           ("Less is more", "More overfits"), ("better",)),
     Claim("sparser", "Attention is sparser.", ("Attention is sparser",), ("more",)),
     Claim("efficient", "The constraint makes the model efficient.", ("Efficient",), ("better",)),
-    Claim("overhead", "The overhead may eat the gain.", ("The overhead",), ("worse",)),
+    Claim("overhead", "There is an overhead, which may eat the gain.", ("The overhead",), ("worse",)),
 )  # fmt: skip
 OPEN = ("no difference found", "one seed", "no runs", "not measured", "not comparable")
 OF_SPARSITY, OF_DISTANCE = "attention.gini", "attention.mean_distance"
