@@ -17,6 +17,7 @@ from aeattn.benchmarks.readme import (
     bargain,
     clone,
     headline,
+    measured,
     rivals,
     with_facts,
 )
@@ -56,7 +57,7 @@ def test_the_repository_has_one_address() -> None:
 
 
 def test_the_bargain_has_both_sides_and_conditions() -> None:
-    comparison, found = load(ROOT / "results" / "second" / "cache"), bargain(ROOT / "results")
+    comparison, found = load(ROOT / "results" / "second" / "cache"), bargain(measured(ROOT / "results"))
     known = comparison.summary
     assert known is not None
     ours, standard = (next(arm for arm in known.arms if arm.id == name) for name in ("deep-v", "standard"))
@@ -75,7 +76,8 @@ def test_the_bargain_has_both_sides_and_conditions() -> None:
 
 
 def test_the_headline_has_the_figures_of_the_table() -> None:
-    said, table = headline(ROOT / "results"), bargain(ROOT / "results")
+    found = measured(ROOT / "results")
+    said, table = headline(found), bargain(found)
     for line, form in (
         (2, "KV cache {}"),
         (3, "generating {}"),
@@ -88,8 +90,8 @@ def test_the_headline_has_the_figures_of_the_table() -> None:
 
 
 def test_what_has_no_record_is_not_said(tmp_path: Path) -> None:
-    assert headline(tmp_path) == ""
-    found = bargain(tmp_path)
+    assert headline(measured(tmp_path)) == ""
+    found = bargain(measured(tmp_path))
     assert found.count(MISSING) == 6
     assert not re.search(r"\d,\d|\d\.\d", found.replace("8,192 in context", ""))
 

@@ -34,7 +34,8 @@ UNDER_WAY = (
 def with_facts(readme: str, root: Path) -> str:
     """The README of a checkout with each `<!-- from NAME -->` ... `<!-- end -->` filled anew."""
     results, first = root / "results", root / "results" / "first"
-    facts = {"results/speed": headline(results), "results": bargain(results), "results/first": answer(load(first)),
+    found = measured(results)
+    facts = {"results/speed": headline(found), "results": bargain(found), "results/first": answer(load(first)),
              "results/second": rivals(results / "second"),
              "pyproject.toml": clone(root / "pyproject.toml")}  # fmt: skip
 
@@ -97,12 +98,23 @@ def answer(comparison: Comparison) -> str:
 # -- what one pays, and what one gets ----------------------------------------------------------------------
 
 
-def bargain(results: Path) -> str:
+Rows = list[tuple[str, ...]]
+Measured = list[tuple[Rows, str]]
+"""The rows of the table, and what must be said of each group of them."""
+
+
+def measured(results: Path) -> Measured:
+    """What the records of a folder say."""
+    peer = (_peer(results, record) for record in ("train", "train-460k"))
+    return [_loss_and_cache(results), _generation(results), _training(results), *peer]
+
+
+def bargain(found: Measured) -> str:
     """Loss, bytes of cache and speed beside standard attention, with the difference under ours, and under which
     conditions each was measured."""
     rows: list[tuple[str, ...]] = []
     conditions: list[str] = []
-    for marked, said in _measured(results):
+    for marked, said in found:
         rows += [
             (f"{name} [{len(conditions) + 1}]", standard, f"{ours}<br>{found}" if ours else found)
             for name, standard, ours, found in marked
@@ -114,13 +126,9 @@ def bargain(results: Path) -> str:
     return "\n".join(to_markdown(blocks))
 
 
-Rows = list[tuple[str, ...]]
-
-
-def headline(results: Path) -> str:
+def headline(found: Measured) -> str:
     """What the bargain saves, in one sentence: what has been measured of it."""
-    found = ([row[-1] for row in rows] for rows, _ in _measured(results))
-    (_, cache), (generation,), (training,), (peer,), (faster,) = found
+    (_, cache), (generation,), (training,), (peer,), (faster,) = ([row[-1] for row in rows] for rows, _ in found)
     parts = [
         (cache, "a KV cache {}"),
         (generation, f"generating {{}} with {LENGTH:,} characters of context"),
@@ -137,12 +145,6 @@ def headline(results: Path) -> str:
     besides = [part for part in (beside, fast) if part]
     sentences += [f"Beside {PEER}: {', '.join(besides)}."] if besides else []
     return f"**{' '.join(sentences)}** [Conditions](#the-bargain)" if sentences else ""
-
-
-def _measured(results: Path) -> list[tuple[Rows, str]]:
-    """The rows of the table, and what must be said of each group of them."""
-    peer = (_peer(results, record) for record in ("train", "train-460k"))
-    return [_loss_and_cache(results), _generation(results), _training(results), *peer]
 
 
 def _loss_and_cache(results: Path) -> tuple[Rows, str]:
