@@ -8,7 +8,7 @@ from aeattn.compare.records import CACHED_CHARS
 from aeattn.report.blocks import Figure, Figures
 from aeattn.report.charts import LOWER, NATS, OTHERS, Spot, legend, named, spots, told_apart_last
 from aeattn.report.data import Comparison, Group, on_frontier
-from aeattn.report.svg import RIGHT, Chart, short, spread
+from aeattn.report.svg import RIGHT, Chart, spread
 
 AT_LENGTH = f"at {CACHED_CHARS:,} characters of context"
 BYTES, SPEED = "KV-cache bytes a token", "chars/s generated"
@@ -58,7 +58,7 @@ def _figure(comparison: Comparison, group: Group, at: Mapping[str, float | None]
 def _chart(comparison: Comparison, here: Sequence[Spot], title: str, label: str, right: float) -> Chart:
     points, least, many = {arm.id: (mean.at, mean.nats) for arm, mean in here}, label == BYTES, comparison.many
     best, labels = on_frontier(points, least), {arm.id: arm.label for arm, _ in here}
-    alt = "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {short(mean.at)}" for arm, mean in here)
+    alt = "; ".join(f"{arm.label}: {mean.nats:.4f} {NATS} at {mean.at:,.0f}" for arm, mean in here)
     ends = [end for _, mean in here for end in ((mean.nats,) if many else mean.ends)]
     plot = Chart(
         title, f"{alt}. On the frontier: {', '.join(labels[id] for id in best)}.",
