@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from aeattn.benchmarks import steps, writing
+from aeattn.benchmarks.arms import run
 from aeattn.benchmarks.train import step_of
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import holm
@@ -189,6 +190,18 @@ def test_how_fast_arms_train_is_measured_and_decides_what_runs_left_open(study: 
     table = next(block for block in costs if isinstance(block, Table))
     assert table.columns[-1] == "#chars/s of steps in turn"
     assert sorted(row[-1].text for row in table.rows if row[-1].text != "-") == ["2", "4"]
+
+
+def test_benchmarks_of_arms_want_the_folder_of_a_comparison(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms: list[str] = []
+    assert run(lambda _, declaration: arms.extend(arm.id for arm in declaration.arms), [str(study / "cache")]) == 0
+    assert "deep-v" in arms
+    assert run(lambda *_: None, []) == 2
+    assert capsys.readouterr().err == "name the folder of one comparison, such as results/second/cache\n"
+    assert run(lambda *_: None, [str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_where_nothing_bears_on_a_published_claim_none_is_shown() -> None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from aeattn import hardware
+from aeattn.benchmarks.arms import run
 from aeattn.benchmarks.timing import Say, alternate
 from aeattn.benchmarks.train import step_of
-from aeattn.compare.declaration import read_declaration
+from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.results import StepSpeeds
 from aeattn.compare.worker import environment
 from aeattn.config.run import RunConfig
-from aeattn.errors import InputError
 from aeattn.files import write_json
 
 ROUNDS = 200
@@ -31,16 +30,10 @@ def measure(configs: Mapping[str, RunConfig], rounds: int = ROUNDS, say: Say = l
     return StepSpeeds({id: rates.rounds for id, rates in found.items()}, environment())
 
 
-def main(folder: Path) -> None:
-    """Raises InputError where this is no comparison."""
-    declaration = read_declaration(Folder(folder))
+def main(folder: Folder, declaration: Declaration) -> None:
     found = measure({arm.id: arm.run_config for arm in declaration.arms}, say=lambda text: print(text, flush=True))
-    write_json(Folder(folder).steps, found.to_dict())
+    write_json(folder.steps, found.to_dict())
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main, sys.argv[1:]))

@@ -10,20 +10,19 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
+from aeattn.benchmarks.arms import run
 from aeattn.benchmarks.generate import random_weights
-from aeattn.compare.declaration import read_declaration
+from aeattn.compare.declaration import Declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.records import CACHED_CHARS
 from aeattn.compare.results import Writing, WritingSpeed
 from aeattn.compare.worker import environment
 from aeattn.config.model import ModelConfig
-from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.generation.engine import Engine, fast_engine, pick
 from aeattn.generation.sampling import Sampling
@@ -70,18 +69,12 @@ def _rate(engine: Engine, context: int, chars: int, seed: int) -> float:
     return chars / (time.perf_counter() - start)
 
 
-def main(folder: Path) -> None:
-    """Raises InputError where this is no comparison."""
-    declaration = read_declaration(Folder(folder))
+def main(folder: Folder, declaration: Declaration) -> None:
     found = measure({arm.id: arm.run_config.model for arm in declaration.arms})
-    write_json(Folder(folder).writing, found.to_dict())
+    write_json(folder.writing, found.to_dict())
     for id, speed in found.arms.items():
         print(f"{id}: {speed.chars_per_second:,.0f} characters/s, {speed.engine} engine, {speed.cache} cache")
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    sys.exit(run(main, sys.argv[1:]))
