@@ -12,12 +12,15 @@ import pytest
 from aeattn.benchmarks import steps, writing
 from aeattn.benchmarks.arms import run
 from aeattn.benchmarks.train import step_of
+from aeattn.compare.declaration import read_declaration
 from aeattn.compare.folder import Folder
 from aeattn.compare.intervals import holm
 from aeattn.compare.results import StepSpeeds, Summary
 from aeattn.compare.study import joint, parts_of
+from aeattn.compare.worker import environment
 from aeattn.config.model import ModelConfig
 from aeattn.config.run import DataConfig, RunConfig, TrainingConfig
+from aeattn.errors import InputError
 from aeattn.files import write_json
 from aeattn.report.blocks import Figures, Samples, Table
 from aeattn.report.claims import claim_blocks
@@ -190,6 +193,27 @@ def test_how_fast_arms_train_is_measured_and_decides_what_runs_left_open(study: 
     table = next(block for block in costs if isinstance(block, Table))
     assert table.columns[-1] == "#chars/s of steps in turn"
     assert sorted(row[-1].text for row in table.rows if row[-1].text != "-") == ["2", "4"]
+
+
+def test_steps_that_were_not_taken_in_turn_decide_nothing(study: Path) -> None:
+    path = Folder(study / "cache").steps
+    write_json(path, StepSpeeds({"deep-v": (2.0, 3.0), "standard": (3.0,)}, environment()).to_dict())
+    try:
+        comparison = load(study / "cache")
+    finally:
+        path.unlink()
+    assert comparison.steps is None
+    assert f"{path} has more rounds of some arms than of others: measure again" in comparison.problems
+
+
+def test_steps_of_subwords_are_refused(study: Path) -> None:
+    declared = read_declaration(Folder(study / "cache"))
+    arm = declared.arms[0]
+    subwords = replace(arm, config={**arm.config, "data": {**arm.config["data"], "tokenizer": "bpe:1024"}})
+    arms = (subwords, *declared.arms[1:])
+    with pytest.raises(InputError, match=f"subwords are read by {arm.id}: name a comparison of characters"):
+        steps.main(Folder(study / "cache"), replace(declared, arms=arms))
+    assert not Folder(study / "cache").steps.exists()
 
 
 def test_benchmarks_of_arms_want_the_folder_of_a_comparison(

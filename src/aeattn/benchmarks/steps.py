@@ -18,6 +18,7 @@ from aeattn.compare.folder import Folder
 from aeattn.compare.results import StepSpeeds
 from aeattn.compare.worker import environment
 from aeattn.config.run import RunConfig
+from aeattn.errors import InputError
 from aeattn.files import write_json
 
 ROUNDS = 200
@@ -31,6 +32,10 @@ def measure(configs: Mapping[str, RunConfig], rounds: int = ROUNDS, say: Say = l
 
 
 def main(folder: Folder, declaration: Declaration) -> None:
+    others = [arm.id for arm in declaration.arms if arm.run_config.data.tokenizer != "char"]
+    if others:
+        raise InputError(f"{folder.path}: steps are timed on random characters, but subwords are read by "
+                         f"{', '.join(others)}: name a comparison of characters")  # fmt: skip
     found = measure({arm.id: arm.run_config for arm in declaration.arms}, say=lambda text: print(text, flush=True))
     write_json(folder.steps, found.to_dict())
 

@@ -5,12 +5,14 @@ Intervals are (low, high), None where there can be none; a difference is `arm` m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from aeattn.compare.convert import Saved
 from aeattn.compare.declaration import ResolvedContrast
 from aeattn.compare.records import Environment, Failure, TrialSettings
+from aeattn.errors import InputError
 
 Interval = tuple[float, float]
 Verdict = Literal[
@@ -233,7 +235,15 @@ class StepSpeeds(Saved):
 
     @property
     def rounds(self) -> int:
-        return min(map(len, self.arms.values()))
+        return max(map(len, self.arms.values()), default=0)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object], where: str) -> StepSpeeds:
+        """Raises InputError, too, where arms did not take a step in each round."""
+        speeds = super().from_dict(values, where)
+        if any(len(rates) != speeds.rounds for rates in speeds.arms.values()):
+            raise InputError(f"{where} has more rounds of some arms than of others: measure again")
+        return speeds
 
 
 @dataclass(frozen=True)
