@@ -557,15 +557,18 @@ def test_a_map_of_subwords_has_its_tokens() -> None:
 
 
 def test_percent_of_what_is_negative_keeps_its_direction() -> None:
-    gap = ContrastResult(
-        id="a-vs-b", arm="a", than="b", measure="gap", matching="width", size=None, primary=False, claim=None,
-        labels=("a", "b"), unit="nats", n=2, seeds=(1, 2), lost=0, differences={}, mean=-0.002, interval=None,
-        p=None, baseline=-0.02, bootstrap=None, percent_perplexity=None, paired_batches=True,
+    negative = ContrastResult(
+        id="a-vs-b", arm="a", than="b", measure="attention.gini", matching="width", size=None, primary=False,
+        claim=None, labels=("a", "b"), unit="", n=2, seeds=(1, 2), lost=0, differences={}, mean=-0.002,
+        interval=None, p=None, baseline=-0.02, bootstrap=None, percent_perplexity=None, paired_batches=True,
         verdict="no difference found", simultaneous=(-0.01, 0.006),
     )  # fmt: skip
-    row = contrast_row(gap)
+    row = contrast_row(negative)
     assert row.mean == pytest.approx(-10.0)
     assert row.interval == pytest.approx((-50.0, 30.0))
+    in_nats = contrast_row(replace(negative, measure="gap"))
+    assert (in_nats.mean, in_nats.interval) == (-0.002, (-0.01, 0.006))
+    assert in_nats.under == "minus b: validation minus training loss"
 
 
 def test_scales() -> None:

@@ -88,6 +88,18 @@ def test_a_part_has_its_frontier_and_a_verdict_for_each_claim(study: Path) -> No
     assert "has not been measured" in said
 
 
+def test_differences_of_one_measure_say_what_they_are_from(study: Path) -> None:
+    hero = make_page(study / "overfit").hero
+    assert hero is not None
+    assert hero.figures[0].title == (
+        "Differences in gap between other text of the training authors and the training text"
+    )
+    for svg in (hero.figures[0].svg, hero.figures[0].narrow):
+        assert ">minus standard attention<" in str(svg)
+        assert ">minus linear bottleneck on q, k and v<" in str(svg)
+        assert "nats/char<" in str(svg)
+
+
 def test_the_page_of_a_study_has_all_its_parts(study: Path, tmp_path: Path) -> None:
     paths = write_report(study, tmp_path)
     text = (tmp_path / "report.md").read_text()

@@ -30,22 +30,35 @@ class Row:
     shown: str
 
 
-def is_loss(contrast: ContrastResult) -> bool:
-    return contrast.measure in LOSSES
+@dataclass(frozen=True)
+class Kind:
+    """Differences that share an axis: those of losses apart from all else, those in nats apart from those in
+    percent, and what is better when it is less apart from what is better when it is more."""
+
+    losses: bool
+    nats: bool
+    better: Better
+
+    @classmethod
+    def of(cls, contrast: ContrastResult) -> Kind:
+        measure = describe_measure(contrast.measure)
+        return cls(contrast.measure in LOSSES, measure.unit == NATS, measure.better)
 
 
-def contrast_row(contrast: ContrastResult) -> Row:
-    """A contrast as a row: of losses in nats, of all else in percent of the arm compared with."""
-    scale = 1.0 if is_loss(contrast) else 100 / abs(contrast.baseline or 1.0)
-    mean, form = scale * (contrast.center or 0.0), "+.4f" if is_loss(contrast) else "+.1f"
+def contrast_row(contrast: ContrastResult, alone: bool = False) -> Row:
+    """A contrast as a row: what is in nats as it is, all else in percent of the arm compared with. `alone`: its
+    measure stands in the title of the plot."""
+    nats, measure = Kind.of(contrast).nats, describe_measure(contrast.measure)
+    scale, form = (1.0, f"+.{measure.digits}f") if nats else (100 / abs(contrast.baseline or 1.0), "+.1f")
+    mean = scale * (contrast.center or 0.0)
     interval = contrast.shown and (scale * contrast.shown[0], scale * contrast.shown[1])
     ends = ", one seed" if contrast.n == 1 else ""
     if interval:
         ends = f" [{interval[0]:{form}}, {interval[1]:{form}}]"
-    of = "" if contrast.measure in LOSSES[:2] else f"{describe_measure(contrast.measure).text}, "
+    of = "" if alone or contrast.measure in LOSSES[:2] else f": {measure.text}"
     figures = f"{mean:{form}}{ends}".replace("-", "\u2212")
     ours, theirs = contrast.labels
-    return Row(ours, f"{of}minus {theirs}", mean, interval, contrast.primary, figures)
+    return Row(ours, f"minus {theirs}{of}", mean, interval, contrast.primary, figures)
 
 
 ENDS = {
@@ -57,29 +70,24 @@ ENDS = {
 
 
 def forest_figures(comparison: Comparison, contrasts: Sequence[ContrastResult], group: Group) -> list[Figure]:
-    """Forest plots of the contrasts of one group: losses apart from all else, and what is better when it is less
-    apart from what is better when it is more, so that each has a better and a worse end."""
+    """Forest plots of the contrasts of one group, one for each kind, so that each has one unit and a better and a
+    worse end."""
     there = [c for c in contrasts if group_of(c) == group and c.mean is not None]
-    drawn = [c for c in there if is_loss(c) or c.baseline]  # there is something to take a percentage of
-    kinds = dict.fromkeys((is_loss(c), describe_measure(c.measure).better) for c in drawn)
+    drawn = [c for c in there if Kind.of(c).nats or c.baseline]  # there is something to take a percentage of
+    kinds = sorted(dict.fromkeys(map(Kind.of, drawn)), key=lambda kind: (not kind.losses, not kind.nats))
     several = len(comparison.groups) > 1
-    return [
-        _forest_figure(comparison, [c for c in drawn if is_loss(c) == losses and _better(c) == better], several)
-        for losses, better in sorted(kinds, key=lambda kind: not kind[0])
-    ]
+    return [_forest_figure(comparison, [c for c in drawn if Kind.of(c) == kind], kind, several) for kind in kinds]
 
 
-def _better(contrast: ContrastResult) -> Better:
-    return describe_measure(contrast.measure).better
-
-
-def _forest_figure(comparison: Comparison, drawn: Sequence[ContrastResult], several: bool) -> Figure:
+def _forest_figure(comparison: Comparison, drawn: Sequence[ContrastResult], kind: Kind, several: bool) -> Figure:
     """Contrasts of one kind, those of losses with the region where a difference does not matter."""
-    losses = is_loss(drawn[0])
-    title = named("Differences" if losses else "Other differences", group_of(drawn[0]), several)
-    smallest = comparison.declaration.smallest_effect if losses else 0.0
-    rows, ends = [contrast_row(c) for c in drawn], ENDS[_better(drawn[0])]
-    wide, narrow = (_forest(title, rows, NATS if losses else PERCENT, ends, smallest, w) for w in (True, False))
+    measures = {describe_measure(c.measure).text for c in drawn}
+    alone = len(measures) == 1 and not kind.losses
+    what = "Differences" if kind.losses else f"Differences in {min(measures)}" if alone else "Other differences"
+    title, unit = named(what, group_of(drawn[0]), several), NATS if kind.nats else PERCENT
+    smallest = comparison.declaration.smallest_effect if kind.losses else 0.0
+    rows, ends = [contrast_row(c, alone) for c in drawn], ENDS[kind.better]
+    wide, narrow = (_forest(title, rows, unit, ends, smallest, w) for w in (True, False))
     kinds = "Diamond: the primary difference, 95 % confidence. " if any(c.primary for c in drawn) else ""
     if any(c.family for c in drawn):
         kinds = "Diamonds: primary differences, whose intervals hold all at once at 95 %. "
